@@ -1,0 +1,150 @@
+"""From files and overrides to validated settings; every mistake becomes one line."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from infwidth.config.errors import UserError
+from infwidth.config.section import Section
+from infwidth.config.settings import Settings
+
+DEFAULT_CONFIG = Path("config/config.yaml")
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges `overlay` into `base` as Snakemake does: maps are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Reads the default configuration, overlays `files`, then `KEY=VALUE` overrides (YAML values).
+
+    Raises:
+      UserError: a file is missing or not YAML, or an override has no `=`.
+    """
+    config: dict[str, Any] = {}
+    for file in [DEFAULT_CONFIG, *map(Path, files)]:
+        config = merge(config, _read_yaml(file))
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [0]}}'")
+        config = merge(config, {key: yaml.safe_load(value)})
+    return config
+
+
+def validate(config: Mapping[str, Any]) -> Settings:
+    """Validates a merged configuration.
+
+    Raises:
+      UserError: the first mistake, in one line: its key, its place, the nearest known key, what is
+        allowed.
+    """
+    try:
+        return Settings.model_validate(dict(config))
+    except ValidationError as error:
+        raise UserError(_describe(error, config)) from None
+
+
+def pick(settings: Settings, paths: Iterable[str]) -> dict[str, Any]:
+    """The part of `settings` that the dotted `paths` name, as plain JSON values."""
+    whole = settings.model_dump(mode="json")
+    picked: dict[str, Any] = {}
+    for path in paths:
+        *parents, leaf = path.split(".")
+        source, target = whole, picked
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[leaf] = source[leaf]
+    return picked
+
+
+def restrict(settings: Settings, paths: Iterable[str]) -> Settings:
+    """A copy of `settings` in which only the dotted `paths` can be read.
+
+    Reading anything else raises AttributeError, so a command cannot come to depend on a setting
+    that its rule does not declare.
+    """
+    return _rebuild(Settings, pick(settings, paths))
+
+
+def parse_slice(text: str) -> Settings:
+    """Reads the `--settings` argument: a slice of validated settings that a rule hands over.
+
+    Only what the slice holds can be read from the result, as with `restrict`.
+
+    Raises:
+      UserError: the text is not JSON.
+    """
+    try:
+        return _rebuild(Settings, json.loads(text))
+    except json.JSONDecodeError as error:
+        raise UserError(f"--settings is not JSON ({error}); by hand, use --configfile") from None
+
+
+_S = TypeVar("_S", bound=Section)
+
+
+def _rebuild(section: type[_S], values: Mapping[str, Any]) -> _S:
+    # The values were validated as a whole; the checks between settings cannot be run on a part.
+    rebuilt = section.model_construct()
+    rebuilt.__dict__.clear()
+    for name, value in values.items():
+        annotation = section.model_fields[name].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            value = _rebuild(annotation, value)
+        rebuilt.__dict__[name] = value
+    return rebuilt
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(str(path) for path in Path("config").glob("*.yaml"))) or "none here"
+        raise UserError(f"{file}: no such configuration file (known: {known})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: expected settings as `key: value` lines")
+    return content
+
+
+def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:
+    first = error.errors()[0]
+    # A union's location ends in a name that is no key: keep what can be followed in the input.
+    place = ".".join(str(part) for part in first["loc"] if "[" not in str(part)) or "configuration"
+    if first["type"] == "extra_forbidden":
+        *parents, key = first["loc"]
+        known = list(_section_at(parents).model_fields)
+        near = difflib.get_close_matches(str(key), known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        text = f"unknown key '{place}'; {hint}Allowed here: {', '.join(known)}"
+    elif first["type"] == "value_error":
+        text = f"{place}: {first['ctx']['error']}"
+    else:
+        text = f"{place}: {first['msg']} (got {first['input']!r})"
+    more = error.error_count() - 1
+    return f"configuration: {text}" + (f" (and {more} more mistakes)" if more else "")
+
+
+def _section_at(path: Iterable[Any]) -> type[BaseModel]:
+    section: type[BaseModel] = Settings
+    for part in path:
+        annotation = section.model_fields[str(part)].annotation
+        options = [annotation, *get_args(annotation)]
+        section = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return section

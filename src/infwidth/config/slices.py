@@ -1,0 +1,30 @@
+"""Which settings each command reads: its rule is handed these, and it can read no others."""
+
+_CORPUS = (
+    "data.corpus",
+    "data.path",
+    "data.text_key",
+    "data.validation_fraction",
+    "data.test_fraction",
+    "data.split_seed",
+)
+_VOCABULARY = ("data.vocabulary", "data.vocabulary_size")
+
+SLICES: dict[str, tuple[str, ...]] = {
+    "data corpus": _CORPUS,
+    "data vocabulary": _VOCABULARY,
+    "data tokenize": (),
+    "data show": ("model.context", "training.batch_size"),
+    "tune": ("model", "training", "lm_width.reference_width", "lm_width.tuning"),
+    "train": (
+        "model",
+        "training",
+        "lm_width.seeds",
+        "lm_width.tuning.seeds",
+        "lm_width.sensitivity",
+    ),
+    "collect": ("name", "data", "model", "training", "lm_width", "statistics"),
+    "table": (),
+    "figure": (),
+    "status": ("name", "model", "training", "lm_width"),
+}

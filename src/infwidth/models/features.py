@@ -1,0 +1,86 @@
+"""The mean-field MLP: an average of H random ReLU features, read out by M.
+
+Shapes: N inputs (B·T tokens), D input and output dimension, d = D + 1, H width.
+"""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infwidth.models.variables import Features, Readout
+
+
+def feature_bias(d_model: int, bias: float | None) -> float:
+    """The constant b that is appended to every feature's input; √D/2 unless it is set."""
+    return math.sqrt(d_model) / 2 if bias is None else bias
+
+
+def draw_features(key: jax.Array, width: int, d: int) -> jax.Array:
+    """Draws ω_1 … ω_H ~ N(0, I_d), each row from a key of its own.
+
+    Args:
+      key: the layer's key.
+      width: H, the number of features.
+      d: the dimension of a feature's input, the bias included.
+
+    Returns:
+      omega_Hxd; the first H rows of a wider draw from the same key are the same numbers.
+    """
+    keys_H = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(width))
+    return jax.vmap(lambda row_key: jax.random.normal(row_key, (d,)))(keys_H)
+
+
+class FeatureMLP(nnx.Module):
+    """f(x) = (1/H) Σ_h M_h relu(ω_h·x̃/√d), x̃ = (x, b), d = D + 1.
+
+    See equation (1) of docs/theory.md. The readout M starts at 0, so that f is 0 at every width,
+    as in the limit; or at N(0, 1), where f's size at the start falls as H^−½.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        width: int,
+        *,
+        bias: float | None = None,
+        readout_init: Literal["zeros", "normal"] = "zeros",
+        normalized: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """Draws the features from the stream `features`, M (if normal) from `readout`.
+
+        Args:
+          d_model: D.
+          width: H.
+          bias: b; None means √D/2.
+          readout_init: M at the start, 0 or N(0, 1).
+          normalized: divide feature h by s(ω_h) (docs/theory.md, normalised features). A ReLU
+            is positively homogeneous, so this scales ω_h once and costs nothing afterwards.
+          rngs: streams named `features` and `readout`.
+        """
+        self.bias = feature_bias(d_model, bias)
+        omega_Hxd = draw_features(rngs.features(), width, d_model + 1)
+        if normalized:
+            from infwidth.models.normalization import feature_scale
+
+            s_H = feature_scale(omega_Hxd[:, -1], d_model, self.bias)
+            omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
+        key = rngs.readout()
+        self.omega_Hxd = Features(omega_Hxd)
+        self.m_HxD = Readout(
+            jnp.zeros((width, d_model))
+            if readout_init == "zeros"
+            else jax.random.normal(key, (width, d_model))
+        )
+
+    def __call__(self, x_NxD: jax.Array) -> jax.Array:
+        """Applies the layer to each row of x_NxD."""
+        omega_Hxd = self.omega_Hxd[...]
+        H, d = omega_Hxd.shape
+        scaled_Hxd = omega_Hxd * (1 / math.sqrt(d))
+        bias_H = scaled_Hxd[:, -1] * self.bias
+        z_NxH = jnp.dot(x_NxD, scaled_Hxd[:, :-1].T) + bias_H[None, :]
+        return jnp.dot(jax.nn.relu(z_NxH), self.m_HxD[...]) * (1 / H)

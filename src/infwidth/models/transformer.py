@@ -1,0 +1,173 @@
+"""A decoder-only transformer with mean-field MLPs: pre-LN, no biases but the features'.
+
+The head is tied to the token embedding, as in NanoDO. Activations are two-dimensional, one row a
+token; only attention sees batch and time apart.
+
+Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual stream, K heads of
+dimension C = D/K, H width of the MLP.
+"""
+
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infwidth.config.settings import ModelSettings
+from infwidth.config.variants import Features as FeatureTreatment
+from infwidth.models.features import FeatureMLP
+from infwidth.models.variables import Trunk
+
+Observe = Callable[[str, jax.Array], None]
+"""Called with the name and the value of an activation, one row a token."""
+
+STREAMS = ("trunk", "features", "readout", "data")
+"""The names of a seed's random streams. New names go last, so that the others stay as they are."""
+
+
+def random_streams(seed: int) -> dict[str, jax.Array]:
+    """Splits a seed's key once, by name.
+
+    Args:
+      seed: the run's seed.
+
+    Returns:
+      One key for each of `STREAMS`.
+    """
+    keys = (jax.random.fold_in(jax.random.key(seed), index) for index in range(len(STREAMS)))
+    return dict(zip(STREAMS, keys, strict=True))
+
+
+def _ignore(name: str, x_NxD: jax.Array) -> None:
+    del name, x_NxD
+
+
+def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> Trunk:
+    return Trunk(jax.random.normal(rngs.trunk(), shape) / math.sqrt(fan_in))
+
+
+class LayerNorm(nnx.Module):
+    """Layer normalisation with a scale and no bias."""
+
+    def __init__(self, d_model: int, epsilon: float = 1e-6):
+        self.scale_D = Trunk(jnp.ones(d_model))
+        self.epsilon = epsilon
+
+    def __call__(self, x_NxD: jax.Array) -> jax.Array:
+        """Normalises each row of x_NxD."""
+        centred_NxD = x_NxD - jnp.mean(x_NxD, axis=1, keepdims=True)
+        variance_Nx1 = jnp.mean(jnp.square(centred_NxD), axis=1, keepdims=True)
+        return centred_NxD * jax.lax.rsqrt(variance_Nx1 + self.epsilon) * self.scale_D[...][None, :]
+
+
+class CausalAttention(nnx.Module):
+    """Multi-head self-attention in which a token sees itself and those before it."""
+
+    def __init__(self, d_model: int, heads: int, *, rngs: nnx.Rngs):
+        self.heads = heads
+        self.qkv_Dx3D = _normal(rngs, (d_model, 3 * d_model), fan_in=d_model)
+        self.out_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
+
+    def __call__(self, x_NxD: jax.Array, T: int) -> jax.Array:
+        """Applies attention to sequences of T tokens that lie one after the other in x_NxD."""
+        N, D = x_NxD.shape
+        qkv_Nx3D = jnp.dot(x_NxD, self.qkv_Dx3D[...])
+        qkv_BxTx3xKxC = qkv_Nx3D.reshape(N // T, T, 3, self.heads, D // self.heads)
+        q_BxKxTxC, k_BxKxTxC, v_BxKxTxC = jnp.transpose(qkv_BxTx3xKxC, (2, 0, 3, 1, 4))
+        scores_BxKxTxT = jnp.einsum("bkqc,bksc->bkqs", q_BxKxTxC, k_BxKxTxC)
+        causal_1x1xTxT = jnp.tril(jnp.ones((1, 1, T, T), bool))
+        weights_BxKxTxT = jax.nn.softmax(
+            jnp.where(causal_1x1xTxT, scores_BxKxTxT * (D // self.heads) ** -0.5, -jnp.inf)
+        )
+        mixed_BxKxTxC = jnp.einsum("bkqs,bksc->bkqc", weights_BxKxTxT, v_BxKxTxC)
+        return jnp.dot(jnp.swapaxes(mixed_BxKxTxC, 1, 2).reshape(N, D), self.out_DxD[...])
+
+
+class Block(nnx.Module):
+    """One layer: attention and MLP, each after a norm and around a residual connection."""
+
+    def __init__(
+        self, settings: ModelSettings, width: int, features: FeatureTreatment, *, rngs: nnx.Rngs
+    ):
+        self.attention_norm = LayerNorm(settings.d_model)
+        self.attention = CausalAttention(settings.d_model, settings.heads, rngs=rngs)
+        self.mlp_norm = self.mlp = None
+        if features != "none":
+            self.mlp_norm = LayerNorm(settings.d_model)
+            self.mlp = FeatureMLP(
+                settings.d_model,
+                width,
+                bias=settings.feature_bias,
+                readout_init=settings.readout_init,
+                normalized=features == "normalized",
+                rngs=rngs,
+            )
+
+    def __call__(self, x_NxD: jax.Array, T: int, name: str, observe: Observe) -> jax.Array:
+        """Applies the block, showing `observe` the three activations of the layer."""
+        attention_NxD = self.attention(self.attention_norm(x_NxD), T)
+        observe(f"{name}/attention", attention_NxD)
+        x_NxD = x_NxD + attention_NxD
+        if self.mlp is not None:
+            mlp_NxD = self.mlp(self.mlp_norm(x_NxD))
+            observe(f"{name}/mlp", mlp_NxD)
+            x_NxD = x_NxD + mlp_NxD
+        observe(f"{name}/residual", x_NxD)
+        return x_NxD
+
+
+class Transformer(nnx.Module):
+    """The language model: tokens in, logits out."""
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        features: FeatureTreatment,
+        width: int,
+        vocabulary_size: int,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        """Draws the parameters.
+
+        The trunk's are the same for every width and treatment of the features.
+
+        Args:
+          settings: shape of the model.
+          features: how the features are treated; `none` leaves the MLPs out.
+          width: H, the width of the MLPs.
+          vocabulary_size: V.
+          rngs: streams named `trunk`, `features` and `readout`.
+        """
+        if features not in get_args(FeatureTreatment):
+            raise ValueError(f"features must be one of {get_args(FeatureTreatment)}: {features}")
+        D = settings.d_model
+        self.embedding_VxD = _normal(rngs, (vocabulary_size, D), fan_in=D)
+        self.position_TxD = _normal(rngs, (settings.context, D), fan_in=D)
+        self.blocks = nnx.List(
+            Block(settings, width, features, rngs=rngs) for _ in range(settings.layers)
+        )
+        self.norm = LayerNorm(D)
+
+    def __call__(self, tokens_BxT: jax.Array, observe: Observe = _ignore) -> jax.Array:
+        """Predicts each next token.
+
+        Args:
+          tokens_BxT: integers below V; T at most the settings' context.
+          observe: shown every activation, by name: `embedding`, then for layer i
+            `blocks/i/attention`, `blocks/i/mlp` (what each adds to the residual stream) and
+            `blocks/i/residual`.
+
+        Returns:
+          logits_NxV, one row a token.
+        """
+        B, T = tokens_BxT.shape
+        embedding_VxD, position_TxD = self.embedding_VxD[...], self.position_TxD[...]
+        token_BxTxD = embedding_VxD[tokens_BxT]
+        x_NxD = (token_BxTxD + position_TxD[None, :T]).reshape(B * T, -1)
+        observe("embedding", x_NxD)
+        for index, block in enumerate(self.blocks):
+            x_NxD = block(x_NxD, T, f"blocks/{index}", observe)
+        return jnp.dot(self.norm(x_NxD), embedding_VxD.T)

@@ -1,0 +1,70 @@
+"""The three groups of parameters, each a variable type of its own, and the split into them."""
+
+from typing import NamedTuple
+
+import jax
+from flax import nnx
+
+Parameters = dict[str, jax.Array]
+"""The parameters of one group, by path: `blocks/0/attention/out`."""
+
+
+class Trunk(nnx.Variable):
+    """Everything outside the MLPs: embeddings, attention, norms, head."""
+
+
+class Features(nnx.Variable):
+    """The features' parameters ω; axis 0 is the MLP's width."""
+
+
+class Readout(nnx.Variable):
+    """The readout M; axis 0 is the MLP's width."""
+
+
+class Groups(NamedTuple):
+    """The parameters of a model by group; a model without MLPs has empty features and readout."""
+
+    trunk: Parameters
+    features: Parameters
+    readout: Parameters
+
+
+GROUP_OF_TYPE: dict[type, str] = {Trunk: "trunk", Features: "features", Readout: "readout"}
+
+
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, Groups]:
+    """Takes a model apart into its structure and its parameters by group.
+
+    The type of a variable must be one of the three group types itself: a subclass, an `nnx.Param`
+    or any other variable belongs to no group, and would train by no rule.
+
+    Args:
+      model: a module whose variables are all `Trunk`, `Features` or `Readout`.
+
+    Returns:
+      The structure, for `merge`, and the parameters.
+
+    Raises:
+      TypeError: if some variable falls in no group.
+    """
+    structure, state = nnx.split(model)
+    groups: dict[str, Parameters] = {name: {} for name in Groups._fields}
+    for path, variable in nnx.to_flat_state(state):
+        name = "/".join(map(str, path))
+        if type(variable) not in GROUP_OF_TYPE:
+            raise TypeError(
+                f"parameter {name} is a {type(variable).__name__}, which is in no group; "
+                "make it a Trunk, Features or Readout"
+            )
+        groups[GROUP_OF_TYPE[type(variable)]][name] = variable.get_value()
+    return structure, Groups(**groups)
+
+
+def merge(structure: nnx.GraphDef, groups: Groups) -> nnx.Module:
+    """Puts a model together again: the inverse of `split`, at no cost under `jax.jit`."""
+    leaves = {
+        tuple(int(part) if part.isdigit() else part for part in name.split("/")): kind(value)
+        for kind, group in GROUP_OF_TYPE.items()
+        for name, value in getattr(groups, group).items()
+    }
+    return nnx.merge(structure, nnx.from_flat_state(leaves))
