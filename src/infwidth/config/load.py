@@ -39,7 +39,9 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise UserError(f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [0]}}'")
+            raise UserError(
+                f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [0]}}'"
+            )
         config = merge(config, {key: yaml.safe_load(value)})
     return config
 
@@ -112,7 +114,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(sorted(str(path) for path in Path("config").glob("*.yaml"))) or "none here"
+        known = (
+            ", ".join(sorted(str(path) for path in Path("config").glob("*.yaml"))) or "none here"
+        )
         raise UserError(f"{file}: no such configuration file (known: {known})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None

@@ -1,8 +1,13 @@
-"""The base of every group of settings."""
+"""The base of every group of settings, and the types that they share."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Width = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+LearningRate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):

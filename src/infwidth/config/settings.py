@@ -4,14 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from infwidth.config.section import Section
+from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import VARIANTS
-
-Width = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-LearningRate = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class DataSettings(Section):
@@ -34,7 +29,8 @@ class DataSettings(Section):
     )
     split_seed: Seed = Field(0, description="Seed of the split by document.")
     vocabulary: Literal["bytes", "sentencepiece"] = Field(
-        "bytes", description="Bytes, or a SentencePiece unigram model trained on the training split."
+        "bytes",
+        description="Bytes, or a SentencePiece unigram model trained on the training split.",
     )
     vocabulary_size: Annotated[int, Field(ge=260)] = Field(
         512, description="Pieces of the SentencePiece model (ignored for `bytes`)."

@@ -1,0 +1,1 @@
+"""From text to batches: corpus, vocabulary, tokens; each step a folder with a manifest."""

@@ -76,11 +76,11 @@ class FeatureMLP(nnx.Module):
             else jax.random.normal(key, (width, d_model))
         )
 
-    def __call__(self, x_NxD: jax.Array) -> jax.Array:
-        """Applies the layer to each row of x_NxD."""
+    def __call__(self, x_DxN: jax.Array) -> jax.Array:
+        """Applies the layer to each column of x_DxN."""
         omega_Hxd = self.omega_Hxd[...]
         H, d = omega_Hxd.shape
         scaled_Hxd = omega_Hxd * (1 / math.sqrt(d))
         bias_H = scaled_Hxd[:, -1] * self.bias
-        z_NxH = jnp.dot(x_NxD, scaled_Hxd[:, :-1].T) + bias_H[None, :]
-        return jnp.dot(jax.nn.relu(z_NxH), self.m_HxD[...]) * (1 / H)
+        z_HxN = jnp.dot(scaled_Hxd[:, :-1], x_DxN) + bias_H[:, None]
+        return jnp.dot(self.m_HxD[...].T * (1 / H), jax.nn.relu(z_HxN))

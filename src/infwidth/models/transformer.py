@@ -17,6 +17,7 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Features as FeatureTreatment
+from infwidth.models.fast_ops import causal_attention, look_up
 from infwidth.models.features import FeatureMLP
 from infwidth.models.variables import Trunk
 
@@ -40,8 +41,8 @@ def random_streams(seed: int) -> dict[str, jax.Array]:
     return dict(zip(STREAMS, keys, strict=True))
 
 
-def _ignore(name: str, x_NxD: jax.Array) -> None:
-    del name, x_NxD
+def _ignore(name: str, x_DxN: jax.Array) -> None:
+    del name, x_DxN
 
 
 def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> Trunk:
@@ -55,11 +56,11 @@ class LayerNorm(nnx.Module):
         self.scale_D = Trunk(jnp.ones(d_model))
         self.epsilon = epsilon
 
-    def __call__(self, x_NxD: jax.Array) -> jax.Array:
-        """Normalises each row of x_NxD."""
-        centred_NxD = x_NxD - jnp.mean(x_NxD, axis=1, keepdims=True)
-        variance_Nx1 = jnp.mean(jnp.square(centred_NxD), axis=1, keepdims=True)
-        return centred_NxD * jax.lax.rsqrt(variance_Nx1 + self.epsilon) * self.scale_D[...][None, :]
+    def __call__(self, x_DxN: jax.Array) -> jax.Array:
+        """Normalises each column of x_DxN."""
+        centred_DxN = x_DxN - jnp.mean(x_DxN, axis=0, keepdims=True)
+        variance_1xN = jnp.mean(jnp.square(centred_DxN), axis=0, keepdims=True)
+        return centred_DxN * jax.lax.rsqrt(variance_1xN + self.epsilon) * self.scale_D[...][:, None]
 
 
 class CausalAttention(nnx.Module):
@@ -67,22 +68,13 @@ class CausalAttention(nnx.Module):
 
     def __init__(self, d_model: int, heads: int, *, rngs: nnx.Rngs):
         self.heads = heads
-        self.qkv_Dx3D = _normal(rngs, (d_model, 3 * d_model), fan_in=d_model)
+        self.qkv_3DxD = _normal(rngs, (3 * d_model, d_model), fan_in=d_model)
         self.out_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
 
-    def __call__(self, x_NxD: jax.Array, T: int) -> jax.Array:
-        """Applies attention to sequences of T tokens that lie one after the other in x_NxD."""
-        N, D = x_NxD.shape
-        qkv_Nx3D = jnp.dot(x_NxD, self.qkv_Dx3D[...])
-        qkv_BxTx3xKxC = qkv_Nx3D.reshape(N // T, T, 3, self.heads, D // self.heads)
-        q_BxKxTxC, k_BxKxTxC, v_BxKxTxC = jnp.transpose(qkv_BxTx3xKxC, (2, 0, 3, 1, 4))
-        scores_BxKxTxT = jnp.einsum("bkqc,bksc->bkqs", q_BxKxTxC, k_BxKxTxC)
-        causal_1x1xTxT = jnp.tril(jnp.ones((1, 1, T, T), bool))
-        weights_BxKxTxT = jax.nn.softmax(
-            jnp.where(causal_1x1xTxT, scores_BxKxTxT * (D // self.heads) ** -0.5, -jnp.inf)
-        )
-        mixed_BxKxTxC = jnp.einsum("bkqs,bksc->bkqc", weights_BxKxTxT, v_BxKxTxC)
-        return jnp.dot(jnp.swapaxes(mixed_BxKxTxC, 1, 2).reshape(N, D), self.out_DxD[...])
+    def __call__(self, x_DxN: jax.Array, T: int) -> jax.Array:
+        """Applies attention to sequences of T tokens that lie one after the other in x_DxN."""
+        qkv_3DxN = jnp.dot(self.qkv_3DxD[...], x_DxN)
+        return jnp.dot(self.out_DxD[...], causal_attention(qkv_3DxN, self.heads, T))
 
 
 class Block(nnx.Module):
@@ -93,8 +85,8 @@ class Block(nnx.Module):
     ):
         self.attention_norm = LayerNorm(settings.d_model)
         self.attention = CausalAttention(settings.d_model, settings.heads, rngs=rngs)
-        self.mlp_norm = self.mlp = None
-        if features != "none":
+        self.has_mlp = features != "none"
+        if self.has_mlp:
             self.mlp_norm = LayerNorm(settings.d_model)
             self.mlp = FeatureMLP(
                 settings.d_model,
@@ -105,17 +97,17 @@ class Block(nnx.Module):
                 rngs=rngs,
             )
 
-    def __call__(self, x_NxD: jax.Array, T: int, name: str, observe: Observe) -> jax.Array:
+    def __call__(self, x_DxN: jax.Array, T: int, name: str, observe: Observe) -> jax.Array:
         """Applies the block, showing `observe` the three activations of the layer."""
-        attention_NxD = self.attention(self.attention_norm(x_NxD), T)
-        observe(f"{name}/attention", attention_NxD)
-        x_NxD = x_NxD + attention_NxD
-        if self.mlp is not None:
-            mlp_NxD = self.mlp(self.mlp_norm(x_NxD))
-            observe(f"{name}/mlp", mlp_NxD)
-            x_NxD = x_NxD + mlp_NxD
-        observe(f"{name}/residual", x_NxD)
-        return x_NxD
+        attention_DxN = self.attention(self.attention_norm(x_DxN), T)
+        observe(f"{name}/attention", attention_DxN)
+        x_DxN = x_DxN + attention_DxN
+        if self.has_mlp:
+            mlp_DxN = self.mlp(self.mlp_norm(x_DxN))
+            observe(f"{name}/mlp", mlp_DxN)
+            x_DxN = x_DxN + mlp_DxN
+        observe(f"{name}/residual", x_DxN)
+        return x_DxN
 
 
 class Transformer(nnx.Module):
@@ -145,7 +137,7 @@ class Transformer(nnx.Module):
             raise ValueError(f"features must be one of {get_args(FeatureTreatment)}: {features}")
         D = settings.d_model
         self.embedding_VxD = _normal(rngs, (vocabulary_size, D), fan_in=D)
-        self.position_TxD = _normal(rngs, (settings.context, D), fan_in=D)
+        self.position_DxT = _normal(rngs, (D, settings.context), fan_in=D)
         self.blocks = nnx.List(
             Block(settings, width, features, rngs=rngs) for _ in range(settings.layers)
         )
@@ -161,13 +153,13 @@ class Transformer(nnx.Module):
             `blocks/i/residual`.
 
         Returns:
-          logits_NxV, one row a token.
+          logits_VxN, one column a token.
         """
         B, T = tokens_BxT.shape
-        embedding_VxD, position_TxD = self.embedding_VxD[...], self.position_TxD[...]
-        token_BxTxD = embedding_VxD[tokens_BxT]
-        x_NxD = (token_BxTxD + position_TxD[None, :T]).reshape(B * T, -1)
-        observe("embedding", x_NxD)
+        embedding_VxD, position_DxT = self.embedding_VxD[...], self.position_DxT[...]
+        token_DxN = look_up(embedding_VxD, tokens_BxT.reshape(-1))
+        x_DxN = token_DxN + jnp.tile(position_DxT[:, :T], (1, B))
+        observe("embedding", x_DxN)
         for index, block in enumerate(self.blocks):
-            x_NxD = block(x_NxD, T, f"blocks/{index}", observe)
-        return jnp.dot(self.norm(x_NxD), embedding_VxD.T)
+            x_DxN = block(x_DxN, T, f"blocks/{index}", observe)
+        return jnp.dot(embedding_VxD, self.norm(x_DxN))

@@ -1,0 +1,52 @@
+# `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
+.DEFAULT_GOAL := help
+.PHONY: help env dev-env reproduce test figures tables train status check format lock clean
+
+# The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
+PYTHON ?= $(shell sh envs/find_python.sh)
+CONFIG ?=
+# The lock to install: run, or cuda where an NVIDIA driver is found (tpu: say so).
+ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
+OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
+BIN := .venv/bin
+CORES ?= all
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: ## Build .venv from the lock (again only when the lock changes)
+	@$(PYTHON) envs/make_env.py $(ENV)
+
+dev-env:
+	@$(PYTHON) envs/make_env.py dev
+
+reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml for another configuration
+	@$(BIN)/infwidth reproduce --cores $(CORES) $(OVERLAY)
+
+figures tables train: env ## Only that part of the workflow
+	@$(BIN)/snakemake --cores $(CORES) $(OVERLAY) $@
+
+status: env ## List every run and how far it is
+	@$(BIN)/infwidth status $(OVERLAY)
+
+test: dev-env ## Run the tests
+	@$(BIN)/python -m pytest -n auto
+
+check: dev-env ## Format, lint and types, as CI checks them
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/mypy
+	@$(BIN)/snakemake --lint
+
+format: dev-env ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/snakefmt Snakefile workflow
+
+lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
+	@sh envs/lock.sh
+
+clean: ## Remove the environment and all results
+	rm -rf .venv .snakemake
+	find results paper_figures -mindepth 1 ! -name README.md -delete

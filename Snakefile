@@ -1,0 +1,12 @@
+# `snakemake --cores all` regenerates every table and figure of the paper; `-n` shows the plan.
+# The workflow itself is workflow/Snakefile.
+
+
+include: "workflow/Snakefile"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.tables.input,

@@ -1,0 +1,83 @@
+"""Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
+
+Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone.
+"""
+
+import fcntl
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "infwidth-lock.txt"
+
+SUPPORTED = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
+
+
+def main() -> None:
+    """Builds the environment that the command line names."""
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    lock = ROOT / "envs" / f"{name}.lock"
+    if not lock.is_file():
+        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu")
+    check_platform()
+    with (ROOT / ".venv.lock").open("w") as guard:
+        # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        wanted = stamp(lock)
+        if wanted not in (STAMP.read_text() if STAMP.exists() else ""):
+            build(name, lock)
+            keep = "" if name in ("cuda", "tpu") else stamp(ROOT / "envs" / "run.lock")
+            STAMP.write_text(wanted + keep)
+
+
+def check_platform() -> None:
+    """Stops with one line where the locks do not hold."""
+    machine = (platform.system(), platform.machine())
+    version = sys.version_info[:2]
+    if machine not in SUPPORTED or not (3, 11) <= version <= (3, 13):
+        sys.exit(
+            f"infwidth: Python {version[0]}.{version[1]} on {' '.join(machine)} is not supported; it "
+            "needs Python 3.11 to 3.13 on Linux (x86_64, aarch64) or macOS (arm64); name one with "
+            "`make PYTHON=...`"
+        )
+
+
+def stamp(lock: Path) -> str:
+    """One line that changes with a lock, with the project's metadata and with the Python."""
+    digest = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    return f"{lock.name} {digest} {sys.version.split()[0]} {ROOT}\n"
+
+
+def build(name: str, lock: Path) -> None:
+    """Installs exactly what the lock says, and the project itself."""
+    print(f"infwidth: building .venv from envs/{lock.name} (a minute or two)", file=sys.stderr)
+    STAMP.unlink(missing_ok=True)
+    uv = shutil.which("uv")
+    if uv:
+        run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
+        # Exact: what the lock does not name goes.
+        run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(lock))
+        pip = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+    else:
+        run(sys.executable, "-m", "venv", "--clear", str(VENV))
+        pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        run(*pip, "--require-hashes", "--no-deps", "-r", str(lock))
+    run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
+
+
+def run(*command: str) -> None:
+    """Runs a command, or stops with one line and what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        sys.exit(f"infwidth: `{' '.join(command[:4])} ...` failed; mend what it says and run again")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The tuning rule: which learning rate (and κ) a variant runs with, and which to try next.
+
+Every variant is tuned by this one rule, on tuning seeds, by validation loss:
+
+- a cell (learning rate, κ) is worth its mean validation loss over the tuning seeds, and infinitely
+  much if any of its runs diverged;
+- the plateau is every cell within the tolerance of the best; the smallest rate on it is taken (and
+  the smallest κ at that rate);
+- the choice is interior if, along each axis, the cells next to the plateau on both sides were run
+  and are worse by more than the tolerance;
+- otherwise the cells that are missing next to it are run, where need be outside the grid, one log
+  step at a time.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+Side = Literal["lower", "higher"]
+
+
+class Cell(NamedTuple):
+    """A point of the grid; κ is None where the features do not train."""
+
+    learning_rate: float
+    kappa: float | None = None
+
+
+class Trial(NamedTuple):
+    """One tuning run: its place on the grid, its seed, its validation loss in nats per token."""
+
+    learning_rate: float
+    validation_loss: float
+    seed: int
+    diverged: bool = False
+    kappa: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule says of the trials so far.
+
+    Attributes:
+        learning_rate: the chosen rate; None if every cell diverged.
+        kappa: the chosen κ; None on a grid without κ.
+        validation_loss: mean over tuning seeds at the choice, nats per token; inf if none.
+        interior: both neighbours along each axis were run and are worse beyond the tolerance.
+        extend: the side on which the grid of rates ends too soon, if any.
+        extend_kappa: the same for κ.
+        wanted: cells that were not run and that the rule asks for next.
+        note: the outcome in words, fit for a table.
+    """
+
+    learning_rate: float | None
+    kappa: float | None
+    validation_loss: float
+    interior: bool
+    extend: Side | None
+    extend_kappa: Side | None
+    wanted: tuple[Cell, ...]
+    note: str
+
+
+class _Axis(NamedTuple):
+    """How the plateau lies along one axis through the chosen cell."""
+
+    bracketed: bool
+    extend: Side | None
+    wanted: tuple[float, ...]
+
+
+def mean_losses(trials: Iterable[Trial]) -> dict[Cell, float]:
+    """Mean validation loss of each cell over its seeds, nats per token; inf if any run diverged."""
+    losses: dict[Cell, list[float]] = {}
+    for trial in trials:
+        lost = trial.diverged or not math.isfinite(trial.validation_loss)
+        cell = Cell(trial.learning_rate, trial.kappa)
+        losses.setdefault(cell, []).append(math.inf if lost else trial.validation_loss)
+    return {cell: math.fsum(values) / len(values) for cell, values in sorted(losses.items())}
+
+
+def beyond(grid: Sequence[float], side: Side) -> float:
+    """The next value outside a log grid.
+
+    The step is the one before last at that end, so that both 1, 10, 100 and 1, 3, 10 continue as
+    their reader expects (1000; 30). It is rounded to six digits, since rates name runs.
+
+    Args:
+        grid: values of one axis, ascending, at least one; a lone value steps by 10.
+        side: which end to go beyond.
+    """
+    if len(grid) < 3:
+        step = grid[-1] / grid[0] if len(grid) == 2 else 10.0
+        value = grid[-1] * step if side == "higher" else grid[0] / step
+    elif side == "higher":
+        value = grid[-1] * (grid[-2] / grid[-3])
+    else:
+        value = grid[0] / (grid[2] / grid[1])
+    return float(f"{value:.6g}")
+
+
+def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
+    """Applies the tuning rule to the trials so far.
+
+    Args:
+        trials: all tuning runs of one variant, on a grid of rates or of (rate, κ).
+        tolerance: difference in mean validation loss that counts as none, nats per token.
+
+    Returns:
+        The choice, with the cells still wanted if it is not interior.
+
+    Raises:
+        ValueError: no trials, or some with κ and some without.
+    """
+    means = mean_losses(trials)
+    if not means:
+        raise ValueError("choose() needs at least one trial")
+    if len({cell.kappa is None for cell in means}) > 1:
+        raise ValueError("a grid has κ in every trial or in none")
+    rates = sorted({cell.learning_rate for cell in means})
+    best = min(means.values())
+    if math.isinf(best):
+        lower = Cell(beyond(rates, "lower"), min(means).kappa)
+        return Choice(
+            None, None, math.inf, False, "lower", None, (lower,), "every learning rate diverged"
+        )
+    plateau = {cell for cell, mean in means.items() if mean <= best + tolerance}
+    chosen = min(plateau)
+
+    def along_rates(rate: float) -> Cell:
+        return Cell(rate, chosen.kappa)
+
+    def along_kappas(kappa: float) -> Cell:
+        return Cell(chosen.learning_rate, kappa)
+
+    rate_axis = _bracket(rates, along_rates, plateau, means)
+    kappa_axis = _Axis(True, None, ())
+    if chosen.kappa is not None:
+        kappas = sorted({cell.kappa for cell in means if cell.kappa is not None})
+        kappa_axis = _bracket(kappas, along_kappas, plateau, means)
+    wanted = (*map(along_rates, rate_axis.wanted), *map(along_kappas, kappa_axis.wanted))
+    return Choice(
+        chosen.learning_rate,
+        chosen.kappa,
+        means[chosen],
+        rate_axis.bracketed and kappa_axis.bracketed,
+        rate_axis.extend,
+        kappa_axis.extend,
+        wanted,
+        _note(rate_axis, kappa_axis),
+    )
+
+
+def next_cells(trials: Sequence[Trial], tolerance: float, extensions_left: int) -> list[Cell]:
+    """Cells to run before choosing again; empty when the search is over.
+
+    Cells inside the grid that were never run are free; those outside it need the budget. Call in a
+    loop with all trials so far: it ends, since every cell named is new and the budget is finite.
+
+    Args:
+        trials: all tuning runs of one variant.
+        tolerance: as in `choose`.
+        extensions_left: log steps that may still be added to either axis.
+    """
+    rates = {trial.learning_rate for trial in trials}
+    kappas = {trial.kappa for trial in trials}
+    inside, outside = [], []
+    for cell in choose(trials, tolerance).wanted:
+        known = cell.learning_rate in rates and cell.kappa in kappas
+        (inside if known else outside).append(cell)
+    return inside + outside[: max(extensions_left, 0)]
+
+
+def count_extensions(
+    trials: Iterable[Trial], learning_rates: Iterable[float], kappas: Iterable[float] = ()
+) -> int:
+    """Log steps by which the trials went beyond the configured grid, over both axes."""
+    tried = list(trials)
+    new_rates = {trial.learning_rate for trial in tried} - set(learning_rates)
+    new_kappas = {trial.kappa for trial in tried if trial.kappa is not None} - set(kappas)
+    return len(new_rates) + len(new_kappas)
+
+
+def selection_entry(
+    trials: Sequence[Trial], tolerance: float, extensions: int = 0
+) -> dict[str, Any]:
+    """One variant's entry of selection.json: the choice and the mean loss of every cell tried."""
+    choice = choose(trials, tolerance)
+    rows = []
+    for cell, mean in mean_losses(trials).items():
+        lost = math.isinf(mean)
+        rows.append(
+            {
+                "learning_rate": cell.learning_rate,
+                "kappa": cell.kappa,
+                "mean_validation_loss": None if lost else mean,
+                "seeds": sum(Cell(trial.learning_rate, trial.kappa) == cell for trial in trials),
+                "status": "diverged" if lost else "done",
+            }
+        )
+    return {
+        "learning_rate": choice.learning_rate,
+        "kappa": choice.kappa,
+        "interior": choice.interior,
+        "note": choice.note,
+        "extensions": extensions,
+        "trials": rows,
+    }
+
+
+def _bracket(grid: Sequence[float], cell_at: Any, plateau: set[Cell], means: dict) -> _Axis:
+    """Looks for both neighbours of the plateau along the axis that `cell_at` walks."""
+    flat = [value for value in grid if cell_at(value) in plateau]
+    below = [value for value in grid if value < flat[0]]
+    above = [value for value in grid if value > flat[-1]]
+    at_lower, at_higher = not below, not above
+    extend: Side | None = None
+    if at_lower and at_higher:
+        lower_wins = means[cell_at(flat[0])] <= means[cell_at(flat[-1])]
+        extend = "lower" if lower_wins else "higher"
+    elif at_lower or at_higher:
+        extend = "lower" if at_lower else "higher"
+    inside = [*below[-1:], *above[:1]]
+    wanted = [value for value in inside if cell_at(value) not in means]
+    bracketed = extend is None and not wanted
+    if extend is not None:
+        wanted.append(beyond(grid, extend))
+    return _Axis(bracketed, extend, tuple(wanted))
+
+
+def _note(rates: _Axis, kappas: _Axis) -> str:
+    """The outcome in words."""
+    parts = []
+    for name, axis in (("learning rate", rates), ("κ", kappas)):
+        if axis.extend is not None:
+            parts.append(f"{name} at the {axis.extend} edge of its grid")
+        elif not axis.bracketed:
+            parts.append(f"{name} has a neighbour that was not run")
+    return "; ".join(parts) or "interior"

@@ -1,0 +1,84 @@
+"""Verdicts by rule: a claim is reproduced, contradicted or inconclusive, never judged by eye.
+
+Each rule yields two p values: that the claim holds, and that its opposite does. Both are compared
+with one level, 1 − confidence.
+"""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from infwidth.analysis.statistics import (
+    holm,
+    intersection_union,
+    p_beyond,
+    p_equivalent,
+    p_greater,
+    p_less,
+    two_sided,
+)
+
+
+class Verdict(StrEnum):
+    """The four words that a claims table may hold."""
+
+    REPRODUCED = "reproduced"
+    CONTRADICTED = "contradicted"
+    INCONCLUSIVE = "inconclusive"
+    TOO_SMALL = "too small to judge"
+
+
+class Evidence(NamedTuple):
+    """p values for a claim and for its opposite; NaN where the data allow neither."""
+
+    p_holds: float
+    p_opposite: float
+
+
+def worse(differences: ArrayLike) -> Evidence:
+    """`The first variant's loss is higher`: paired t test of the differences by seed.
+
+    Two-sided p values, so that at the same level the test and the interval shown never disagree.
+    """
+    return Evidence(two_sided(p_greater(differences)), two_sided(p_less(differences)))
+
+
+def tracks(differences: ArrayLike, margin: float) -> Evidence:
+    """`The two variants have the same loss`, within the margin in nats per token: TOST.
+
+    Its opposite is that they differ by more than the margin, which needs evidence of its own.
+    """
+    return Evidence(p_equivalent(differences, margin), p_beyond(differences, margin))
+
+
+def at_every_width(evidence: Sequence[Evidence]) -> Evidence:
+    """`The claim holds at every width`: an intersection-union test.
+
+    It is contradicted where at some width the opposite is shown, after Holm over the widths.
+    """
+    opposite = [p for p in holm([each.p_opposite for each in evidence]) if not math.isnan(p)]
+    return Evidence(
+        intersection_union([each.p_holds for each in evidence]),
+        min(opposite, default=math.nan),
+    )
+
+
+def verdict(evidence: Evidence, confidence: float, judge: bool = True) -> Verdict:
+    """The word for the evidence.
+
+    Args:
+        evidence: of one claim.
+        confidence: one minus the level of the tests.
+        judge: false for configurations that are too small to say anything.
+    """
+    if not judge:
+        return Verdict.TOO_SMALL
+    level = 1 - confidence
+    if evidence.p_holds < level:
+        return Verdict.REPRODUCED
+    if evidence.p_opposite < level:
+        return Verdict.CONTRADICTED
+    return Verdict.INCONCLUSIVE

@@ -1,0 +1,34 @@
+"""`infwidth config`: check a configuration, write its schema and its reference page."""
+
+import argparse
+from pathlib import Path
+
+from infwidth.cli.options import settings_options
+from infwidth.config.reference import json_schema, reference_page
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+from infwidth.training.records import write_atomically
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+REFERENCE = Path("docs/configuration.md")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser("config", help="check the configuration, write its reference")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="validate, and print the effective settings")
+    settings_options(check, "config check")
+    check.set_defaults(run=_check)
+    write = actions.add_parser("reference", help=f"write {SCHEMA} and {REFERENCE}")
+    settings_options(write, "config reference")
+    write.set_defaults(run=_write)
+
+
+def _check(_: argparse.Namespace, settings: Settings, __: Layout) -> None:
+    print(settings.model_dump_json(indent=2))
+
+
+def _write(_: argparse.Namespace, __: Settings, ___: Layout) -> None:
+    write_atomically(SCHEMA, json_schema())
+    write_atomically(REFERENCE, reference_page())

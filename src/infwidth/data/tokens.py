@@ -1,0 +1,190 @@
+"""Tokens on disk: each split's documents as BOS ... EOS, end to end, in one memory-mapped array."""
+
+import io
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from infwidth.data import vocabulary as vocabularies
+from infwidth.data.files import (
+    MANIFEST,
+    check_files,
+    describe_files,
+    json_digest,
+    read_json,
+    replacing_folder,
+    write_json,
+)
+from infwidth.data.splits import SPLITS
+
+RULE = "infwidth data tokenize"
+_ARRAYS = [f"{split}.{part}.npy" for split in SPLITS for part in ("tokens", "bounds")]
+_NAMES = [f"{split}.names.jsonl" for split in SPLITS]
+_OWNED = frozenset({MANIFEST, *_ARRAYS, *_NAMES, *vocabularies.FILES})
+_LOG_EVERY = 10_000
+_LOG = logging.getLogger(__name__)
+
+
+class TokenSplit(NamedTuple):
+    """The tokens of one split.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        tokens: unsigned ids, [tokens], memory-mapped.
+        bounds: int64, [documents + 1]; document i is tokens[bounds[i] : bounds[i + 1]], marks and
+            all.
+        names_path: a file with one JSON string a line, the documents' names.
+    """
+
+    name: str
+    tokens: np.ndarray
+    bounds: np.ndarray
+    names_path: Path
+
+    def document_names(self) -> list[str]:
+        """Returns the names of the documents, in order."""
+        with self.names_path.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+
+class TokenDataset(NamedTuple):
+    """Tokens of all splits and what they are made of.
+
+    Attributes:
+        folder: where they lie.
+        digest: sha256 of all that training can see of them, in hexadecimal.
+        vocabulary_size: ids are below it.
+        manifest: what manifest.json says.
+    """
+
+    folder: Path
+    digest: str
+    vocabulary_size: int
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = False) -> "TokenDataset":
+        """Opens tokens and checks them against their manifest.
+
+        Args:
+            folder: what `tokenize` has made.
+            verify: compare every file's sha256, not just its size.
+
+        Returns:
+            The data set; no token is read yet.
+
+        Raises:
+            UserError: the manifest or a file is missing, truncated or (with `verify`) edited.
+        """
+        folder = Path(folder)
+        manifest = read_json(folder / MANIFEST, RULE)
+        check_files(folder, manifest["files"], RULE, verify)
+        return cls(folder, manifest["digest"], manifest["vocabulary"]["size"], manifest)
+
+    def split(self, name: str) -> TokenSplit:
+        """Opens one split.
+
+        Args:
+            name: `train`, `validation` or `test`.
+
+        Returns:
+            The split, its tokens memory-mapped.
+        """
+        return TokenSplit(
+            name,
+            np.load(self.folder / f"{name}.tokens.npy", mmap_mode="r"),
+            np.load(self.folder / f"{name}.bounds.npy"),
+            self.folder / f"{name}.names.jsonl",
+        )
+
+    def vocabulary(self) -> vocabularies.Vocabulary:
+        """Loads the vocabulary, a copy of which lies beside the tokens."""
+        return vocabularies.load_vocabulary(self.folder)
+
+
+def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict[str, Any]:
+    """Packs each split's documents as BOS ... EOS into arrays of unsigned integers.
+
+    Args:
+        corpus_folder: what `prepare_corpus` has made.
+        vocabulary_folder: what `train_vocabulary` has made.
+        folder: what to make: arrays, document bounds and names, the vocabulary and manifest.json;
+            a killed run leaves nothing there, and a rerun makes the same bytes.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: an input is missing or damaged.
+    """
+    from infwidth.data.corpus import open_documents, read_corpus_manifest
+
+    vocabulary = vocabularies.load_vocabulary(vocabulary_folder)
+    description = read_json(vocabulary_folder / vocabularies.DESCRIPTION, vocabularies.RULE)
+    corpus = read_corpus_manifest(corpus_folder)
+    with replacing_folder(folder, _OWNED) as result:
+        counts = {}
+        for split in SPLITS:
+            documents = open_documents(corpus_folder, split)
+            counts[split] = _pack_split(documents, split, vocabulary, result)
+            _LOG.info("tokens: %s, %d documents, %d tokens", split, len(documents), counts[split])
+        for name in (vocabularies.DESCRIPTION, *description["files"]):
+            shutil.copyfile(vocabulary_folder / name, result / name)
+        files = describe_files(result)
+        manifest = {
+            "kind": "tokens",
+            "digest": json_digest([vocabulary.digest, files]),
+            "tokens": counts,
+            "documents": {split: len(corpus["documents"][split]) for split in SPLITS},
+            "vocabulary": {
+                key: description[key] for key in ("kind", "size", "bos", "eos", "digest")
+            },
+            "corpus": {key: corpus[key] for key in ("corpus", "digest", "statement")},
+            "files": files,
+        }
+        write_json(result / MANIFEST, manifest)
+    return manifest
+
+
+def _pack_split(
+    documents: Any, split: str, vocabulary: vocabularies.Vocabulary, folder: Path
+) -> int:
+    dtype = np.dtype(np.uint16 if vocabulary.size <= 2**16 else np.uint32)
+    bounds = [0]
+    with (
+        (folder / f"{split}.tokens.npy").open("wb") as tokens_file,
+        (folder / f"{split}.names.jsonl").open("w", encoding="utf-8") as names_file,
+    ):
+        tokens_file.write(_header(dtype, 0))
+        for index in range(len(documents)):
+            document = documents[index]
+            ids = vocabulary.encode(document["text"].decode())
+            marked = np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]]).astype(dtype)
+            tokens_file.write(marked.tobytes())
+            bounds.append(bounds[-1] + len(marked))
+            name = document["name"].decode() if "name" in document else f"{split}:{index}"
+            names_file.write(json.dumps(name) + "\n")
+            if (index + 1) % _LOG_EVERY == 0:
+                _LOG.info("tokens: %s, %d of %d documents", split, index + 1, len(documents))
+        tokens_file.seek(0)
+        tokens_file.write(_header(dtype, bounds[-1]))
+    np.save(folder / f"{split}.bounds.npy", np.asarray(bounds, np.int64))
+    return bounds[-1]
+
+
+def _header(dtype: np.dtype, length: int) -> bytes:
+    # NumPy leaves room for the length to grow, so headers of all lengths are equally long.
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer,
+        {
+            "descr": np.lib.format.dtype_to_descr(dtype.newbyteorder("<")),
+            "fortran_order": False,
+            "shape": (length,),
+        },
+    )
+    return buffer.getvalue()

@@ -1,0 +1,236 @@
+"""Text to tokens and back, without loss: single bytes, or a SentencePiece unigram model."""
+
+import io
+import logging
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import DataSettings
+from infwidth.data.files import (
+    check_files,
+    describe_files,
+    json_digest,
+    read_json,
+    replacing_folder,
+    write_json,
+)
+
+RULE = "infwidth data vocabulary"
+DESCRIPTION = "vocabulary.json"
+MODEL = "sentencepiece.model"
+FILES = frozenset({DESCRIPTION, MODEL})
+# Beyond this, pieces no longer change and training no longer fits in memory.
+_MOST_TRAINING_BYTES = 2**28
+_SPACE = "\u2581"
+_LOG = logging.getLogger(__name__)
+
+
+class Vocabulary(Protocol):
+    """Numbered pieces of text, two of which mark a document's ends.
+
+    Attributes:
+        size: number of tokens; ids are below it.
+        bos: id of the mark before a document.
+        eos: id of the mark after a document.
+        digest: sha256, in hexadecimal; equal digests encode alike.
+    """
+
+    size: int
+    bos: int
+    eos: int
+    digest: str
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns the ids of a text, int32, without marks."""
+        ...
+
+    def decode_bytes(self, ids: np.ndarray) -> bytes:
+        """Returns the bytes of ids; marks have none."""
+        ...
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
+        ...
+
+
+class ByteVocabulary:
+    """The 256 bytes, then BOS and EOS."""
+
+    size = 258
+    bos = 256
+    eos = 257
+    digest = json_digest(["bytes", size, bos, eos])
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns the UTF-8 bytes of a text as ids, int32."""
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+    def decode_bytes(self, ids: np.ndarray) -> bytes:
+        """Returns the bytes of ids; marks have none."""
+        ids = np.asarray(ids)
+        return ids[ids < 256].astype(np.uint8).tobytes()
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode(errors="replace")
+
+
+class SentencePieceVocabulary:
+    """A unigram model with single bytes to fall back on, which changes no character.
+
+    Args:
+        model: the serialised model.
+    """
+
+    def __init__(self, model: bytes):
+        from sentencepiece import SentencePieceProcessor
+
+        self._processor = SentencePieceProcessor(model_proto=model)
+        self.size = self._processor.get_piece_size()
+        self.bos = self._processor.bos_id()
+        self.eos = self._processor.eos_id()
+        self.digest = json_digest(["sentencepiece", model.hex()])
+        self._bytes_of = [self._piece_bytes(id_) for id_ in range(self.size)]
+        # The model writes spaces as U+2581, so that character itself goes by its three bytes.
+        self._block = [self._byte_id(byte) for byte in _SPACE.encode()]
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns the ids of a text's most likely segmentation, int32."""
+        ids: list[int] = []
+        for index, run in enumerate(text.split(_SPACE)):
+            if index:
+                ids += self._block
+            ids += self._processor.encode(run)
+        return np.asarray(ids, np.int32)
+
+    def decode_bytes(self, ids: np.ndarray) -> bytes:
+        """Returns the bytes of ids; marks have none."""
+        return b"".join([self._bytes_of[id_] for id_ in np.asarray(ids).tolist()])
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode(errors="replace")
+
+    def _piece_bytes(self, id_: int) -> bytes:
+        if self._processor.is_control(id_) or self._processor.is_unknown(id_):
+            return b""
+        piece = self._processor.id_to_piece(id_)
+        if self._processor.is_byte(id_):
+            return bytes([int(piece[3:5], 16)])
+        return piece.replace(_SPACE, " ").encode()
+
+    def _byte_id(self, byte: int) -> int:
+        return self._processor.piece_to_id(f"<0x{byte:02X}>")
+
+
+def train_vocabulary(settings: DataSettings, corpus_folder: Path, folder: Path) -> dict[str, Any]:
+    """Makes the vocabulary that the settings name, from the training split alone.
+
+    Args:
+        settings: `vocabulary` and `vocabulary_size`.
+        corpus_folder: what `prepare_corpus` has made.
+        folder: what to make: vocabulary.json, and for SentencePiece the model.
+
+    Returns:
+        What vocabulary.json holds: kind, size, digest, files.
+
+    Raises:
+        UserError: the training split cannot fill, or needs more than, `vocabulary_size` pieces.
+    """
+    with replacing_folder(folder, FILES) as result:
+        if settings.vocabulary == "bytes":
+            vocabulary: Vocabulary = ByteVocabulary()
+        else:
+            model = _train_sentencepiece(settings.vocabulary_size, corpus_folder)
+            (result / MODEL).write_bytes(model)
+            vocabulary = SentencePieceVocabulary(model)
+        description = {
+            "kind": settings.vocabulary,
+            "size": vocabulary.size,
+            "bos": vocabulary.bos,
+            "eos": vocabulary.eos,
+            "digest": vocabulary.digest,
+            "files": describe_files(result),
+        }
+        write_json(result / DESCRIPTION, description)
+    _LOG.info("vocabulary: %s, %d tokens", settings.vocabulary, vocabulary.size)
+    return description
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """Loads a vocabulary.
+
+    Args:
+        folder: what `train_vocabulary` or `tokenize` has made.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    description = read_json(folder / DESCRIPTION, RULE)
+    check_files(folder, description["files"], RULE, verify=True)
+    if description["kind"] == "bytes":
+        return ByteVocabulary()
+    return SentencePieceVocabulary((folder / MODEL).read_bytes())
+
+
+def _train_sentencepiece(size: int, corpus_folder: Path) -> bytes:
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=_training_lines(corpus_folder),
+            model_writer=model,
+            vocab_size=size,
+            model_type="unigram",
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            # More threads sum in another order and find other pieces.
+            num_threads=1,
+            # Longer lines would be left out, and paragraphs are long.
+            max_sentence_length=2**30,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _size_error(size, str(error)) from None
+    return model.getvalue()
+
+
+def _size_error(size: int, message: str) -> UserError:
+    if largest := re.search(r"set it to a value <= (\d+)", message):
+        return UserError(
+            f"data.vocabulary_size is {size}, but the training text has pieces for at most "
+            f"{largest[1]}: lower it, or use more text"
+        )
+    if smallest := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return UserError(
+            f"data.vocabulary_size is {size}, but the bytes and characters of the training text "
+            f"take {smallest[1]}: raise it"
+        )
+    return UserError(f"SentencePiece cannot learn data.vocabulary_size {size} pieces: {message}")
+
+
+def _training_lines(corpus_folder: Path) -> Iterator[str]:
+    from infwidth.data.corpus import open_documents, read_corpus_manifest
+
+    characters = read_corpus_manifest(corpus_folder)["characters"]["train"]
+    documents = open_documents(corpus_folder, "train")
+    stride = math.ceil(characters / _MOST_TRAINING_BYTES)
+    for index in range(0, len(documents), stride):
+        text = documents[index]["text"].decode().replace("\0", "")
+        yield from (line for line in text.split("\n") if line)

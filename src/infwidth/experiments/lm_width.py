@@ -1,0 +1,115 @@
+"""The paper's experiment: final loss of a language model over the width of its MLPs, by variant.
+
+Rates are tuned at one width on tuning seeds by validation loss; every width then runs on other
+seeds and is scored on the test split. Which runs there are stands in `lm_width_plan`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from infwidth.analysis.selection import Cell, Trial, count_extensions, next_cells, selection_entry
+from infwidth.config.errors import UserError
+from infwidth.config.settings import ModelSettings, TrainingSettings, TuningSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.experiments.lm_width_plan import Place, first_places, has_mlps, tuning_places
+from infwidth.training.runs import Runs
+from infwidth.training.spec import RunSpec
+
+Entry = dict[str, Any]
+"""A run's place in the experiment (role, variant, width, rates, seed) together with its key."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all runs of the experiment share.
+
+    Attributes:
+      runs: gets the result of a run.
+      model: shape of the transformer.
+      training: optimisation settings.
+      data: digest of the tokens.
+      vocabulary_size: V.
+      platform: "cpu", "gpu" or "tpu".
+    """
+
+    runs: Runs
+    model: ModelSettings
+    training: TrainingSettings
+    data: str
+    vocabulary_size: int
+    platform: str
+
+    def spec(self, place: Place) -> RunSpec:
+        """All that the numbers of the run at `place` depend on."""
+        variant = VARIANTS[place.variant]
+        trunk_rate = self.training.trunk_learning_rate * place.trunk_factor
+        return RunSpec(
+            data=self.data,
+            vocabulary_size=self.vocabulary_size,
+            model=self.model,
+            training=self.training.model_copy(update={"trunk_learning_rate": trunk_rate}),
+            features=variant.features,
+            readout=variant.readout,
+            width=place.width,
+            learning_rate=place.cell.learning_rate if has_mlps(variant) else None,
+            kappa=place.cell.kappa,
+            seed=place.seed,
+            splits=("validation", "test") if place.role == "report" else ("validation",),
+            platform=self.platform,
+        )
+
+    def run(self, place: Place) -> tuple[Entry, dict[str, Any]]:
+        """Gets the run at `place`: its entry, and its result."""
+        spec = self.spec(place)
+        entry = {
+            "role": place.role,
+            "key": spec.key,
+            "variant": place.variant,
+            "width": place.width,
+            "learning_rate": spec.learning_rate,
+            "kappa": spec.kappa,
+            "trunk_learning_rate": spec.training.trunk_learning_rate,
+            "seed": place.seed,
+        }
+        return entry, self.runs.result(spec)
+
+
+class Tuned(NamedTuple):
+    """The chosen cell of a variant, and the runs that led to it."""
+
+    selection: dict[str, Any]
+    entries: list[Entry]
+
+
+def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
+    """Chooses a variant's rate: the grid, then what the rule asks for, within the budget.
+
+    Raises:
+      UserError: every rate diverged.
+    """
+    searched = has_mlps(VARIANTS[name])
+    entries: list[Entry] = []
+    trials: list[Trial] = []
+    extensions = 0
+    places = first_places(name, width, tuning)
+    while places:
+        for place in places:
+            entry, result = bench.run(place)
+            cell = place.cell if searched else Cell(entry["trunk_learning_rate"])
+            diverged = result["status"] == "diverged"
+            loss = math.inf if diverged else result["validation_loss"]
+            entries.append(entry)
+            trials.append(Trial(cell.learning_rate, loss, place.seed, diverged, cell.kappa))
+        if not searched:
+            break
+        extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas)
+        cells = next_cells(trials, tuning.tolerance, tuning.max_extensions - extensions)
+        places = tuning_places(name, width, cells, tuning)
+    selection = selection_entry(trials, tuning.tolerance, extensions)
+    if selection["learning_rate"] is None:
+        raise UserError(
+            f"{name}: every rate diverged at width {width}; "
+            "put smaller ones into lm_width.tuning.learning_rates"
+        )
+    return Tuned(selection, entries)

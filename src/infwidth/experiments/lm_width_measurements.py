@@ -1,0 +1,175 @@
+"""From finished runs to tidy tables of measurements: what tables and figures are drawn from."""
+
+import json
+import math
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.data.tokens import TokenDataset
+from infwidth.training.records import SETTINGS, read_result, read_rows, write_json
+
+Entry = dict[str, Any]
+
+
+def collect(
+    settings: Settings,
+    dataset: TokenDataset,
+    runs: Path,
+    tuning: Iterable[Path],
+    trained: Iterable[Path],
+    out: Path,
+) -> None:
+    """Writes runs, curves and documents as parquet, the selection and the settings as JSON.
+
+    Args:
+      settings: what the experiment ran with.
+      dataset: the tokens, for the names of the test documents.
+      runs: the folder of runs.
+      tuning: files that `infwidth tune` wrote.
+      trained: files that `infwidth train` wrote.
+      out: folder to write; see `infwidth.analysis.measurements` for the columns.
+    """
+    tuned = {path.stem: _read(path) for path in tuning}
+    entries = [entry for content in tuned.values() for entry in content["entries"]]
+    entries += [entry for path in trained for entry in _read(path)["entries"]]
+    results = {entry["key"]: _result(runs, entry["key"]) for entry in entries}
+    reported = sorted({entry["key"] for entry in entries if entry["role"] == "report"})
+    out.mkdir(parents=True, exist_ok=True)
+    frames = {
+        "runs": [_run_row(entry, results[entry["key"]]) for entry in entries],
+        "documents": [
+            row for key in reported for row in _document_rows(key, results[key], dataset)
+        ],
+        "curves": [row for key in reported for row in _curve_rows(key, runs)],
+    }
+    for name, rows in frames.items():
+        frame = pd.DataFrame(rows, columns=_COLUMNS[name])
+        frame.to_parquet(out / f"{name}.parquet", index=False)
+    selection = {name: content["selection"] for name, content in tuned.items()}
+    if "constant" in selection:
+        selection["trunk"] = selection.pop("constant")
+    write_json(out / "selection.json", selection)
+    write_json(
+        out / "settings.json",
+        settings.model_dump(mode="json", exclude={"retrain"})
+        | {"corpus": dataset.description, "commit": commit(), "runs": _software(runs, reported)},
+    )
+
+
+def commit() -> str:
+    """The commit of the checkout, marked where it was edited; "unknown" outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+_COLUMNS = {
+    "runs": [
+        "key",
+        "role",
+        "variant",
+        "width",
+        "learning_rate",
+        "kappa",
+        "trunk_learning_rate",
+        "seed",
+        "status",
+        "steps",
+        "train_loss",
+        "validation_loss",
+        "test_loss",
+        "tokens",
+        "parameters_trunk",
+        "parameters_features",
+        "parameters_readout",
+        "parameters_trained",
+        "optimizer_state_bytes",
+        "flops",
+        "device_seconds",
+        "device",
+        "sgd_unit",
+    ],
+    "documents": ["key", "document", "name", "loss_sum", "tokens"],
+    "curves": ["key", "step", "loss", "learning_rate"],
+}
+
+
+def _run_row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    return {
+        "key": entry["key"],
+        "role": entry["role"],
+        "variant": entry["variant"],
+        "width": entry["width"],
+        "learning_rate": number(entry["learning_rate"]),
+        "kappa": number(entry["kappa"]),
+        "trunk_learning_rate": entry["trunk_learning_rate"],
+        "seed": entry["seed"],
+        "status": result["status"],
+        "steps": result["steps"],
+        "train_loss": number(result.get("train_loss")),
+        "validation_loss": number(result.get("validation_loss")),
+        "test_loss": number(result.get("test_loss")),
+        "tokens": result["tokens"],
+        **{f"parameters_{group}": count for group, count in result["parameters"].items()},
+        "parameters_trained": result["parameters_trained"],
+        "optimizer_state_bytes": result["optimizer_bytes"],
+        "flops": float(result["flops"]),
+        "device_seconds": result["device_seconds"],
+        "device": result["device"],
+        "sgd_unit": number(result["rate_unit"]),
+    }
+
+
+def _document_rows(key: str, result: dict[str, Any], dataset: TokenDataset) -> list[dict]:
+    documents = result.get("test_documents", {"document": [], "loss_sum": [], "tokens": []})
+    names = dataset.split("test").names
+    columns = zip(*(documents[c] for c in ("document", "loss_sum", "tokens")), strict=True)
+    return [
+        {"key": key, "document": d, "name": names[d], "loss_sum": loss_sum, "tokens": tokens}
+        for d, loss_sum, tokens in columns
+    ]
+
+
+def _curve_rows(key: str, runs: Path) -> list[dict]:
+    return [
+        {
+            "key": key,
+            "step": row["step"],
+            "loss": math.nan if row["loss"] is None else row["loss"],
+            "learning_rate": row["learning_rate/trunk"],
+        }
+        for row in read_rows(runs / key)
+    ]
+
+
+def _software(runs: Path, keys: list[str]) -> dict[str, Any]:
+    """Software and platform of the reported runs, as their own records have them."""
+    if not keys:
+        return {}
+    first = _read(runs / keys[0] / SETTINGS)
+    return {"software": first["software"], "platform": first["platform"], "count": len(keys)}
+
+
+def _result(runs: Path, key: str) -> dict[str, Any]:
+    result = read_result(runs / key)
+    if result is None:
+        raise UserError(
+            f"{runs / key}: this run's result is gone; train it again with "
+            "`snakemake -R tune train --cores all`"
+        )
+    return result
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,35 @@
+"""Where everything lies: one place for the workflow, the commands and a hand."""
+
+from pathlib import Path
+
+
+class Layout:
+    """The paths of one configuration.
+
+    Args:
+      name: the configuration's name; "default" lies directly under `results/` and
+        `paper_figures/`, others in a folder of their own there.
+    """
+
+    def __init__(self, name: str):
+        own = "" if name == "default" else name
+        self.results = Path("results") / own
+        self.figures = Path("paper_figures") / own
+        self.data = self.results / "data"
+        self.corpus = self.data / "corpus"
+        self.vocabulary = self.data / "vocabulary"
+        self.tokens = self.data / "tokens"
+        self.runs = self.results / "runs"
+        self.lm_width = self.results / "lm_width"
+        self.measurements = self.lm_width / "measurements"
+        self.tables = self.results / "tables"
+        self.logs = self.results / "logs"
+        self.compile_cache = self.results / "compile_cache"
+
+    def tuning(self, variant: str) -> Path:
+        """The choice of a variant's learning rate, and the trials that led to it."""
+        return self.lm_width / "tuning" / f"{variant}.json"
+
+    def trained(self, variant: str, widths: str) -> Path:
+        """The runs of a variant at `widths`, as in "64" or "64_128"."""
+        return self.lm_width / "train" / f"{variant}-{widths}.json"

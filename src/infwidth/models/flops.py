@@ -1,0 +1,42 @@
+"""Matrix-product FLOPs of a training step: those that the variant needs, no more.
+
+A product of an (m × k) with a (k × n) matrix counts 2mkn, forward; each of its two gradients
+counts as much again where it is needed. Attention counts the causal half of its products with the
+diagonal, T(T + 1)/2 of T² pairs. Elementwise work, norms, softmax, look-ups and the optimizer
+count nothing.
+
+Shapes: B sequences of T tokens, N = B·T, D residual stream, L layers, V vocabulary, H width,
+d = D + 1 the dimension of a feature's input.
+"""
+
+from infwidth.config.settings import ModelSettings
+from infwidth.config.variants import Variant
+
+
+def training_flops(
+    model: ModelSettings, variant: Variant, width: int, vocabulary_size: int, batch_size: int
+) -> int:
+    """Counts the FLOPs of one training step, forward and backward.
+
+    Products by fixed parameters need no gradient for them: the features' product then counts two
+    thirds.
+
+    Args:
+      model: shape of the model.
+      variant: how the MLPs train.
+      width: H.
+      vocabulary_size: V.
+      batch_size: B.
+
+    Returns:
+      FLOPs a step.
+    """
+    D, T, L, N = model.d_model, model.context, model.layers, batch_size * model.context
+    projections = 3 * 2 * N * D * (3 * D + D)
+    scores_and_mixture = 3 * 2 * 2 * batch_size * (T * (T + 1) // 2) * D
+    mlp = 0
+    if variant.features != "none":
+        features_products = 3 if variant.features == "adam" else 2
+        mlp = 2 * N * width * ((D + 1) * features_products + D * 3)
+    head = 3 * 2 * N * D * vocabulary_size
+    return L * (projections + scores_and_mixture + mlp) + head

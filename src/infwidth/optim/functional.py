@@ -1,0 +1,94 @@
+"""Functional gradients: what a gradient is once the width has been taken out of it.
+
+In f(x) = (1/H) Σ_h M_h g_h(x) every gradient with respect to M_h or to a parameter of g_h carries
+the factor 1/H. Multiplied by H it has a limit as H → ∞, and so has its norm, in which the sum over
+the H units is a mean (docs/theory.md, sections 2 and 8).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from infwidth.optim.axes import WidthAxis, leaf_axes
+
+
+def scale_by_width(width_axis: WidthAxis = 0) -> optax.GradientTransformation:
+    """Turns gradients into functional gradients, G = H ∂L/∂M.
+
+    Every leaf is multiplied by its own size along the width axis. Put it first in a chain, so that
+    neither clipping nor ε depends on the width.
+
+    Args:
+      width_axis: The axis of size H: an int, a pytree prefix of ints, or a callable from the
+        gradients to either.
+
+    Returns:
+      A stateless transformation.
+
+    Raises:
+      ValueError: At update, if `width_axis` does not fit the gradients.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from infwidth.optim import scale_by_width
+      >>> functional = scale_by_width()
+      >>> updates, _ = functional.update(jnp.ones((4, 2)), functional.init(jnp.ones((4, 2))))
+      >>> print(updates[0])
+      [4. 4.]
+
+    Reference:
+      docs/theory.md, equation (3).
+    """
+
+    def update(updates: Any, params: Any = None) -> Any:
+        del params
+        axes = leaf_axes(width_axis, updates)
+        return jax.tree.map(lambda leaf, axis: leaf * leaf.shape[axis], updates, axes)
+
+    return optax.stateless(update)
+
+
+def clip_by_functional_norm(
+    max_norm: jax.typing.ArrayLike, width_axis: WidthAxis = 0
+) -> optax.GradientTransformation:
+    """Clips each leaf, a functional gradient, to a largest norm that means the same at every width.
+
+    For a leaf G of shape (H, E) the norm is ‖G‖² = (1/H) Σ_h Σ_e G_he²: a mean over the width and a
+    sum over all other axes. A leaf with ‖G‖ > max_norm is multiplied by max_norm / ‖G‖. For a
+    readout ‖G‖² = Σ_e δᵀΘδ, so the clipped step is still a step in the kernel Θ.
+
+    Args:
+      max_norm: The largest norm allowed, positive.
+      width_axis: The axis of size H: an int, a pytree prefix of ints, or a callable from the
+        gradients to either.
+
+    Returns:
+      A stateless transformation. It does not multiply by H: `scale_by_width` does.
+
+    Raises:
+      ValueError: At update, if `width_axis` does not fit the gradients.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from infwidth.optim import clip_by_functional_norm, scale_by_width
+      >>> clip = optax.chain(scale_by_width(), clip_by_functional_norm(1.0))
+      >>> updates, _ = clip.update(jnp.ones((4, 1)), clip.init(jnp.ones((4, 1))))
+      >>> print(updates[0])
+      [1.]
+
+    Reference:
+      docs/theory.md, equation (13).
+    """
+
+    def clip(leaf: jax.Array, axis: int) -> jax.Array:
+        norm = jnp.sqrt(jnp.sum(jnp.square(leaf)) / leaf.shape[axis])
+        bound = jnp.asarray(max_norm, leaf.dtype)
+        return leaf * jnp.where(norm > bound, bound / norm, jnp.ones_like(norm))
+
+    def update(updates: Any, params: Any = None) -> Any:
+        del params
+        return jax.tree.map(clip, updates, leaf_axes(width_axis, updates))
+
+    return optax.stateless(update)

@@ -1,0 +1,165 @@
+"""Placing text: margins by inch, labels at the ends of lines, small print. All deterministic.
+
+A figure is laid out in this order: draw the data, `set_margins`, fix the limits, `end_labels`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from infwidth.plots.style import LABEL, SMALL_PRINT
+
+_POINT = 1 / 72
+
+
+class EndLabel(NamedTuple):
+    """A label that belongs at a height of the y axis."""
+
+    y: float
+    text: str
+    color: object
+
+
+def spread(
+    positions: Sequence[float], gap: float, low: float = -1e300, high: float = 1e300
+) -> list[float]:
+    """Moves positions apart to at least `gap`, by the least sum of squared moves.
+
+    Order is kept (ties by index), and where there is room all stay within [low, high]. With
+    z_i = y_i − i·gap the condition is that z does not fall, so this is isotonic regression: pool
+    neighbours that are out of order, each pool at its mean.
+
+    Args:
+        positions: wanted places.
+        gap: least distance of neighbours, same units.
+        low: least place allowed.
+        high: greatest place allowed; too many labels go beyond it rather than overlap.
+    """
+    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
+    pools: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        pools.append((positions[i] - rank * gap, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (first, m), (second, n) = pools[-2:]
+            pools[-2:] = [((m * first + n * second) / (m + n), m + n)]
+    ceiling = max(high - (len(order) - 1) * gap, low)
+    levels = [min(max(mean, low), ceiling) for mean, size in pools for _ in range(size)]
+    placed = [0.0] * len(order)
+    for rank, i in enumerate(order):
+        placed[i] = levels[rank] + rank * gap
+    return placed
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that many inches that can measure its text, without any global state."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def text_size(figure: Figure, text: str, size: float) -> tuple[float, float]:
+    """Width and height of a text in inches."""
+    probe = figure.text(0, 0, text, fontsize=size)
+    box = probe.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    probe.remove()
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
+def set_margins(
+    figure: Figure, left: float, right: float, top: float, bottom: float, **more: float
+) -> None:
+    """Margins in inches; `more` goes to `subplots_adjust` (wspace, hspace)."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - right / width, 1 - top / height, **more
+    )
+
+
+def label_width(figure: Figure, labels: Sequence[EndLabel], size: float = LABEL) -> float:
+    """Inches to leave to the right of an axes for its end labels and their leaders."""
+    widest = max((text_size(figure, label.text, size)[0] for label in labels), default=0.0)
+    return widest + _LEADER + 0.06
+
+
+_LEADER = 0.16
+"""Inches from the axes' right edge to the labels."""
+
+
+def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> list[Text]:
+    """Writes each label to the right of the axes at its height, moved where two would overlap.
+
+    A thin leader joins the height on the axis with the label. Limits and margins must be final.
+    """
+    if not labels:
+        return []
+    figure = axes.figure
+    dpi = figure.dpi
+    box = axes.get_window_extent()
+    low, high = axes.get_ylim()
+    wanted = [axes.transData.transform((0.0, min(max(x.y, low), high)))[1] for x in labels] \
+        if axes.get_xscale() == "linear" else [
+            axes.transData.transform((axes.get_xlim()[1], min(max(x.y, low), high)))[1]
+            for x in labels
+        ]
+    gap = (size + 1.5) * _POINT * dpi
+    placed = spread(wanted, gap, box.y0, box.y1)
+    texts = []
+    for label, start, end in zip(labels, wanted, placed, strict=True):
+        heights = [(y - box.y0) / box.height for y in (start, start, end, end)]
+        inches = [0.02, 0.05, _LEADER - 0.05, _LEADER - 0.02]
+        across = [1 + x * dpi / box.width for x in inches]
+        axes.plot(
+            across,
+            heights,
+            transform=axes.transAxes,
+            color=label.color,
+            linewidth=0.5,
+            clip_on=False,
+        )
+        texts.append(
+            axes.text(
+                1 + _LEADER * dpi / box.width,
+                heights[-1],
+                label.text,
+                transform=axes.transAxes,
+                color=label.color,
+                fontsize=size,
+                va="center_baseline",
+                ha="left",
+            )
+        )
+    return texts
+
+
+def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0.05) -> float:
+    """Writes a note at the foot of the figure, wrapped to its width; returns its height in inches.
+
+    Args:
+        figure: with its final size.
+        text: one paragraph.
+        left: margin on both sides, inches.
+        bottom: margin below, inches.
+    """
+    width, height = figure.get_size_inches()
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_size(figure, longer, SMALL_PRINT)[0] <= width - 2 * left:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    step = 1.25 * SMALL_PRINT * _POINT
+    for row, line in enumerate(lines):
+        figure.text(
+            left / width,
+            (bottom + (len(lines) - 1 - row) * step) / height,
+            line,
+            fontsize=SMALL_PRINT,
+            color="#555555",
+            va="bottom",
+        )
+    return bottom + len(lines) * step

@@ -1,0 +1,37 @@
+"""Every figure and the module that draws it: imported by name, so that one can change alone."""
+
+import importlib
+from pathlib import Path
+
+from infwidth.analysis.measurements import Measurements
+from infwidth.config.errors import UserError
+
+FIGURES: dict[str, str] = {
+    name: f"infwidth.plots.{name}"
+    for name in (
+        "fig1_loss_vs_width",
+        "fig2_loss_curves",
+        "fig3_learning_rate_sensitivity",
+    )
+}
+"""By name: a module with `draw(measured: Measurements) -> Figure`."""
+
+
+def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path | str) -> list[Path]:
+    """Draws one figure from a folder of measurements and writes its files.
+
+    Args:
+        name: a key of `FIGURES`.
+        measurements_folder: as the experiment wrote it.
+        out_folder: gets `<name>.pdf`, `.png` and `.json`.
+
+    Raises:
+        UserError: no such figure, or incomplete measurements.
+    """
+    if name not in FIGURES:
+        raise UserError(f"no figure is called '{name}'; there are {', '.join(FIGURES)}")
+    from infwidth.plots.save import save_figure  # matplotlib only where something is drawn
+
+    measured = Measurements.load(measurements_folder)
+    figure = importlib.import_module(FIGURES[name]).draw(measured)
+    return save_figure(figure, Path(out_folder) / name, measured.provenance())

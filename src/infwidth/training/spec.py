@@ -1,0 +1,74 @@
+"""What one run is: everything that its numbers depend on, and the key that follows from it."""
+
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from infwidth.code_digest import code_digest
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import Features, Readout, Variant
+
+_RUN_CODE = ("infwidth.training.loop", "infwidth.training.step", "infwidth.data.batches")
+_CODE_OF_WORD = {
+    "adam_star": "infwidth.optim.adam_star",
+    "normalized": "infwidth.models.normalization",
+}
+"""Modules that the run's code imports only for the variants that use them."""
+
+_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def run_code_digest(variant: Variant) -> str:
+    """Digest of the code that a run of this variant executes."""
+    words = (variant.features, variant.readout)
+    return code_digest([*_RUN_CODE, *(_CODE_OF_WORD[w] for w in words if w in _CODE_OF_WORD)])
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run, (experiment, variant, width, learning rate, seed) and all the rest.
+
+    Attributes:
+      data: digest of the tokens.
+      features: how ω is treated.
+      readout: which rule trains M.
+      width: MLP width H; 0 where there is no MLP.
+      learning_rate: the readout's peak rate, in units in which each rule's first step has rms η;
+        None where there is no readout.
+      kappa: rate of the features, η_ω = κ √d η_trunk; None where they do not train.
+      seed: seeds the trunk, the features and the order of the data.
+      splits: the held-out splits that are scored at the end.
+      platform: "cpu", "gpu" or "tpu": numbers differ by rounding between them.
+    """
+
+    data: str
+    vocabulary_size: int
+    model: ModelSettings
+    training: TrainingSettings
+    features: Features
+    readout: Readout
+    width: int
+    learning_rate: float | None
+    kappa: float | None
+    seed: int
+    splits: tuple[str, ...]
+    platform: str
+
+    def record(self) -> dict[str, Any]:
+        """The specification as JSON values, with the code and software that it ran on."""
+        plain = asdict(self)
+        plain["model"] = self.model.model_dump(mode="json")
+        # How often a run is checkpointed leaves its numbers alone.
+        plain["training"] = self.training.model_dump(mode="json", exclude={"checkpoint_every"})
+        plain["splits"] = list(self.splits)
+        plain["code"] = run_code_digest(Variant(self.features, self.readout, "", ""))
+        plain["software"] = {name: importlib.metadata.version(name) for name in _SOFTWARE}
+        return plain
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that name the run's folder."""
+        text = json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

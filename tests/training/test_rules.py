@@ -1,0 +1,283 @@
+"""The variants' optimizer: arithmetic, memory, independence of width, units.
+
+Shapes: N inputs, H width, D+1 inputs of a feature, E outputs.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from infwidth.config.settings import TrainingSettings
+from infwidth.config.variants import VARIANTS, Variant
+from infwidth.training.rules import (
+    Hyperparameters,
+    group_transforms,
+    learning_rates,
+    schedule,
+    sgd_unit,
+)
+from tests.optim.oracle import Rule
+
+STEPS, D1 = 40, 5
+SHAPES = {
+    "trunk": {"embedding": (7, 3), "scale": (4,)},
+    "features": {"layer0": (8, D1), "layer1": (6, D1)},
+    "readout": {"layer0": (8, 4), "layer1": (6, 4)},
+}
+MLP_GROUPS = ("features", "readout")
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+
+
+def settings_of(**changes):
+    return TrainingSettings(
+        **{"steps": STEPS, "warmup_steps": 8, "log_every": 1, "checkpoint_every": 1, **changes}
+    )
+
+
+def random_groups(rng, size=1.0):
+    return {
+        group: {name: size * rng.normal(size=shape) for name, shape in leaves.items()}
+        for group, leaves in SHAPES.items()
+    }
+
+
+def step(transforms, rates, params, gradients, states):
+    new_params, new_states = dict(params), {}
+    for group, transform in transforms.items():
+        directions, new_states[group] = transform.update(
+            gradients[group], states[group], params[group]
+        )
+        moves = jax.tree.map(lambda u, rate=rates[group]: -rate * u, directions)
+        new_params[group] = optax.apply_updates(params[group], moves)
+    return new_params, new_states
+
+
+def initial(transforms, params):
+    return {group: transforms[group].init(params[group]) for group in transforms}
+
+
+def numpy_schedule(count, training):
+    if count < training.warmup_steps:
+        return count / training.warmup_steps
+    progress = (count - training.warmup_steps) / (training.steps - training.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return training.final_fraction + (1 - training.final_fraction) * cosine
+
+
+def numpy_training(variant, training, rate, params, gradients):
+    """The whole optimizer in float64, one leaf after the other; and how often a norm was clipped."""
+    named = {"trunk": "adam", "features": variant.features, "readout": variant.readout}
+    named = {group: rule for group, rule in named.items() if rule in ("adam", "sgd", "adam_star")}
+    star = {"adam_star": "per_output"}
+    rules = {
+        (group, name): Rule(star.get(rule, rule), training.b1, training.b2, training.eps)
+        for group, rule in named.items()
+        for name in SHAPES[group]
+    }
+    params = {group: dict(leaves) for group, leaves in params.items()}
+    clipped = 0
+    for count, gradient in enumerate(gradients):
+        trunk_norm = math.sqrt(sum(np.sum(g**2) for g in gradient["trunk"].values()))
+        for (group, name), rule in rules.items():
+            g, norm = gradient[group][name], trunk_norm
+            if group in MLP_GROUPS:
+                g = g * len(g)
+                norm = math.sqrt(np.sum(g**2) / len(g))
+            if training.clip_norm is not None and norm > training.clip_norm:
+                g, clipped = g * (training.clip_norm / norm), clipped + 1
+            move = numpy_schedule(count, training) * rate[group] * rule.direction(g)
+            params[group][name] = params[group][name] - move
+    return params, clipped, len(gradients) * len(rules)
+
+
+@pytest.mark.parametrize("name", ["unfrozen", "frozen", "ntk", "adam_star", "constant"])
+@pytest.mark.parametrize("clip_norm", [None, 6.0])
+@pytest.mark.parametrize("precision", [64, 32])
+def test_equals_the_float64_oracle(name, clip_norm, precision):
+    variant, training = VARIANTS[name], settings_of(clip_norm=clip_norm)
+    rng = np.random.default_rng(0)
+    start = random_groups(rng)
+    gradients = [random_groups(rng, np.exp(rng.normal())) for _ in range(STEPS)]
+    peak = Hyperparameters(trunk=0.01, readout=0.03, kappa=2.0)
+    rate = {"trunk": 0.01, "readout": 0.03, "features": 2.0 * math.sqrt(D1) * 0.01}
+    if precision == 32:
+        gradients = jax.tree.map(lambda g: g.astype(np.float32).astype(np.float64), gradients)
+    expected, clipped, norms = numpy_training(variant, training, rate, start, gradients)
+    assert (clipped > 0) == (clip_norm is not None)
+    assert clipped < norms
+
+    with jax.enable_x64(precision == 64):
+        as_arrays = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float), tree)  # noqa: E731
+        transforms, curve = group_transforms(variant, training), schedule(training)
+        hyperparameters, params = as_arrays(peak), as_arrays(start)
+        states = initial(transforms, params)
+
+        @jax.jit
+        def train_step(count, params, gradient, states):
+            rates = learning_rates(hyperparameters, curve(count), D1)
+            return step(transforms, rates, params, gradient, states)
+
+        for count, gradient in enumerate(gradients):
+            params, states = train_step(jnp.int32(count), params, as_arrays(gradient), states)
+    # float32: 40 steps of at most 0.3 (SGD) on numbers of size 1, each with a relative error of
+    # 6e-8 / (1 − β2) = 3e-6 while the bias correction is fresh.
+    tolerance = {"atol": 1e-12} if precision == 64 else {"atol": 2e-6, "rtol": 2e-6}
+    for group, leaves in expected.items():
+        for leaf, value in leaves.items():
+            np.testing.assert_allclose(params[group][leaf], value, **tolerance)
+
+
+@every_variant
+def test_only_what_trains_has_optimizer_state(name):
+    variant = VARIANTS[name]
+    params = jax.tree.map(jnp.asarray, random_groups(np.random.default_rng(0)))
+    params = jax.tree.map(lambda p: p.astype(jnp.float32), params)
+    states = initial(group_transforms(variant, settings_of(clip_norm=1.0)), params)
+    size = {group: sum(math.prod(s) for s in SHAPES[group].values()) for group in SHAPES}
+    second_of_readout = {"adam": size["readout"], "adam_star": 4 + 4}
+    floats = {"trunk": 2 * size["trunk"] + 1}
+    if variant.features == "adam":
+        floats["features"] = 2 * size["features"] + 1
+    if variant.readout == "sgd":
+        floats["readout"] = 0
+    elif variant.readout != "none":
+        floats["readout"] = size["readout"] + second_of_readout[variant.readout] + 1
+    held = {
+        group: sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        for group, state in states.items()
+    }
+    assert held == {group: 4 * count for group, count in floats.items()}
+
+
+def mean_field(width, copies=1):
+    """An MLP in the mean-field scaling, M ≠ 0 so that features have a gradient, units repeated."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    omega_HxD1 = jax.random.normal(keys[0], (width, D1))
+    m_HxE = jax.random.normal(keys[1], (width, 3))
+    x_NxD1 = jnp.ones((64, D1)).at[:, :-1].set(jax.random.normal(keys[2], (64, D1 - 1)))
+    y_NxE = jax.random.normal(keys[3], (64, 3))
+    params = {
+        "trunk": {"shift": jnp.zeros(3)},
+        "features": {"layer": jnp.tile(omega_HxD1, (copies, 1))},
+        "readout": {"layer": jnp.tile(m_HxE, (copies, 1))},
+    }
+
+    def loss(params):
+        omega, m = params["features"]["layer"], params["readout"]["layer"]
+        g_NxH = jax.nn.relu(x_NxD1 @ omega.T / math.sqrt(D1))
+        shift_NxE = jnp.broadcast_to(params["trunk"]["shift"], y_NxE.shape)
+        return jnp.mean(jnp.square(g_NxH @ m / len(m) + shift_NxE - y_NxE))
+
+    return params, loss
+
+
+@pytest.mark.parametrize("name", ["unfrozen", "frozen", "ntk", "adam_star"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"eps": 0.1}, {"clip_norm": 0.02}], ids=["plain", "eps", "clip"]
+)
+def test_widths_16_and_16384_train_alike(name, changes):
+    """A width of 16 repeated 1,024 times is the same function and must stay it, ε and norm biting."""
+    training = settings_of(**changes)
+    transforms = group_transforms(VARIANTS[name], training)
+    rates = {"trunk": 0.01, "features": 0.03, "readout": 0.3}
+    trained = []
+    for copies in (1, 1024):
+        params, loss = mean_field(16, copies)
+        states = initial(transforms, params)
+        for _ in range(5):
+            params, states = step(transforms, rates, params, jax.grad(loss)(params), states)
+        trained.append(params)
+    narrow, wide = trained
+    for group in MLP_GROUPS:
+        repeated = np.tile(narrow[group]["layer"], (1024, 1))
+        # Sums over 16,384 units in float32 end 1e-6 apart; five steps of 0.3 carry that on.
+        np.testing.assert_allclose(wide[group]["layer"], repeated, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"eps": 0.1}, {"clip_norm": 0.02}], ids=["eps", "clip"])
+def test_the_settings_of_the_test_above_do_bite(changes):
+    for name in ("unfrozen", "adam_star", "ntk"):
+        params, loss = mean_field(16)
+        gradients = jax.grad(loss)(params)["readout"]
+        found = []
+        for training in (settings_of(), settings_of(**changes)):
+            transform = group_transforms(VARIANTS[name], training)["readout"]
+            state = transform.init(params["readout"])
+            _, state = transform.update(gradients, state, params["readout"])
+            smaller = jax.tree.map(lambda g: 0.5 * g, gradients)
+            found.append(transform.update(smaller, state, params["readout"])[0]["layer"])
+        if name == "ntk" and "eps" in changes:
+            np.testing.assert_array_equal(*found)
+        else:
+            assert np.max(np.abs(found[0] - found[1])) > 0.01 * np.max(np.abs(found[0]))
+
+
+@pytest.mark.parametrize("width", [16, 16384])
+@pytest.mark.parametrize("name", ["frozen", "ntk", "adam_star"])
+def test_the_first_step_has_rms_one(width, name):
+    params, loss = mean_field(width)
+    gradients = jax.grad(loss)(params)["readout"]
+    transform = group_transforms(VARIANTS[name], settings_of())["readout"]
+    direction = transform.update(gradients, transform.init(params["readout"]))[0]["layer"]
+    if name == "ntk":
+        direction = sgd_unit(jax.tree.map(lambda g: width * g, gradients)) * direction
+    expected = 1.0
+    if name == "frozen":
+        # Adam moves every entry that has a gradient by 1; few units see none of the 64 inputs.
+        expected = np.sqrt(np.mean(np.asarray(gradients["layer"]) != 0))
+        assert expected > 0.99
+    # The bias corrections 1 − β2 and 1 − β1 are exact to 3e-6 at the first step.
+    assert np.sqrt(np.mean(np.square(direction))) == pytest.approx(expected, rel=3e-6)
+
+
+def test_the_unit_of_sgd_is_over_all_readouts():
+    gradients = {"a": jnp.full((4, 3), 2.0), "b": jnp.full((6, 2), 4.0)}
+    assert float(sgd_unit(gradients)) == pytest.approx(1 / math.sqrt(10), rel=1e-6)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 8])
+def test_the_schedule_warms_up_and_falls_along_a_cosine(warmup_steps):
+    training = settings_of(warmup_steps=warmup_steps, final_fraction=0.2)
+    curve = schedule(training)
+    found = [float(curve(jnp.int32(count))) for count in range(STEPS + 5)]
+    expected = [numpy_schedule(count, training) for count in range(STEPS + 5)]
+    np.testing.assert_allclose(found, expected, atol=3e-7)
+    assert max(found) == 1.0
+    assert found[warmup_steps] == 1.0
+    assert found[-1] == pytest.approx(0.2)
+
+
+def test_rates_of_the_groups():
+    hyperparameters = Hyperparameters(*map(jnp.float32, (0.01, 0.5, 3.0)))
+    rates = learning_rates(hyperparameters, jnp.float32(0.5), d=16)
+    assert {group: float(rate) for group, rate in rates.items()} == pytest.approx(
+        {"trunk": 0.005, "features": 3.0 * 4.0 * 0.005, "readout": 0.25}
+    )
+
+
+def test_a_sweep_over_learning_rates_compiles_once():
+    params, loss = mean_field(16)
+    transforms = group_transforms(VARIANTS["unfrozen"], settings_of())
+    curve = schedule(settings_of())
+    traces = []
+
+    @jax.jit
+    def train_step(hyperparameters, count, params, states):
+        traces.append(1)
+        rates = learning_rates(hyperparameters, curve(count), D1)
+        return step(transforms, rates, params, jax.grad(loss)(params), states)
+
+    for count, rate in enumerate((0.1, 0.2, 0.3)):
+        hyperparameters = Hyperparameters(*map(jnp.float32, (rate, 2 * rate, 3 * rate)))
+        train_step(hyperparameters, jnp.int32(count), params, initial(transforms, params))
+    assert len(traces) == 1
+
+
+def test_an_unknown_rule_is_named():
+    unknown = Variant("fixed", "newton", "", "")
+    with pytest.raises(ValueError, match="no rule is named 'newton'"):
+        group_transforms(unknown, settings_of())

@@ -1,0 +1,53 @@
+# From text to tokens: corpus, vocabulary, token files.
+
+
+rule corpus:
+    """Prepares the corpus as a TFDS data set, split by document."""
+    output:
+        f"{LAYOUT.corpus}/manifest.json",
+    params:
+        settings=slice_of("data corpus"),
+        code=code_digest(["infwidth.data.corpus"]),
+    log:
+        f"{LAYOUT.logs}/corpus.log",
+    conda:
+        CONDA
+    shell:
+        "infwidth data corpus --settings {params.settings:q} --out $(dirname {output}) 2> {log}"
+
+
+rule vocabulary:
+    """Trains the SentencePiece model on the training split, or declares bytes."""
+    input:
+        f"{LAYOUT.corpus}/manifest.json",
+    output:
+        f"{LAYOUT.vocabulary}/vocabulary.json",
+    params:
+        settings=slice_of("data vocabulary"),
+        code=code_digest(["infwidth.data.vocabulary"]),
+    log:
+        f"{LAYOUT.logs}/vocabulary.log",
+    conda:
+        CONDA
+    shell:
+        "infwidth data vocabulary --settings {params.settings:q}"
+        " --corpus $(dirname {input}) --out $(dirname {output}) 2> {log}"
+
+
+rule tokenize:
+    """Packs every document, BOS ... EOS, into token files."""
+    input:
+        corpus=f"{LAYOUT.corpus}/manifest.json",
+        vocabulary=f"{LAYOUT.vocabulary}/vocabulary.json",
+    output:
+        f"{LAYOUT.tokens}/manifest.json",
+    params:
+        settings=slice_of("data tokenize"),
+        code=code_digest(["infwidth.data.tokens"]),
+    log:
+        f"{LAYOUT.logs}/tokenize.log",
+    conda:
+        CONDA
+    shell:
+        "infwidth data tokenize --settings {params.settings:q} --corpus $(dirname {input.corpus})"
+        " --vocabulary $(dirname {input.vocabulary}) --out $(dirname {output}) 2> {log}"

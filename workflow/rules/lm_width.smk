@@ -1,0 +1,83 @@
+# The paper's experiment: tune every variant at one width, train it at every width, collect.
+
+JOBS = jobs(SETTINGS.lm_width)
+TRAINED = [LAYOUT.trained(variant, widths) for variant, widths in JOBS]
+TUNED = [LAYOUT.tuning(variant) for variant in SETTINGS.lm_width.variants]
+
+
+rule tune:
+    """Chooses a variant's learning rate on tuning seeds, by validation loss."""
+    input:
+        f"{LAYOUT.tokens}/manifest.json",
+    output:
+        f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
+    params:
+        settings=slice_of("tune"),
+        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
+        study=code_digest(["infwidth.experiments.lm_width"]),
+    wildcard_constraints:
+        variant="[a-z_]+",
+    log:
+        f"{LAYOUT.logs}/tune/{{variant}}.log",
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=1 if GPUS else 0,
+    shell:
+        f"infwidth tune {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
+
+
+rule train_widths:
+    """Trains a variant at some widths with its chosen rate, on every reporting seed."""
+    input:
+        tokens=f"{LAYOUT.tokens}/manifest.json",
+        selection=f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
+    output:
+        f"{LAYOUT.lm_width}/train/{{variant}}-{{widths}}.json",
+    params:
+        settings=slice_of("train"),
+        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
+        study=code_digest(["infwidth.experiments.lm_width"]),
+    wildcard_constraints:
+        variant="[a-z_]+",
+        widths="[0-9_]+",
+    log:
+        f"{LAYOUT.logs}/train/{{variant}}-{{widths}}.log",
+    conda:
+        CONDA
+    threads: 1
+    # The widest models take longest: they start first, so that no core waits at the end.
+    priority: 1
+    resources:
+        gpu=1 if GPUS else 0,
+    shell:
+        f"infwidth train {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
+        f" --selection {{input.selection}} --out {{output}} 2> {{log}}"
+
+
+rule collect:
+    """Gathers the losses of all runs into tidy tables."""
+    input:
+        tokens=f"{LAYOUT.tokens}/manifest.json",
+        tuned=TUNED,
+        trained=TRAINED,
+    output:
+        f"{LAYOUT.measurements}/runs.parquet",
+        f"{LAYOUT.measurements}/documents.parquet",
+        f"{LAYOUT.measurements}/curves.parquet",
+        f"{LAYOUT.measurements}/selection.json",
+        f"{LAYOUT.measurements}/settings.json",
+    params:
+        settings=slice_of("collect"),
+        code=code_digest(["infwidth.experiments.lm_width_measurements"]),
+    log:
+        f"{LAYOUT.logs}/collect.log",
+    conda:
+        CONDA
+    shell:
+        "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
+        f" --runs {LAYOUT.runs}"
+        " --tuning {input.tuned} --trained {input.trained} --out $(dirname {output[0]}) 2> {log}"
