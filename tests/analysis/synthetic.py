@@ -97,8 +97,11 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
                 curves += _curve(truth, run, loss)
                 runs.append(run)
     pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
-    pd.DataFrame(documents).to_parquet(folder / "documents.parquet")
-    pd.DataFrame(curves).to_parquet(folder / "curves.parquet")
+    for name, rows, columns in (
+        ("documents", documents, ["key", "document", "name", "loss_sum", "tokens"]),
+        ("curves", curves, ["key", "step", "loss", "learning_rate_factor"]),
+    ):
+        pd.DataFrame(rows, columns=columns).to_parquet(folder / f"{name}.parquet")
     (folder / "selection.json").write_text(json.dumps(selection))
     (folder / "settings.json").write_text(json.dumps(_settings(truth)))
     return folder
@@ -165,9 +168,7 @@ def _tune(truth: Truth, variant: str, runs: list[dict]) -> dict:
     for width in sorted({min(truth.widths), max(truth.widths)}):
         for factor in (0.333, 1.0, 3.0) if entry["learning_rate"] else ():
             rate = float(f"{entry['learning_rate'] * factor:.4g}")
-            runs.append(
-                _tuning_run(truth, "sensitivity", variant, width, rate, entry["kappa"], 0)
-            )
+            runs.append(_tuning_run(truth, "sensitivity", variant, width, rate, entry["kappa"], 0))
     return entry
 
 

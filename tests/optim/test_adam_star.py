@@ -1,16 +1,14 @@
 """ADAM*: its arithmetic, its degenerate case, its state, and what bad arguments say."""
 
 import doctest
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-import infwidth.optim.adam_star as module
 from infwidth.optim import adam_star, scale_by_adam_star
 from tests.optim.oracle import Rule
 
@@ -19,13 +17,24 @@ B1, B2, EPS = 0.9, 0.98, 1e-8
 
 
 def gradient_sequence(shape, steps, seed=0):
-    """Gradients whose size differs from step to step, from unit to unit and from output to output."""
+    """Gradients whose size differs from step to step, unit to unit and output to output."""
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.normal(size=(steps, *[1] * len(shape)))) * np.exp(rng.normal(size=shape))
     return sizes * rng.normal(size=(steps, *shape))
 
 
 def directions(transform, gradients):
+    def step(state, g):
+        update, state = transform.update(g, state)
+        return state, update
+
+    gradients = jnp.asarray(np.asarray(gradients))
+    start = transform.init(jnp.zeros_like(gradients[0]))
+    return np.asarray(jax.jit(lambda: jax.lax.scan(step, start, gradients)[1])())
+
+
+def eager_directions(transform, gradients):
+    """As `directions`, without a compiler that may contract a product and a sum."""
     state = transform.init(jnp.zeros_like(gradients[0]))
     found = []
     for g in gradients:
@@ -42,7 +51,7 @@ def test_equals_the_float64_oracle(second_moment, shape, axis):
     expected = [oracle.direction(g) for g in gradients]
     with jax.enable_x64(True):
         transform = scale_by_adam_star(B1, B2, EPS, axis, second_moment)
-        found = directions(transform, [jnp.asarray(g) for g in gradients])
+        found = directions(transform, gradients)
     # 60 steps of O(1) arithmetic, each with a relative error of 1e-16.
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
@@ -60,9 +69,9 @@ def test_float32_stays_within_its_rounding(second_moment):
 @pytest.mark.parametrize("second_moment", ["per_output", "factored"])
 def test_is_elementwise_adam_at_width_one(second_moment):
     gradients = [jnp.asarray(g, jnp.float32) for g in gradient_sequence((1, 7), steps=50)]
-    found = directions(scale_by_adam_star(B1, B2, EPS, 0, second_moment), gradients)
+    found = eager_directions(scale_by_adam_star(B1, B2, EPS, 0, second_moment), gradients)
     with jax.numpy_dtype_promotion("standard"):
-        expected = directions(optax.scale_by_adam(B1, B2, EPS), gradients)
+        expected = eager_directions(optax.scale_by_adam(B1, B2, EPS), gradients)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -71,7 +80,7 @@ def test_factored_is_elementwise_adam_on_a_single_output():
     found = directions(scale_by_adam_star(B1, B2, EPS, 0, "factored"), gradients)
     with jax.numpy_dtype_promotion("standard"):
         expected = directions(optax.scale_by_adam(B1, B2, EPS), gradients)
-    # r · (c / mean r) is r up to two roundings.
+    # r · (c / mean r) is r up to a few roundings of 6e-8.
     np.testing.assert_allclose(found, expected, rtol=5e-7)
 
 
@@ -82,18 +91,15 @@ def test_gradients_are_taken_as_they_come():
     np.testing.assert_allclose(state.nu, np.mean(np.square(g_HxE), axis=0), rtol=1e-6)
 
 
-@given(copies=st.integers(2, 9), seed=st.integers(0, 99), eps=st.sampled_from([0.0, 1e-8, 0.5]))
-@settings(max_examples=20, deadline=None)
 @pytest.mark.parametrize("second_moment", SECOND_MOMENTS)
-def test_units_do_not_notice_copies_of_themselves(second_moment, copies, seed, eps):
-    g_SxHxE = gradient_sequence((4, 3), steps=5, seed=seed).astype(np.float32)
+@pytest.mark.parametrize("eps", [0.0, 0.5])
+def test_units_do_not_notice_copies_of_themselves(second_moment, eps):
+    g_SxHxE = gradient_sequence((4, 3), steps=20).astype(np.float32)
     transform = scale_by_adam_star(B1, B2, eps, 0, second_moment)
     narrow = directions(transform, list(g_SxHxE))
-    wide = directions(transform, [np.tile(g, (copies, 1)) for g in g_SxHxE])
+    wide = directions(transform, [np.tile(g, (7, 1)) for g in g_SxHxE])
     # Only the order of summation in the mean over the width differs.
-    np.testing.assert_allclose(
-        wide, [np.tile(u, (copies, 1)) for u in narrow], rtol=2e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(wide, [np.tile(u, (7, 1)) for u in narrow], rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +189,7 @@ def test_a_unit_that_never_had_a_gradient_stays_put():
 
 
 def test_examples_run():
-    assert doctest.testmod(module) == (0, 10)
+    # By sys.modules: as an attribute of the package, `adam_star` is the function.
+    failed, attempted = doctest.testmod(sys.modules["infwidth.optim.adam_star"])
+    assert failed == 0
+    assert attempted > 0

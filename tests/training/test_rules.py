@@ -69,7 +69,7 @@ def numpy_schedule(count, training):
 
 
 def numpy_training(variant, training, rate, params, gradients):
-    """The whole optimizer in float64, one leaf after the other; and how often a norm was clipped."""
+    """The whole optimizer in float64, leaf by leaf; how many norms were clipped, of how many."""
     named = {"trunk": "adam", "features": variant.features, "readout": variant.readout}
     named = {group: rule for group, rule in named.items() if rule in ("adam", "sgd", "adam_star")}
     star = {"adam_star": "per_output"}
@@ -95,8 +95,7 @@ def numpy_training(variant, training, rate, params, gradients):
 
 
 @pytest.mark.parametrize("name", ["unfrozen", "frozen", "ntk", "adam_star", "constant"])
-@pytest.mark.parametrize("clip_norm", [None, 6.0])
-@pytest.mark.parametrize("precision", [64, 32])
+@pytest.mark.parametrize(("clip_norm", "precision"), [(None, 64), (6.0, 64), (6.0, 32)])
 def test_equals_the_float64_oracle(name, clip_norm, precision):
     variant, training = VARIANTS[name], settings_of(clip_norm=clip_norm)
     rng = np.random.default_rng(0)
@@ -175,12 +174,12 @@ def mean_field(width, copies=1):
     return params, loss
 
 
-@pytest.mark.parametrize("name", ["unfrozen", "frozen", "ntk", "adam_star"])
+@pytest.mark.parametrize("name", ["unfrozen", "ntk", "adam_star"])
 @pytest.mark.parametrize(
     "changes", [{}, {"eps": 0.1}, {"clip_norm": 0.02}], ids=["plain", "eps", "clip"]
 )
 def test_widths_16_and_16384_train_alike(name, changes):
-    """A width of 16 repeated 1,024 times is the same function and must stay it, ε and norm biting."""
+    """A width of 16 repeated 1,024 times is the same function, and must stay it in training."""
     training = settings_of(**changes)
     transforms = group_transforms(VARIANTS[name], training)
     rates = {"trunk": 0.01, "features": 0.03, "readout": 0.3}
@@ -188,8 +187,9 @@ def test_widths_16_and_16384_train_alike(name, changes):
     for copies in (1, 1024):
         params, loss = mean_field(16, copies)
         states = initial(transforms, params)
+        move = jax.jit(lambda p, s, loss=loss: step(transforms, rates, p, jax.grad(loss)(p), s))
         for _ in range(5):
-            params, states = step(transforms, rates, params, jax.grad(loss)(params), states)
+            params, states = move(params, states)
         trained.append(params)
     narrow, wide = trained
     for group in MLP_GROUPS:
@@ -202,7 +202,7 @@ def test_widths_16_and_16384_train_alike(name, changes):
 def test_the_settings_of_the_test_above_do_bite(changes):
     for name in ("unfrozen", "adam_star", "ntk"):
         params, loss = mean_field(16)
-        gradients = jax.grad(loss)(params)["readout"]
+        gradients = jax.jit(jax.grad(loss))(params)["readout"]
         found = []
         for training in (settings_of(), settings_of(**changes)):
             transform = group_transforms(VARIANTS[name], training)["readout"]
@@ -220,16 +220,17 @@ def test_the_settings_of_the_test_above_do_bite(changes):
 @pytest.mark.parametrize("name", ["frozen", "ntk", "adam_star"])
 def test_the_first_step_has_rms_one(width, name):
     params, loss = mean_field(width)
-    gradients = jax.grad(loss)(params)["readout"]
+    gradients = jax.jit(jax.grad(loss))(params)["readout"]
     transform = group_transforms(VARIANTS[name], settings_of())["readout"]
-    direction = transform.update(gradients, transform.init(params["readout"]))[0]["layer"]
+    first = jax.jit(lambda g: transform.update(g, transform.init(g))[0])
+    direction = first(gradients)["layer"]
     if name == "ntk":
         direction = sgd_unit(jax.tree.map(lambda g: width * g, gradients)) * direction
     expected = 1.0
     if name == "frozen":
-        # Adam moves every entry that has a gradient by 1; few units see none of the 64 inputs.
+        # Adam moves every entry that has a gradient by 1; a few units see none of the 64 inputs.
         expected = np.sqrt(np.mean(np.asarray(gradients["layer"]) != 0))
-        assert expected > 0.99
+        assert expected > 0.95
     # The bias corrections 1 − β2 and 1 − β1 are exact to 3e-6 at the first step.
     assert np.sqrt(np.mean(np.square(direction))) == pytest.approx(expected, rel=3e-6)
 

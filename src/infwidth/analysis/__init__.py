@@ -1,0 +1,1 @@
+"""Measurements into statistics, choices, verdicts and tables; nothing here imports JAX."""

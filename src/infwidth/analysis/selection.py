@@ -113,11 +113,11 @@ def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
     Raises:
         ValueError: no trials, or some with κ and some without.
     """
-    means = mean_losses(trials)
-    if not means:
+    if not trials:
         raise ValueError("choose() needs at least one trial")
-    if len({cell.kappa is None for cell in means}) > 1:
+    if len({trial.kappa is None for trial in trials}) > 1:
         raise ValueError("a grid has κ in every trial or in none")
+    means = mean_losses(trials)
     rates = sorted({cell.learning_rate for cell in means})
     best = min(means.values())
     if math.isinf(best):
@@ -165,7 +165,8 @@ def next_cells(trials: Sequence[Trial], tolerance: float, extensions_left: int) 
     """
     rates = {trial.learning_rate for trial in trials}
     kappas = {trial.kappa for trial in trials}
-    inside, outside = [], []
+    inside: list[Cell] = []
+    outside: list[Cell] = []
     for cell in choose(trials, tolerance).wanted:
         known = cell.learning_rate in rates and cell.kappa in kappas
         (inside if known else outside).append(cell)

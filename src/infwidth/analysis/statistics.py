@@ -127,7 +127,7 @@ def p_equivalent(values: ArrayLike, margin: float) -> float:
 
 
 def p_beyond(values: ArrayLike, margin: float) -> float:
-    """Two-sided p value of `|mean| > margin`: the opposite of equivalence, shown and not assumed."""
+    """Two-sided p value of `|mean| > margin`: the opposite of equivalence."""
     return two_sided(min(p_greater(values, margin), p_less(values, -margin)))
 
 

@@ -142,7 +142,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
 
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
     from infwidth.analysis.measurements import Measurements
-    from infwidth.analysis.tables.write import write_table
+    from infwidth.analysis.tables.table import write_table
 
     build = importlib.import_module(TABLES[args.which]).build
     measurements = Measurements.load(args.measurements or layout.measurements)
@@ -155,4 +155,6 @@ def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
 
     draw = importlib.import_module(FIGURES[args.which]).draw
     measurements = Measurements.load(args.measurements or layout.measurements)
-    save_figure(draw(measurements), args.out or layout.figures / args.which, measurements)
+    save_figure(
+        draw(measurements), args.out or layout.figures / args.which, measurements.provenance()
+    )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from infwidth import __version__
-from infwidth.cli import config, data, lm_width, reproduce, status
+from infwidth.cli import config, data, lm_width, publish, reproduce, status
 from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (data, lm_width, status, config, reproduce):
+    for module in (data, lm_width, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from rich.table import Table
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
-from infwidth.config.variants import VARIANTS
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.training.devices import gpu_count
     from infwidth.training.runs import Runs
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         dataset = TokenDataset.open(layout.tokens)
     except UserError:
@@ -61,7 +61,9 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
             counts[state["state"]] += 1
             style = _STYLES.get(state["state"], "")
             kappa = "" if spec.kappa is None else f"{spec.kappa:g}"
-            rate = "" if spec.learning_rate is None else f"{spec.learning_rate:g}"
+            trunk = place.role == "trunk"
+            number = spec.training.trunk_learning_rate if trunk else spec.learning_rate
+            rate = "" if number is None else f"{number:g}"
             cells = (name, str(place.width), place.role, rate, kappa, str(place.seed))
             table.add_row(
                 *cells,

@@ -1,0 +1,1 @@
+"""Typed settings; no work is done here."""

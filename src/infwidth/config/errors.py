@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can mend; its text is one line that names the setting or file and the mend."""
+    """Something the user can mend: one line that names the setting or file, and the mend."""

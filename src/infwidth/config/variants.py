@@ -6,7 +6,7 @@ Everything outside the MLPs (embeddings, attention, norms, head) trains with Ada
 from typing import Literal, NamedTuple
 
 Features = Literal["adam", "fixed", "normalized", "none"]
-"""How ω is treated: trained by Adam, fixed at its initialisation, fixed and normalised (G), absent."""
+"""How ω is treated: trained by Adam, fixed as drawn, fixed and normalised (G), or absent."""
 
 Readout = Literal["adam", "sgd", "adam_star", "none"]
 """Which rule trains M; the rules stand in `infwidth.training.rules`."""

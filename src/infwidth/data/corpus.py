@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
-from infwidth.data.documents import Source, corpus_digest, open_source
+from infwidth.data.documents import Document, Source, corpus_digest, open_source
 from infwidth.data.files import (
     MANIFEST,
     check_files,
@@ -118,14 +119,14 @@ def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
         )
         tfds.disable_progress_bar()
         # TFDS announces a download of unknown size, which is not what happens.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _ordered_records():
             builder.download_and_prepare(file_format="array_record")
-        documents = Path(builder.data_dir).relative_to(result).as_posix()
+        shutil.rmtree(result / "downloads")
         manifest = {
             "kind": "corpus",
             "corpus": settings.corpus,
             "tfds": tfds.__version__,
-            "dataset": documents,
+            "dataset": Path(builder.data_dir).relative_to(result).as_posix(),
             "statement": source.statement,
             "digest": json_digest([corpus_digest(source.read()), split.names]),
             "split_seed": settings.split_seed,
@@ -157,7 +158,38 @@ def read_corpus_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def open_documents(folder: Path, split: str) -> Sequence[dict[str, Any]]:
+class PreparedDocuments:
+    """The documents of one split of any TFDS dataset whose features include `text`.
+
+    Args:
+        records: a TFDS data source; `[i]["text"]` is bytes, and `[i]["name"]` too if it is there.
+        split: its name, of which a document without a name makes its own.
+        where: where the dataset lies, named in errors.
+    """
+
+    def __init__(self, records: Sequence[Any], split: str, where: Path):
+        self._records = records
+        self._split = split
+        self._where = where
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Document:
+        try:
+            record = self._records[index]
+        except RuntimeError as error:
+            raise UserError(
+                f"{self._where}: record {index} of {self._split} is damaged: run `{RULE}` again"
+            ) from error
+        name = record["name"].decode() if "name" in record else f"{self._split}:{index}"
+        return Document(name, record["text"], "")
+
+    def __iter__(self) -> Iterator[Document]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def open_documents(folder: Path, split: str) -> PreparedDocuments:
     """Opens one split of a prepared corpus.
 
     Args:
@@ -165,14 +197,29 @@ def open_documents(folder: Path, split: str) -> Sequence[dict[str, Any]]:
         split: `train`, `validation` or `test`.
 
     Returns:
-        A TFDS data source: `[i]["text"]` and `[i]["name"]` are bytes.
+        Its documents, read one by one as they are asked for.
 
     Raises:
         UserError: the corpus is missing or damaged.
     """
     manifest = read_corpus_manifest(folder)
     builder = tfds.builder_from_directory(str(folder / manifest["dataset"]))
-    return builder.as_data_source(split)
+    return PreparedDocuments(builder.as_data_source(split), split, folder)
+
+
+@contextlib.contextmanager
+def _ordered_records() -> Iterator[None]:
+    # Protocol buffers write a record's features in an order that changes from process to process,
+    # unless told not to, which TFDS leaves no way to do.
+    serializer: Any = tfds.core.ExampleSerializer
+    original = serializer.serialize_example
+    serializer.serialize_example = lambda self, example: self.get_tf_example(
+        example
+    ).SerializeToString(deterministic=True)
+    try:
+        yield
+    finally:
+        serializer.serialize_example = original
 
 
 def _characters(source: Source, names: dict[str, list[str]]) -> dict[str, int]:

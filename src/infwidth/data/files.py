@@ -15,6 +15,8 @@ from typing import Any
 from infwidth.config.errors import UserError
 
 MANIFEST = "manifest.json"
+# Snakemake marks the folders that its rules make.
+_LEFT_BY_OTHERS = frozenset({".snakemake_timestamp", ".DS_Store"})
 
 
 def file_digest(path: Path) -> str:
@@ -117,7 +119,7 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
     folder = Path(os.path.abspath(folder))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder: choose another place for the output")
-    foreign = sorted(set(os.listdir(folder)) - owned) if folder.exists() else []
+    foreign = sorted(set(os.listdir(folder)) - owned - _LEFT_BY_OTHERS) if folder.exists() else []
     if foreign:
         raise UserError(f"{folder} holds {foreign[0]}, which was not made here: choose another")
     folder.parent.mkdir(parents=True, exist_ok=True)

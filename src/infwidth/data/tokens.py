@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from infwidth.data.files import (
     write_json,
 )
 from infwidth.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from infwidth.data.corpus import PreparedDocuments
 
 RULE = "infwidth data tokenize"
 _ARRAYS = [f"{split}.{part}.npy" for split in SPLITS for part in ("tokens", "bounds")]
@@ -151,7 +154,7 @@ def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict
 
 
 def _pack_split(
-    documents: Any, split: str, vocabulary: vocabularies.Vocabulary, folder: Path
+    documents: "PreparedDocuments", split: str, vocabulary: vocabularies.Vocabulary, folder: Path
 ) -> int:
     dtype = np.dtype(np.uint16 if vocabulary.size <= 2**16 else np.uint32)
     bounds = [0]
@@ -160,16 +163,14 @@ def _pack_split(
         (folder / f"{split}.names.jsonl").open("w", encoding="utf-8") as names_file,
     ):
         tokens_file.write(_header(dtype, 0))
-        for index in range(len(documents)):
-            document = documents[index]
-            ids = vocabulary.encode(document["text"].decode())
+        for number, document in enumerate(documents, start=1):
+            ids = vocabulary.encode(document.text.decode())
             marked = np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]]).astype(dtype)
             tokens_file.write(marked.tobytes())
             bounds.append(bounds[-1] + len(marked))
-            name = document["name"].decode() if "name" in document else f"{split}:{index}"
-            names_file.write(json.dumps(name) + "\n")
-            if (index + 1) % _LOG_EVERY == 0:
-                _LOG.info("tokens: %s, %d of %d documents", split, index + 1, len(documents))
+            names_file.write(json.dumps(document.name) + "\n")
+            if number % _LOG_EVERY == 0:
+                _LOG.info("tokens: %s, %d of %d documents", split, number, len(documents))
         tokens_file.seek(0)
         tokens_file.write(_header(dtype, bounds[-1]))
     np.save(folder / f"{split}.bounds.npy", np.asarray(bounds, np.int64))

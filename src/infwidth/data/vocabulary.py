@@ -232,5 +232,5 @@ def _training_lines(corpus_folder: Path) -> Iterator[str]:
     documents = open_documents(corpus_folder, "train")
     stride = math.ceil(characters / _MOST_TRAINING_BYTES)
     for index in range(0, len(documents), stride):
-        text = documents[index]["text"].decode().replace("\0", "")
+        text = documents[index].text.decode().replace("\0", "")
         yield from (line for line in text.split("\n") if line)

@@ -1,0 +1,1 @@
+"""Experiments: from settings to a table of measurements, one module each."""

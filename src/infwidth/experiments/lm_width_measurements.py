@@ -58,7 +58,11 @@ def collect(
     write_json(
         out / "settings.json",
         settings.model_dump(mode="json", exclude={"retrain"})
-        | {"corpus": dataset.description, "commit": commit(), "runs": _software(runs, reported)},
+        | {
+            "corpus": dataset.manifest["corpus"]["statement"]["text"],
+            "commit": commit(),
+            "runs": _software(runs, reported),
+        },
     )
 
 
@@ -133,7 +137,7 @@ def _run_row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
 
 def _document_rows(key: str, result: dict[str, Any], dataset: TokenDataset) -> list[dict]:
     documents = result.get("test_documents", {"document": [], "loss_sum": [], "tokens": []})
-    names = dataset.split("test").names
+    names = dataset.split("test").document_names()
     columns = zip(*(documents[c] for c in ("document", "loss_sum", "tokens")), strict=True)
     return [
         {"key": key, "document": d, "name": names[d], "loss_sum": loss_sum, "tokens": tokens}

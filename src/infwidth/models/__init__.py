@@ -1,0 +1,1 @@
+"""Models: the decoder-only transformer; features and readout are variable types of their own."""

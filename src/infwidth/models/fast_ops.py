@@ -32,57 +32,70 @@ def _look_up_forward(embedding_VxD: jax.Array, tokens_N: jax.Array):
 
 def _look_up_backward(residuals, gradient_DxN: jax.Array):
     tokens_N, V = residuals
-    # Without the barrier the whole chain before it is computed in the scatter's order, 20x slower.
-    gradient_NxD = jax.lax.optimization_barrier(gradient_DxN).T
+    gradient_NxD = _transpose_in_strips(gradient_DxN, T=64)
     return jax.ops.segment_sum(gradient_NxD, tokens_N, V), None
+
+
+def _transpose_in_strips(x_DxN: jax.Array, T: int) -> jax.Array:
+    D, N = x_DxN.shape
+    x_BxDxT = jnp.swapaxes(x_DxN.reshape(D, N // T, T), 0, 1)
+    return jax.lax.map(jnp.transpose, x_BxDxT).reshape(N, D)
 
 
 look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def causal_attention(qkv_3DxN: jax.Array, heads: int, T: int) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def causal_attention(
+    q_DxN: jax.Array, k_DxN: jax.Array, v_DxN: jax.Array, heads: int, T: int
+) -> jax.Array:
     """Mixes the values of each token and of those before it in its sequence.
 
     Args:
-      qkv_3DxN: queries, keys and values; each is K heads of C rows; sequences of T columns lie one
-        after the other.
+      q_DxN: queries, K heads of C rows each; sequences of T columns lie one after the other.
+      k_DxN: keys.
+      v_DxN: values.
       heads: K.
       T: tokens a sequence.
 
     Returns:
-      mixed_DxN: per head and token q, Σ_{s ≤ q} softmax_s(k_s·q_q/√C) v_s.
+      mixed_DxN: for each head and token q, Σ_{s ≤ q} softmax_s(k_s·q_q) v_s.
     """
-    return _attention_forward(qkv_3DxN, heads, T)[0]
+    return _attention_forward(q_DxN, k_DxN, v_DxN, heads, T)[0]
 
 
-def _attention_forward(qkv_3DxN: jax.Array, heads: int, T: int):
-    qkv_3xKxCxBxT = qkv_3DxN.reshape(3, heads, -1, qkv_3DxN.shape[1] // T, T)
-    q_BxKxCxT, k_BxKxCxT, v_BxKxCxT = jnp.transpose(qkv_3xKxCxBxT, (0, 3, 1, 2, 4))
-    q_BxKxCxT = q_BxKxCxT * q_BxKxCxT.shape[2] ** -0.5
-    scores_BxKxTxT = jnp.einsum("bkcs,bkcq->bksq", k_BxKxCxT, q_BxKxCxT)
+def _attention_forward(q_DxN: jax.Array, k_DxN: jax.Array, v_DxN: jax.Array, heads: int, T: int):
+    q_BxKxCxT, v_BxKxCxT = (_split_heads(x_DxN, heads, T) for x_DxN in (q_DxN, v_DxN))
+    k_BxKxTxC = _split_heads_transposed(k_DxN, heads, T)
+    scores_BxKxTxT = jnp.einsum("bksc,bkcq->bksq", k_BxKxTxC, q_BxKxCxT)
     causal_1x1xTxT = jnp.triu(jnp.ones((1, 1, T, T), bool))
-    scores_BxKxTxT = jnp.where(causal_1x1xTxT, scores_BxKxTxT, -jnp.inf)
-    # The weights' common factor is left to the C outputs of a query: fewer than its T weights.
-    weights_BxKxTxT = jnp.exp(scores_BxKxTxT - jnp.max(scores_BxKxTxT, axis=2, keepdims=True))
-    factor_BxKx1xT = 1 / jnp.sum(weights_BxKxTxT, axis=2, keepdims=True)
-    mixed_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", v_BxKxCxT, weights_BxKxTxT) * factor_BxKx1xT
-    residuals = q_BxKxCxT, k_BxKxCxT, v_BxKxCxT, weights_BxKxTxT, factor_BxKx1xT, mixed_BxKxCxT
-    return _join_heads(mixed_BxKxCxT), residuals
+    weights_BxKxTxT = jax.nn.softmax(jnp.where(causal_1x1xTxT, scores_BxKxTxT, -jnp.inf), axis=2)
+    mixed_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", v_BxKxCxT, weights_BxKxTxT)
+    return _join_heads(mixed_BxKxCxT), (q_BxKxCxT, k_DxN, v_DxN, weights_BxKxTxT, mixed_BxKxCxT)
 
 
 def _attention_backward(heads: int, T: int, residuals, gradient_DxN: jax.Array):
-    q_BxKxCxT, k_BxKxCxT, v_BxKxCxT, weights_BxKxTxT, factor_BxKx1xT, mixed_BxKxCxT = residuals
-    C = q_BxKxCxT.shape[2]
-    g_KxCxBxT = gradient_DxN.reshape(heads, C, -1, T)
-    g_BxKxCxT = jnp.transpose(g_KxCxBxT, (2, 0, 1, 3)) * factor_BxKx1xT
+    q_BxKxCxT, k_DxN, v_DxN, weights_BxKxTxT, mixed_BxKxCxT = residuals
+    k_BxKxCxT = _split_heads(k_DxN, heads, T)
+    v_BxKxTxC = _split_heads_transposed(v_DxN, heads, T)
+    g_BxKxCxT = _split_heads(gradient_DxN, heads, T)
     mean_BxKx1xT = jnp.sum(g_BxKxCxT * mixed_BxKxCxT, axis=2, keepdims=True)
-    g_BxKxTxT = jnp.einsum("bkcs,bkcq->bksq", v_BxKxCxT, g_BxKxCxT)
+    g_BxKxTxT = jnp.einsum("bksc,bkcq->bksq", v_BxKxTxC, g_BxKxCxT)
     g_BxKxTxT = weights_BxKxTxT * (g_BxKxTxT - mean_BxKx1xT)
-    dv_BxKxCxT = jnp.einsum("bkcq,bksq->bkcs", g_BxKxCxT, weights_BxKxTxT)
-    dq_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", k_BxKxCxT, g_BxKxTxT) * C**-0.5
+    dq_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", k_BxKxCxT, g_BxKxTxT)
     dk_BxKxCxT = jnp.einsum("bkcq,bksq->bkcs", q_BxKxCxT, g_BxKxTxT)
-    return (jnp.concatenate([_join_heads(d) for d in (dq_BxKxCxT, dk_BxKxCxT, dv_BxKxCxT)]),)
+    dv_BxKxCxT = jnp.einsum("bkcq,bksq->bkcs", g_BxKxCxT, weights_BxKxTxT)
+    return tuple(_join_heads(d_BxKxCxT) for d_BxKxCxT in (dq_BxKxCxT, dk_BxKxCxT, dv_BxKxCxT))
+
+
+def _split_heads(x_DxN: jax.Array, heads: int, T: int) -> jax.Array:
+    x_KxCxBxT = x_DxN.reshape(heads, -1, x_DxN.shape[1] // T, T)
+    return jnp.transpose(x_KxCxBxT, (2, 0, 1, 3))
+
+
+def _split_heads_transposed(x_DxN: jax.Array, heads: int, T: int) -> jax.Array:
+    x_KxCxBxT = x_DxN.reshape(heads, -1, x_DxN.shape[1] // T, T)
+    return jnp.transpose(x_KxCxBxT, (2, 0, 3, 1))
 
 
 def _join_heads(x_BxKxCxT: jax.Array) -> jax.Array:

@@ -68,13 +68,18 @@ class CausalAttention(nnx.Module):
 
     def __init__(self, d_model: int, heads: int, *, rngs: nnx.Rngs):
         self.heads = heads
-        self.qkv_3DxD = _normal(rngs, (3 * d_model, d_model), fan_in=d_model)
+        self.query_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
+        self.key_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
+        self.value_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
         self.out_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
 
     def __call__(self, x_DxN: jax.Array, T: int) -> jax.Array:
         """Applies attention to sequences of T tokens that lie one after the other in x_DxN."""
-        qkv_3DxN = jnp.dot(self.qkv_3DxD[...], x_DxN)
-        return jnp.dot(self.out_DxD[...], causal_attention(qkv_3DxN, self.heads, T))
+        scale = (x_DxN.shape[0] // self.heads) ** -0.5
+        q_DxN = jnp.dot(self.query_DxD[...] * scale, x_DxN)
+        k_DxN = jnp.dot(self.key_DxD[...], x_DxN)
+        v_DxN = jnp.dot(self.value_DxD[...], x_DxN)
+        return jnp.dot(self.out_DxD[...], causal_attention(q_DxN, k_DxN, v_DxN, self.heads, T))
 
 
 class Block(nnx.Module):

@@ -111,12 +111,12 @@ def scale_by_adam_star(
         updates: Any, state: ScaleByAdamStarState, params: Any = None
     ) -> tuple[Any, ScaleByAdamStarState]:
         del params
+        count = optax.safe_increment(state.count)
 
         def direction(m: jax.Array, v: Any, axis: int) -> jax.Array:
             m_hat, v_hat = _unbiased(m, b1, count), _unbiased(v, b2, count)
             return m_hat / (jnp.sqrt(_spread(v_hat, axis, m.ndim)) + _number(eps, m.dtype))
 
-        count = optax.safe_increment(state.count)
         axes = leaf_axes(width_axis, updates)
         mu = jax.tree.map(lambda g, m: _running_mean(g, m, b1), updates, state.mu)
         nu = jax.tree.map(

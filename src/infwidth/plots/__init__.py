@@ -1,0 +1,1 @@
+"""Measurements into figures; nothing here imports JAX."""

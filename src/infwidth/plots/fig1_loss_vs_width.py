@@ -26,8 +26,8 @@ PROXY_WIDTH = 16_384
 LEAST_SPAN = 0.01
 """Nats per token that the loss axis shows at least, so that noise does not look like an effect."""
 
-_DODGE = 0.045
-"""Distance of neighbouring variants' document bars, in octaves."""
+_STEP = 0.018
+"""Distance of neighbouring variants' document bars and crosses, as a share of the width axis."""
 
 
 def draw(measured: Measurements) -> Figure:
@@ -47,23 +47,34 @@ def _draw(measured: Measurements) -> Figure:
         }
         for variant in measured.variants
     }
-    labels = []
-    for place, (variant, by_width) in enumerate(cells.items()):
-        shift = 2 ** (_DODGE * (place - (len(cells) - 1) / 2))
-        drawn = _control(axes, variant, by_width) if variant == "constant" else None
-        last = drawn or _line(axes, variant, by_width, shift)
-        if last is not None:
-            labels.append(EndLabel(last, notes.label(measured, variant), look(variant).ink))
-    _width_axis(axes, measured.widths)
+    ends = {
+        variant: _control(axes, variant, by_width)
+        if variant == "constant"
+        else _line(axes, variant, by_width)
+        for variant, by_width in cells.items()
+    }
+    _width_axis(axes, measured.widths, len(cells))
+    _document_bars(axes, cells)
+    _crosses(axes, cells)
     axes.set_ylabel("final test loss (nats per token)")
+    _loss_axis(axes, any(end is not None for end in ends.values()))
+    top = axes.get_ylim()[1]
+    labels = [
+        EndLabel(
+            top if end is None else end,
+            notes.label(measured, name) + (" (diverged)" if end is None else ""),
+            look(name).ink,
+        )
+        for name, end in ends.items()
+    ]
     foot = small_print(figure, _print(measured, cells))
-    set_margins(figure, 0.55, label_width(figure, labels), 0.12, foot + 0.42)
-    _loss_axis(axes, bool(labels))
+    second_line = 0.17 if measured.widths[-1] >= PROXY_WIDTH else 0.0
+    set_margins(figure, label_width(figure, labels), 0.14, foot + 0.42 + second_line)
     end_labels(axes, labels)
     return figure
 
 
-def _line(axes: Axes, variant: str, cells: dict[int, CellLoss], shift: float) -> float | None:
+def _line(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | None:
     """Draws a variant; returns the loss at its last width, None if nothing finished."""
     style = look(variant)
     widths = list(cells)
@@ -71,8 +82,12 @@ def _line(axes: Axes, variant: str, cells: dict[int, CellLoss], shift: float) ->
     lower = np.array([cell.over_seeds.lower for cell in cells.values()])
     upper = np.array([cell.over_seeds.upper for cell in cells.values()])
     axes.fill_between(widths, lower, upper, color=style.color, alpha=0.16, linewidth=0)
-    if len(widths) == 1:
-        axes.vlines(widths, lower, upper, color=style.color, linewidth=2.5, alpha=0.3)
+    known = np.pad(np.isfinite(upper), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if alone.any():  # a band needs two neighbours
+        axes.vlines(
+            np.array(widths)[alone], lower[alone], upper[alone], style.color, alpha=0.3, linewidth=3
+        )
     axes.plot(
         widths,
         mean,
@@ -82,28 +97,41 @@ def _line(axes: Axes, variant: str, cells: dict[int, CellLoss], shift: float) ->
         markeredgecolor="white",
         markeredgewidth=0.4,
     )
-    for width, cell in cells.items():
-        documents = cell.over_documents
-        if math.isfinite(documents.half_width):
-            axes.vlines(
-                width * shift,
-                documents.lower,
-                documents.upper,
-                color=style.color,
-                linewidth=0.5,
-                alpha=0.55,
-            )
-        if cell.diverged:
+    finite = mean[np.isfinite(mean)]
+    return float(finite[-1]) if finite.size else None
+
+
+def _document_bars(axes: Axes, cells: dict[str, dict[int, CellLoss]]) -> None:
+    """Bars in a strip to the right of the largest width, one a variant."""
+    for place, (variant, by_width) in enumerate(cells.items()):
+        cell = by_width.get(max(by_width, default=0))
+        if cell is None or not math.isfinite(cell.over_documents.half_width):
+            continue
+        across = 1 - _STEP * (len(cells) - place)
+        x = axes.transLimits.inverted().transform((across, 0))[0]
+        x = axes.xaxis.get_transform().inverted().transform(x)
+        bar = cell.over_documents
+        axes.vlines(x, bar.lower, bar.upper, look(variant).color, linewidth=0.8)
+        axes.plot(x, bar.estimate, marker="_", markersize=3.5, color=look(variant).color)
+
+
+def _crosses(axes: Axes, cells: dict[str, dict[int, CellLoss]]) -> None:
+    """A cross at the top edge for each cell of which a run diverged."""
+    low, high = np.log2(axes.get_xlim())
+    widths = sorted({width for by_width in cells.values() for width in by_width})
+    for width in widths:
+        lost = [name for name, by_width in cells.items() if width in by_width]
+        lost = [name for name in lost if cells[name][width].diverged]
+        for place, variant in enumerate(lost):
+            shift = 2 ** ((high - low) * 1.2 * _STEP * (place - (len(lost) - 1) / 2))
             axes.plot(
                 [width * shift],
-                [0.985],
+                [1.0],
                 marker="x",
-                color=style.color,
+                color=look(variant).color,
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
             )
-    finite = mean[np.isfinite(mean)]
-    return float(finite[-1]) if finite.size else None
 
 
 def _control(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | None:
@@ -119,9 +147,11 @@ def _control(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | No
     return loss.estimate
 
 
-def _width_axis(axes: Axes, widths: list[int]) -> None:
+def _width_axis(axes: Axes, widths: list[int], variants: int) -> None:
     axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 2**0.3, widths[-1] * 2**0.3)
+    octaves = max(math.log2(widths[-1] / widths[0]), 1.0)
+    margin, strip = 0.05 * octaves, (0.05 + 1.35 * _STEP * variants) * octaves
+    axes.set_xlim(widths[0] / 2**margin, widths[-1] * 2**strip)
     axes.xaxis.set_major_locator(FixedLocator(widths))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(
@@ -152,8 +182,8 @@ def _print(measured: Measurements, cells: dict[str, dict[int, CellLoss]]) -> str
     )
     documents = measured.documents["document"].nunique()
     bars = (
-        f"Thin bars: {confidence} bootstrap over {documents} test documents, an uncertainty that "
-        "the variants mostly share (paired differences: table 2)."
+        f"Thin bars: {confidence} bootstrap over {documents} test documents at the largest width, "
+        "an uncertainty that the variants mostly share (paired differences: table\u00a02)."
         if barred
         else ""
     )

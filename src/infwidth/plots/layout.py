@@ -1,6 +1,6 @@
 """Placing text: margins by inch, labels at the ends of lines, small print. All deterministic.
 
-A figure is laid out in this order: draw the data, `set_margins`, fix the limits, `end_labels`.
+A figure is laid out in this order: data, limits, `small_print`, `set_margins`, `end_labels`.
 """
 
 from collections.abc import Sequence
@@ -70,13 +70,53 @@ def text_size(figure: Figure, text: str, size: float) -> tuple[float, float]:
 
 
 def set_margins(
-    figure: Figure, left: float, right: float, top: float, bottom: float, **more: float
+    figure: Figure,
+    right: float,
+    top: float,
+    bottom: float,
+    column_gap: float = 0.0,
+    row_gap: float = 0.0,
 ) -> None:
-    """Margins in inches; `more` goes to `subplots_adjust` (wspace, hspace)."""
+    """Lays the grid of axes out in inches; the left margin is what the y axes' texts take.
+
+    Args:
+        figure: its axes form one grid, their limits are final.
+        right, top, bottom: margins.
+        column_gap, row_gap: between the axes.
+    """
+    left = 0.7  # a first guess, to measure in
+    for _ in range(2):
+        _place(figure, (left, right, top, bottom), column_gap, row_gap)
+        left = 0.06 + max(map(_room_left, figure.axes))
+    _place(figure, (left, right, top, bottom), column_gap, row_gap)
+
+
+def _place(
+    figure: Figure, margins: tuple[float, float, float, float], column_gap: float, row_gap: float
+) -> None:
+    left, right, top, bottom = margins
     width, height = figure.get_size_inches()
+    spec = figure.axes[0].get_subplotspec()
+    rows, columns = spec.get_gridspec().get_geometry() if spec else (1, 1)
+    panel_width = (width - left - right - (columns - 1) * column_gap) / columns
+    panel_height = (height - top - bottom - (rows - 1) * row_gap) / rows
     figure.subplots_adjust(
-        left / width, bottom / height, 1 - right / width, 1 - top / height, **more
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=column_gap / panel_width,
+        hspace=row_gap / panel_height,
     )
+
+
+def _room_left(axes: Axes) -> float:
+    """Inches that the y axis with its texts takes, for axes of the first column."""
+    spec = axes.get_subplotspec()
+    if spec is not None and not spec.is_first_col():
+        return 0.0
+    box = axes.yaxis.get_tightbbox(axes.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    return 0.0 if box is None else (axes.get_window_extent().x0 - box.x0) / axes.figure.dpi
 
 
 def label_width(figure: Figure, labels: Sequence[EndLabel], size: float = LABEL) -> float:
@@ -100,11 +140,8 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
     dpi = figure.dpi
     box = axes.get_window_extent()
     low, high = axes.get_ylim()
-    wanted = [axes.transData.transform((0.0, min(max(x.y, low), high)))[1] for x in labels] \
-        if axes.get_xscale() == "linear" else [
-            axes.transData.transform((axes.get_xlim()[1], min(max(x.y, low), high)))[1]
-            for x in labels
-        ]
+    edge = axes.get_xlim()[1]
+    wanted = [axes.transData.transform((edge, min(max(label.y, low), high)))[1] for label in labels]
     gap = (size + 1.5) * _POINT * dpi
     placed = spread(wanted, gap, box.y0, box.y1)
     texts = []
@@ -146,9 +183,9 @@ def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0
     """
     width, height = figure.get_size_inches()
     lines: list[str] = []
-    for word in text.split():
+    for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and text_size(figure, longer, SMALL_PRINT)[0] <= width - 2 * left:
+        if lines and text_size(figure, longer, SMALL_PRINT)[0] <= 0.98 * (width - 2 * left):
             lines[-1] = longer
         else:
             lines.append(word)

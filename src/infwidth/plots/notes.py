@@ -11,15 +11,6 @@ def reconstruction_note(measured: Measurements) -> str:
     return f"ADAM* is our reconstruction of the paper's rule. {corpus}" if star else corpus
 
 
-def not_interior(measured: Measurements) -> list[str]:
-    """Variants whose chosen rate (or κ) is not interior, with the reason."""
-    return [
-        f"{VARIANTS[name].label} ({measured.selection[name]['note']})"
-        for name in measured.variants
-        if is_marked(measured, name)
-    ]
-
-
 def is_marked(measured: Measurements, variant: str) -> bool:
     """Whether tuning left the variant's optimum unbracketed."""
     entry = measured.selection.get(variant)
@@ -32,9 +23,14 @@ def label(measured: Measurements, variant: str) -> str:
 
 
 def warning(measured: Measurements) -> str:
-    """The sentence that explains the dagger, or nothing."""
-    marked = not_interior(measured)
-    return f"† Chosen rate not interior: {'; '.join(marked)}." if marked else ""
+    """The sentence that explains the dagger, or nothing; equal reasons are said once."""
+    reasons: dict[str, list[str]] = {}
+    for name in measured.variants:
+        if is_marked(measured, name):
+            reasons.setdefault(measured.selection[name]["note"], []).append(VARIANTS[name].label)
+    return " ".join(
+        f"† Not interior, {reason}: {'; '.join(names)}." for reason, names in reasons.items()
+    )
 
 
 def divergence_note(measured: Measurements) -> str:

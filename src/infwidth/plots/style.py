@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib import colors
@@ -16,7 +16,7 @@ SMALL_PRINT = 6.0
 LABEL = 7.5
 
 # Fonts and glyphs come with matplotlib, so that every machine draws the same figure.
-RC = {
+RC: dict[str, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 8.0,
@@ -101,5 +101,5 @@ def paper_style() -> Iterator[None]:
     """The settings under which figures are drawn and saved, whatever the user's own are."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+        mpl.rcParams.update(RC)  # type: ignore[arg-type]
         yield

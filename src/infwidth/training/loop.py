@@ -1,4 +1,4 @@
-"""Trains one run: whole chunks of steps on the device, metrics read one chunk late, exact resume."""
+"""Trains one run: chunks of steps on the device, metrics read one chunk late, exact resume."""
 
 import math
 import time
@@ -87,7 +87,7 @@ def train(
 
 
 class _Reader:
-    """Reads a chunk's metrics while the device works on the next one, and watches for divergence."""
+    """Reads a chunk's metrics while the device works on the next; watches for divergence."""
 
     def __init__(self, training: TrainingSettings, journal: Journal, report: Callable[[Row], None]):
         rows = journal.rows()

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
+from jax.sharding import PartitionSpec as P
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
@@ -73,6 +75,14 @@ class Program:
         width: int,
         vocabulary_size: int,
     ):
+        import os
+
+        n = int(os.environ.get("DEV", "1"))
+        self._mesh = (
+            None
+            if n == 1
+            else jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        )
         self._build = partial(Transformer, model, variant.features, width, vocabulary_size)
         self._schedule = rules.schedule(training)
         self._transforms = rules.group_transforms(variant, training)
@@ -120,6 +130,36 @@ class Program:
         logits = self._logits(Groups(**trained, **fixed), tokens_BxT1[:, :-1])
         return jnp.mean(cross_entropy(logits, tokens_BxT1[:, 1:].reshape(-1)))
 
+    def _gradients(
+        self, trained: dict, fixed: dict, tokens_BxT1: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        if self._mesh is None:
+            return self._accumulate(trained, fixed, tokens_BxT1)
+        return jax.shard_map(
+            lambda *shard: jax.lax.pmean(self._accumulate(*shard), "data"),
+            mesh=self._mesh,
+            in_specs=(P(), P(), P("data")),
+            out_specs=P(),
+            check_vma=False,
+        )(trained, fixed, tokens_BxT1)
+
+    def _accumulate(
+        self, trained: dict, fixed: dict, tokens_BxT1: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        """The mean loss and its gradients, one microbatch after the other."""
+        value_and_grad = jax.value_and_grad(self._mean_loss)
+        B, T1 = tokens_BxT1.shape
+        count = microbatches(B, T1 - 1)
+        if count == 1:
+            return value_and_grad(trained, fixed, tokens_BxT1)
+
+        def add(total, micro_tokens):
+            return jax.tree.map(jnp.add, total, value_and_grad(trained, fixed, micro_tokens)), None
+
+        zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), trained))
+        total, _ = jax.lax.scan(add, zero, tokens_BxT1.reshape(count, B // count, T1))
+        return jax.tree.map(lambda x: x / count, total)
+
     def _step(
         self,
         fixed: dict[str, Parameters],
@@ -128,11 +168,18 @@ class Program:
         tokens_BxT1: jax.Array,
     ) -> tuple[tuple, Metrics]:
         step, trained, optimizer = carry
-        loss, gradients = jax.value_and_grad(self._mean_loss)(trained, fixed, tokens_BxT1)
+        loss, gradients = self._gradients(trained, fixed, tokens_BxT1)
         rates = rules.learning_rates(hyperparameters, self._schedule(step), self._feature_dimension)
-        applied = rules.apply(self._transforms, trained, gradients, optimizer, rates)
-        sizes = {f"update_rms/{group}": rms for group, rms in applied.step_rms.items()}
-        return (step + 1, applied.params, applied.states), {"loss": loss, **sizes}
+        metrics = {"loss": loss}
+        parameters, states = {}, {}
+        for group, transform in self._transforms.items():
+            directions, states[group] = transform.update(
+                gradients[group], optimizer[group], trained[group]
+            )
+            updates = optax.tree.scale(-rates[group], directions)
+            parameters[group] = optax.apply_updates(trained[group], updates)
+            metrics[f"update_rms/{group}"] = rms(updates)
+        return (step + 1, parameters, states), metrics
 
     def _train(
         self,
@@ -170,6 +217,12 @@ class Program:
         fixed = {"trunk": state.trunk, "features": state.features}
         gradients = jax.grad(self._mean_loss)({"readout": state.readout}, fixed, tokens_BxT1)
         return {name: m.shape[0] * m for name, m in gradients["readout"].items()}
+
+
+def microbatches(B: int, T: int) -> int:
+    import os
+
+    return int(os.environ.get("MB", "1"))
 
 
 def state_parameters(state: TrainState) -> Groups:

@@ -167,7 +167,8 @@ def seeds_note(measured: Measurements) -> str:
     seeds = len(measured.seeds)
     if seeds < 2:
         return "one seed, so no interval over seeds"
-    return f"± is the half width of the {measured.statistics.confidence:.0%} t interval over {seeds} seeds"
+    confidence = f"{measured.statistics.confidence:.0%}"
+    return f"± is the half width of the {confidence} t interval over {seeds} seeds"
 
 
 def sentences(parts: Iterable[str]) -> str:

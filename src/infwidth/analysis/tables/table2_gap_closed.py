@@ -42,6 +42,13 @@ OURS = (
 )
 """Compared in the CSV only: rows that are not the paper's."""
 
+COLUMNS = [
+    *("width", "quantity", "unit", "first", "second", "estimate", "seeds_lower", "seeds_upper"),
+    *("documents_lower", "documents_upper", "sd_of_differences", "correlation", "pairs"),
+    *("pairs_lost", "seeds_needed", "power", "rule", "p_holds", "p_opposite", "verdict"),
+]
+"""Of the CSV: one row a (width, quantity), and one a claim over every width."""
+
 RULES = {"worse": "NTK worse than frozen", "tracks": "ADAM* tracks frozen"}
 
 
@@ -71,7 +78,12 @@ def build(measured: Measurements) -> Table:
             | {RULES[rule]: word for rule, word in verdicts.items()}
         )
     shown.append(_every_width(measured, evidence, raw, list(shown[0])))
-    return Table("table2_gap_closed", _caption(measured), pd.DataFrame(raw), pd.DataFrame(shown))
+    return Table(
+        "table2_gap_closed",
+        _caption(measured),
+        pd.DataFrame(raw, columns=COLUMNS),
+        pd.DataFrame(shown),
+    )
 
 
 def _caption(measured: Measurements) -> str:
@@ -209,4 +221,3 @@ def _share_row(width: int, share: GapClosed, whole: Comparison | None) -> dict[s
         "rule": "defined" if share.defined else f"undefined; more than {share.fraction:g} closed",
         "p_holds": share.p_more_than_fraction,
     }
-

@@ -1,5 +1,7 @@
 """Table 4: parameters, optimizer state, arithmetic and time of every variant at every width."""
 
+from typing import Any
+
 import pandas as pd
 
 from infwidth.analysis.measurements import Measurements
@@ -15,7 +17,7 @@ EXACT = (
 
 def build(measured: Measurements) -> Table:
     """One row a (variant, width) of the reported runs; time is the mean over seeds."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for variant in measured.variants:
         for width in (0,) if variant == "constant" else measured.widths:
             runs = measured.cell(variant, width)

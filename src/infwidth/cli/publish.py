@@ -1,0 +1,47 @@
+"""`infwidth publish`: copies a complete run's measurements, figures and tables to be committed."""
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+
+from infwidth.catalogue import FIGURES, TABLES
+from infwidth.cli.options import settings_options
+from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+from infwidth.training.records import write_json
+
+# Not a path that a rule declares: a committed output would look to Snakemake as if it were done.
+FOLDER = Path("results/published")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "publish", help=f"copy measurements, figures and tables to {FOLDER}"
+    )
+    settings_options(parser, "publish")
+    parser.set_defaults(run=_publish)
+
+
+def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
+    sources = {"measurements": sorted(layout.measurements.glob("*"))}
+    sources["figures"] = [
+        layout.figures / f"{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")
+    ]
+    sources["tables"] = [
+        layout.tables / f"{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")
+    ]
+    missing = [path for paths in sources.values() for path in paths if not path.exists()]
+    if missing or not sources["measurements"]:
+        first = missing[0] if missing else layout.measurements
+        raise UserError(f"{first}: not there; run `make reproduce` to its end first")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    digests = {}
+    for kind, paths in sources.items():
+        (FOLDER / kind).mkdir(parents=True)
+        for path in paths:
+            copy = shutil.copy(path, FOLDER / kind / path.name)
+            digests[f"{kind}/{path.name}"] = hashlib.sha256(Path(copy).read_bytes()).hexdigest()
+    write_json(FOLDER / "manifest.json", {"sha256": digests})

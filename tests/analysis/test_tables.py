@@ -1,0 +1,126 @@
+import dataclasses
+import math
+import re
+
+import pandas as pd
+import pytest
+
+from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.tables import TABLES, Table, write_all, write_table
+from infwidth.analysis.tables.table import escape
+from tests.analysis.synthetic import Truth, write
+
+BASE = Truth(widths=(64, 1024), seeds=4, reference_width=64)
+CASES = {
+    "full": BASE,
+    "one seed": dataclasses.replace(BASE, seeds=1, spread=0.001, judge=False),
+    "one width, few variants": dataclasses.replace(BASE, widths=(64,), variants=("frozen", "ntk")),
+    "some diverged": dataclasses.replace(BASE, diverged=frozenset({("ntk", 64, 10)})),
+    "all diverged": dataclasses.replace(
+        BASE,
+        variants=("ntk", "constant"),
+        diverged=frozenset(
+            {("ntk", w, s) for w in (64, 1024) for s in range(10, 14)}
+            | {("constant", 0, s) for s in range(10, 14)}
+        ),
+        all_rates_diverge=frozenset({"ntk"}),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    return request.param, Measurements.load(
+        write(tmp_path_factory.mktemp("tables"), CASES[request.param])
+    )
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_survives_every_case_and_says_what_it_must(case, name):
+    table = TABLES[name](case[1])
+    assert table.name == name
+    assert len(table.raw.columns) > 5
+    assert len(table.shown)
+    assert "one domain" in table.caption
+    assert "reconstruction" in table.caption
+    cells = table.shown.to_numpy().ravel().tolist()
+    assert all(isinstance(cell, str) for cell in cells)
+    assert not any(re.search(r"\bnan\b|\bNone\b|\binf\b", cell) for cell in cells)
+
+
+def test_files_hold_the_raw_and_the_shown_numbers(tmp_path):
+    measured = Measurements.load(write(tmp_path / "m", BASE))
+    paths = write_all(tmp_path / "m", tmp_path / "t", ["table1_final_loss"])
+    assert [path.name for path in paths] == [
+        f"table1_final_loss{s}" for s in (".csv", ".md", ".tex")
+    ]
+    raw = pd.read_csv(paths[0])
+    row = raw[(raw["variant"] == "ntk") & (raw["width"] == 64)].iloc[0]
+    losses = list(measured.losses("ntk", 64).values())
+    # pandas parses the shortest text that names the number, to the last bit but one
+    assert row["test_loss_nats_per_token"] == pytest.approx(math.fsum(losses) / 4, rel=1e-15)
+    shown = f"{math.fsum(losses) / 4:.4f} ± "
+    assert shown in paths[1].read_text()
+    assert shown.replace("±", r"$\pm$") in paths[2].read_text()
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+    write(tmp_path / "m", BASE)
+    first, second = (write_all(tmp_path / "m", tmp_path / out) for out in ("a", "b"))
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
+    measured = Measurements.load(write(tmp_path, CASES["some diverged"]))
+    losses = TABLES["table1_final_loss"](measured).shown.set_index("Variant")
+    assert "(1 of 4 diverged)" in losses.loc["NTK (SGD)", "H = 64"]
+    differences = TABLES["table2_gap_closed"](measured).shown.set_index("H")
+    assert "(1 lost)" in differences.loc["64", "NTK − frozen"]
+    assert differences.loc["64", "NTK worse than frozen"] == "inconclusive"
+    assert differences.loc["1,024", "NTK worse than frozen"] == "reproduced"
+    assert differences.loc["every width", "NTK worse than frozen"] == "inconclusive"
+
+
+def test_verdicts_follow_the_truth(tmp_path):
+    # At these widths SGD is worse by 0.03 and 0.10, ADAM* behind by 0.014 and 0.04 nats.
+    truth = dataclasses.replace(BASE, seeds=6)
+    shown = TABLES["table2_gap_closed"](Measurements.load(write(tmp_path, truth))).shown
+    last = shown.set_index("H").loc["every width"]
+    assert last["NTK worse than frozen"] == "reproduced"
+    assert last["ADAM* tracks frozen"] == "contradicted"
+
+
+def test_quick_configurations_are_too_small_to_judge(tmp_path):
+    shown = TABLES["table2_gap_closed"](Measurements.load(write(tmp_path, CASES["one seed"]))).shown
+    assert set(shown["NTK worse than frozen"]) == {"too small to judge"}
+
+
+def test_hyperparameters_show_kappa_one_and_warn_of_an_edge(tmp_path):
+    truth = dataclasses.replace(BASE, edge=frozenset({"frozen"}))
+    shown = TABLES["table3_hyperparameters"](Measurements.load(write(tmp_path, truth))).shown
+    by_name = shown.set_index("Variant")
+    assert by_name.loc["Unfrozen", "κ"] == "4"
+    assert by_name.loc["Unfrozen, κ = 1", "κ"] == "1"
+    assert (
+        by_name.loc["Frozen features", "optimum"] == "learning rate at the higher edge of its grid"
+    )
+    assert by_name.loc["ADAM* NTK", "optimum"] == "interior"
+    assert by_name.loc["Trunk (Adam), on no MLPs", "optimum"].startswith("fixed beforehand")
+
+
+def test_latex_is_balanced_and_escaped(tmp_path):
+    frame = pd.DataFrame({"a_b": ["50% & more", "κ ± 1"], "n": ["1.5", "−2"]})
+    tex = write_table(Table("t", "x_y #1", frame, frame), tmp_path / "t")[2].read_text()
+    assert r"a\_b & n \\" in tex
+    assert r"50\% \& more & 1.5 \\" in tex
+    assert r"$\kappa$ $\pm$ 1 & $-$2 \\" in tex
+    assert r"\begin{tabular}{@{}lr@{}}" in tex
+    assert tex.count(r"\begin{") == tex.count(r"\end{")
+    assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
+    assert escape("a\\b") == r"a\textbackslash{}b"
+
+
+def test_markdown_escapes_its_own_separator(tmp_path):
+    frame = pd.DataFrame({"a": ["x|y"]})
+    text = write_table(Table("t", "c", frame, frame), tmp_path / "t")[1].read_text()
+    assert r"| x\|y |" in text

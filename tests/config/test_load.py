@@ -1,0 +1,116 @@
+"""Settings: every mistake is one line, and what a command may read is what its rule declares."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infwidth.config.errors import UserError
+from infwidth.config.load import merge, parse_slice, pick, read_config, restrict, validate
+from infwidth.config.settings import Settings
+from infwidth.config.slices import SLICES
+
+MISTAKES = {
+    "unknown top key": ({"lm_widht": {}}, ["lm_widht", "did you mean 'lm_width'", "statistics"]),
+    "unknown nested key": ({"lm_width": {"seed": [1]}}, ["lm_width.seed", "did you mean 'seeds'"]),
+    "ill-typed": ({"model": {"d_model": "wide"}}, ["model.d_model", "valid integer", "'wide'"]),
+    "width 0": ({"lm_width": {"widths": [0]}}, ["lm_width.widths.0", "greater than or equal to 1"]),
+    "width twice": ({"lm_width": {"widths": [64, 64]}}, ["lm_width.widths", "64 is given twice"]),
+    "no seeds": ({"lm_width": {"seeds": []}}, ["lm_width.seeds", "at least 1"]),
+    "one rate": (
+        {"lm_width": {"tuning": {"learning_rates": [0.1]}}},
+        ["lm_width.tuning.learning_rates", "at least 2"],
+    ),
+    "same seeds": (
+        {"lm_width": {"seeds": [0], "tuning": {"seeds": [0]}}},
+        ["lm_width", "seed 0", "tuning.seeds"],
+    ),
+    "unknown variant": ({"lm_width": {"variants": ["ntkk"]}}, ["ntkk", "known: unfrozen"]),
+    "heads": ({"model": {"heads": 3}}, ["heads (3) must divide d_model"]),
+    "no path": ({"data": {"corpus": "text"}}, ["data.path"]),
+    "not a choice": ({"data": {"vocabulary": "byte"}}, ["data.vocabulary", "'bytes'"]),
+    "not a section": ({"lm_width": 3}, ["lm_width", "3"]),
+    "chunks": ({"training": {"steps": 120, "log_every": 50}}, ["multiple of log_every"]),
+    "two": ({"a": 1, "b": 2}, ["unknown key 'a'", "1 more mistake"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_key(name):
+    config, words = MISTAKES[name]
+    with pytest.raises(UserError) as caught:
+        validate(config)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert [word for word in words if word not in text] == []
+
+
+def test_values_that_arrive_as_text_are_coerced():
+    settings = validate({"lm_width": {"seeds": ["5", "6"]}, "model": {"feature_bias": "null"}})
+    assert settings.lm_width.seeds == [5, 6]
+    assert settings.model.feature_bias is None
+
+
+def test_merge_replaces_lists_and_merges_maps():
+    base = {"a": {"b": [1, 2], "c": 3}, "d": 4}
+    assert merge(base, {"a": {"b": [9]}}) == {"a": {"b": [9], "c": 3}, "d": 4}
+    assert base["a"]["b"] == [1, 2]
+
+
+def test_overrides_have_the_form_of_snakemake():
+    config = read_config([], ["lm_width={seeds: [7]}", "name=mine"])
+    settings = validate(config)
+    assert (settings.lm_width.seeds, settings.name) == ([7], "mine")
+
+
+def test_an_override_without_a_value_is_one_line():
+    with pytest.raises(UserError, match="KEY=VALUE"):
+        read_config([], ["lm_width"])
+
+
+def test_a_missing_file_is_one_line_that_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"nope\.yaml: no such .*config/quick\.yaml"):
+        read_config(["nope.yaml"])
+
+
+def test_a_file_that_is_not_yaml_is_one_line(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("a: [1\nb: }")
+    with pytest.raises(UserError) as caught:
+        read_config([file])
+    assert "not valid YAML" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config", "quick", "smoke", "paper"])
+def test_every_shipped_configuration_is_valid_and_says_what_to_expect(name):
+    text = Path(f"config/{name}.yaml").read_text()
+    validate(read_config([f"config/{name}.yaml"]))
+    head = text[: text.index("\nname:")]
+    for word in ("Command:", "Hardware:", "Wall time:", "Expect:"):
+        assert word in head
+
+
+def test_the_default_file_says_nothing_that_the_types_do_not():
+    assert validate(read_config()) == Settings()
+
+
+@pytest.mark.parametrize("command", SLICES)
+def test_a_command_reads_its_slice_alone_by_hand_and_from_the_workflow(command):
+    settings = Settings()
+    by_hand = restrict(settings, SLICES[command])
+    handed_over = parse_slice(json.dumps(pick(settings, SLICES[command])))
+    assert by_hand == handed_over
+    for name in Settings.model_fields:
+        if any(path.split(".")[0] == name for path in SLICES[command]):
+            getattr(by_hand, name)
+        else:
+            with pytest.raises(AttributeError):
+                getattr(by_hand, name)
+
+
+def test_a_slice_is_narrow_inside_a_section():
+    limited = restrict(Settings(), SLICES["train"])
+    assert limited.lm_width.seeds == Settings().lm_width.seeds
+    with pytest.raises(AttributeError):
+        _ = limited.lm_width.tuning.kappas

@@ -1,0 +1,199 @@
+import errno
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import DataSettings
+from infwidth.data.corpus import open_documents, prepare_corpus
+from infwidth.data.files import MANIFEST, describe_files, replacing_folder
+from infwidth.data.splits import SPLITS
+from infwidth.data.tokens import TokenDataset, tokenize
+from infwidth.data.vocabulary import train_vocabulary
+from tests.data.conftest import Prepared
+from tests.data.texts import write_texts
+
+
+@pytest.fixture
+def copied(prepared: Prepared, tmp_path: Path) -> Path:
+    shutil.copytree(prepared.tokens, tmp_path / "tokens")
+    return tmp_path / "tokens"
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_array_is_the_documents_between_marks(prepared: Prepared, name: str):
+    dataset = prepared.dataset
+    vocabulary, split = dataset.vocabulary(), dataset.split(name)
+    documents = list(open_documents(prepared.corpus, name))
+    assert split.document_names() == [document.name for document in documents]
+    assert split.tokens.dtype == np.uint16
+    assert split.bounds[0] == 0
+    assert split.bounds[-1] == len(split.tokens) == dataset.manifest["tokens"][name]
+    assert len(split.bounds) - 1 == len(documents) == dataset.manifest["documents"][name]
+    for document, start, end in zip(documents, split.bounds, split.bounds[1:], strict=False):
+        assert split.tokens[start] == vocabulary.bos
+        assert split.tokens[end - 1] == vocabulary.eos
+        assert vocabulary.decode_bytes(split.tokens[start + 1 : end - 1]) == document.text
+
+
+def test_the_manifest_says_what_the_tokens_are_made_of(prepared: Prepared):
+    dataset = TokenDataset.open(prepared.tokens, verify=True)
+    corpus = json.loads((prepared.corpus / MANIFEST).read_text())
+    vocabulary = dataset.vocabulary()
+    assert dataset.vocabulary_size == vocabulary.size
+    assert dataset.manifest["vocabulary"]["digest"] == vocabulary.digest
+    assert dataset.manifest["corpus"]["digest"] == corpus["digest"]
+
+
+def test_the_digest_is_that_of_the_content(prepared: Prepared, tmp_path: Path):
+    tokenize(prepared.corpus, prepared.vocabulary, tmp_path / "same")
+    assert describe_files(tmp_path / "same") == describe_files(prepared.tokens)
+    assert TokenDataset.open(tmp_path / "same").digest == prepared.dataset.digest
+
+
+def test_the_digest_changes_with_one_byte_of_text(tmp_path: Path):
+    texts = write_texts(tmp_path / "texts")
+    digests = []
+    for letter in (b"x", b"y"):
+        (texts / "00.txt").write_bytes((texts / "00.txt").read_bytes()[:-1] + letter)
+        prepare_corpus(DataSettings(corpus="text", path=str(texts)), tmp_path / "corpus")
+        train_vocabulary(DataSettings(), tmp_path / "corpus", tmp_path / "vocabulary")
+        tokenize(tmp_path / "corpus", tmp_path / "vocabulary", tmp_path / "tokens")
+        digests.append(TokenDataset.open(tmp_path / "tokens").digest)
+    assert digests[0] != digests[1]
+
+
+def test_a_truncated_array_is_named_with_its_rule(copied: Path):
+    path = copied / "train.tokens.npy"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(
+        UserError, match=r"train\.tokens\.npy .*truncated.*`infwidth data tokenize`"
+    ):
+        TokenDataset.open(copied)
+
+
+def test_an_edited_array_is_named_when_verified(copied: Path):
+    path = copied / "test.tokens.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    TokenDataset.open(copied)
+    with pytest.raises(UserError, match=r"test\.tokens\.npy .*sha256.*`infwidth data tokenize`"):
+        TokenDataset.open(copied, verify=True)
+
+
+def test_a_missing_array_is_named(copied: Path):
+    (copied / "validation.bounds.npy").unlink()
+    with pytest.raises(UserError, match=r"validation\.bounds\.npy is missing"):
+        TokenDataset.open(copied)
+
+
+def test_a_damaged_manifest_is_named(copied: Path):
+    (copied / MANIFEST).write_text('{"kind": ')
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        TokenDataset.open(copied)
+
+
+def test_missing_tokens_are_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"manifest\.json is missing: run `infwidth data tokenize`"):
+        TokenDataset.open(tmp_path)
+
+
+def fill(folder: Path, text: str, then: Exception | None = None) -> None:
+    with replacing_folder(folder, frozenset({"file"})) as result:
+        (result / "file").write_text(text)
+        if then is not None:
+            raise then
+
+
+def test_a_failed_block_leaves_the_old_folder_and_no_other(tmp_path: Path):
+    fill(tmp_path / "folder", "old")
+    with pytest.raises(ZeroDivisionError):
+        fill(tmp_path / "folder", "new", then=ZeroDivisionError())
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_snakemake_has_marked_is_replaced(tmp_path: Path):
+    fill(tmp_path / "folder", "old")
+    (tmp_path / "folder" / ".snakemake_timestamp").touch()
+    fill(tmp_path / "folder", "new")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
+    assert (tmp_path / "folder" / "file").read_text() == "new"
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path):
+    with pytest.raises(UserError, match=r"the disk of .*/folder is full: free some space"):
+        fill(tmp_path / "folder", "new", then=OSError(errno.ENOSPC, "No space left on device"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_still_at_work_is_left_alone(tmp_path: Path):
+    with replacing_folder(tmp_path / "folder", frozenset({"file"})) as one:
+        with replacing_folder(tmp_path / "folder", frozenset({"file"})) as two:
+            (two / "file").write_text("two")
+        (one / "file").write_text("one")
+    assert (tmp_path / "folder" / "file").read_text() == "one"
+
+
+MAKE_ALL = """
+import sys
+from pathlib import Path
+from infwidth.config.settings import DataSettings
+from infwidth.data.corpus import prepare_corpus
+from infwidth.data.tokens import tokenize
+from infwidth.data.vocabulary import train_vocabulary
+
+folder = Path(sys.argv[1])
+settings = DataSettings(corpus="text", path=sys.argv[2])
+print("ready", flush=True)
+prepare_corpus(settings, folder / "corpus")
+train_vocabulary(settings, folder / "corpus", folder / "vocabulary")
+tokenize(folder / "corpus", folder / "vocabulary", folder / "tokens")
+print("done", flush=True)
+"""
+
+
+def start(folder: Path, texts: Path) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAKE_ALL, str(folder), str(texts)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_killed_at_any_moment_a_rerun_gives_the_same_bytes(tmp_path: Path):
+    texts = write_texts(tmp_path / "texts", documents=120)
+    with start(tmp_path / "whole", texts) as process:
+        began = time.monotonic()
+        assert process.wait() == 0
+    lasted = time.monotonic() - began
+    expected = describe_files(tmp_path / "whole")
+
+    killed = 0
+    for part in (0.1, 0.4, 0.7):
+        with start(tmp_path / "killed", texts) as process:
+            time.sleep(part * lasted)
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+        for folder in (tmp_path / "killed").glob("[!.]*"):
+            made = {f"{folder.name}/{name}": file for name, file in describe_files(folder).items()}
+            assert made.items() <= expected.items()
+            assert made.keys() == {name for name in expected if name.startswith(folder.name + "/")}
+    assert killed > 0
+    with start(tmp_path / "killed", texts) as process:
+        assert process.wait() == 0
+    assert describe_files(tmp_path / "killed") == expected
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "corpus",
+        "tokens",
+        "vocabulary",
+    ]

@@ -1,0 +1,151 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import DataSettings
+from infwidth.data.corpus import open_documents, prepare_corpus
+from infwidth.data.files import describe_files
+from infwidth.data.vocabulary import (
+    MODEL,
+    ByteVocabulary,
+    SentencePieceVocabulary,
+    Vocabulary,
+    load_vocabulary,
+    train_vocabulary,
+)
+from tests.data.conftest import Prepared
+from tests.data.texts import write_texts
+
+# The fixture's vocabulary does not change between examples.
+SHARED = settings(max_examples=200, deadline=None)
+AWKWARD = [
+    "",
+    "\0",
+    "a\u2581b",
+    "\u2581",
+    "  two  spaces ",
+    "\r\n\n",
+    "<s></s><unk><0x0A>",
+    "🙂é\ufeff",
+]
+
+
+@pytest.fixture(scope="session")
+def vocabulary(prepared: Prepared) -> Vocabulary:
+    return load_vocabulary(prepared.vocabulary)
+
+
+@SHARED
+@given(text=st.text())
+def test_any_text_survives(vocabulary: Vocabulary, text: str):
+    ids = vocabulary.encode(text)
+    assert vocabulary.decode(ids) == text
+    assert ids.dtype == np.int32
+    assert not np.isin(ids, [vocabulary.bos, vocabulary.eos]).any()
+    assert ((ids >= 0) & (ids < vocabulary.size)).all()
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_awkward_text_survives(vocabulary: Vocabulary, text: str):
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+@SHARED
+@given(data=st.data())
+def test_any_ids_have_a_text(vocabulary: Vocabulary, data: st.DataObject):
+    ids = data.draw(st.lists(st.integers(0, vocabulary.size - 1)))
+    marks = [vocabulary.bos, *ids, vocabulary.eos]
+    assert vocabulary.decode(np.asarray(marks)) == vocabulary.decode(np.asarray(ids, np.int32))
+
+
+def test_decoding_agrees_with_sentencepiece(prepared: Prepared, vocabulary: Vocabulary):
+    if isinstance(vocabulary, ByteVocabulary):
+        pytest.skip("bytes need no oracle")
+    from sentencepiece import SentencePieceProcessor
+
+    oracle = SentencePieceProcessor(model_file=str(prepared.vocabulary / MODEL))
+    text = open_documents(prepared.corpus, "test")[0].text.decode()
+    ids = vocabulary.encode(text)
+    assert ids.tolist() == oracle.encode(text)
+    assert vocabulary.decode(ids) == oracle.decode(ids.tolist())
+
+
+def test_sizes_are_as_asked(prepared: Prepared, vocabulary: Vocabulary):
+    expected = {"bytes": 258, "sentencepiece": 320}[prepared.settings.vocabulary]
+    assert vocabulary.size == expected
+    assert 0 <= vocabulary.bos < expected
+    assert vocabulary.bos != vocabulary.eos
+
+
+def test_training_again_gives_the_same_bytes(prepared: Prepared, tmp_path: Path):
+    train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "again")
+    assert describe_files(tmp_path / "again") == describe_files(prepared.vocabulary)
+
+
+def test_held_out_text_leaves_no_trace_in_the_model(tmp_path: Path):
+    texts = write_texts(tmp_path / "texts")
+    kwargs = {"corpus": "text", "path": str(texts), "vocabulary": "sentencepiece"}
+    chosen = DataSettings(vocabulary_size=320, **kwargs)
+    manifest = prepare_corpus(chosen, tmp_path / "corpus")
+    one = train_vocabulary(chosen, tmp_path / "corpus", tmp_path / "one")
+
+    held_out = [*manifest["documents"]["validation"], *manifest["documents"]["test"]]
+    files = [texts / name for name in held_out if name.endswith(".txt")]
+    assert files
+    # Texts unlike each other: copies would move to one side.
+    for letter, path in zip("qxzjkvw", files, strict=False):
+        path.write_text(f"{letter}zebra quartz{letter} " * 50)
+    again = prepare_corpus(chosen, tmp_path / "corpus")
+    assert again["documents"] == manifest["documents"]
+    assert again["digest"] != manifest["digest"]
+    two = train_vocabulary(chosen, tmp_path / "corpus", tmp_path / "two")
+    assert one["digest"] == two["digest"]
+
+
+def test_a_vocabulary_too_large_names_the_largest(prepared: Prepared, tmp_path: Path, capfd):
+    def sized(size: int) -> DataSettings:
+        return DataSettings(vocabulary="sentencepiece", vocabulary_size=size)
+
+    with pytest.raises(
+        UserError, match=r"^data\.vocabulary_size is 9999.* at most (\d+)"
+    ) as caught:
+        train_vocabulary(sized(9999), prepared.corpus, tmp_path / "vocabulary")
+    assert list(tmp_path.iterdir()) == []
+    largest = int(str(caught.value).split("at most ")[1].split(":")[0])
+    made = train_vocabulary(sized(largest), prepared.corpus, tmp_path / "vocabulary")
+    assert made["size"] == largest
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_vocabulary_too_small_names_the_smallest(prepared: Prepared, tmp_path: Path):
+    chosen = DataSettings(vocabulary="sentencepiece", vocabulary_size=260)
+    with pytest.raises(UserError, match=r"^data\.vocabulary_size is 260, .* take \d+: raise it"):
+        train_vocabulary(chosen, prepared.corpus, tmp_path / "vocabulary")
+
+
+def test_a_damaged_model_is_named(prepared: Prepared, tmp_path: Path):
+    train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "vocabulary")
+    path = tmp_path / "vocabulary" / MODEL
+    if not path.exists():
+        pytest.skip("bytes have no model")
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"sentencepiece\.model .*`infwidth data vocabulary`"):
+        load_vocabulary(tmp_path / "vocabulary")
+
+
+def test_a_missing_vocabulary_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"vocabulary\.json is missing: run `infwidth data voc"):
+        load_vocabulary(tmp_path / "none")
+
+
+def test_digests_tell_vocabularies_apart(prepared: Prepared, vocabulary: Vocabulary):
+    if isinstance(vocabulary, SentencePieceVocabulary):
+        assert vocabulary.digest != ByteVocabulary().digest
+        model = (prepared.vocabulary / MODEL).read_bytes()
+        assert SentencePieceVocabulary(model).digest == vocabulary.digest

@@ -1,0 +1,265 @@
+"""Runs: cached, resumed to the bit, never reused wrongly, and ended alone when they diverge."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from infwidth.analysis.selection import Cell
+from infwidth.training.records import read_result, read_rows
+from infwidth.training.runs import in_training
+from tests.training.conftest import MODEL, PLACE, TRAINING
+
+TIMES = {"seconds", "tokens_per_s"}
+
+
+def numbers(folder):
+    """All that a run measured, times of day aside."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(folder)]
+    result = {k: v for k, v in read_result(folder).items() if k != "device_seconds"}
+    return rows, result
+
+
+def folder_of(bench, place=PLACE):
+    return bench.runs._folder / bench.spec(place).key
+
+
+def test_a_run_is_trained_once(bench):
+    rows = []
+    first = bench(report=lambda _, row: rows.append(row))
+    _, result = first.run(PLACE)
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    again = bench(report=lambda _, row: rows.append(row))
+    assert again.run(PLACE)[1] == result
+    assert len(rows) == 4
+
+
+def test_a_row_says_what_a_reader_of_the_journal_needs(bench):
+    here = bench()
+    here.run(PLACE)
+    row = read_rows(folder_of(here))[-1]
+    assert {"step", "loss", "tokens_per_s", "learning_rate/trunk", "learning_rate/readout"} <= set(
+        row
+    )
+    assert {"update_rms/trunk", "update_rms/readout", "blocks/0/mlp"} <= set(row)
+
+
+def test_the_result_scores_every_document_of_the_test_split(bench):
+    _, result = bench().run(PLACE)
+    documents = result["test_documents"]
+    total = math.fsum(documents["loss_sum"]) / sum(documents["tokens"])
+    assert result["test_loss"] == pytest.approx(total, rel=1e-12)
+    assert 0 < result["test_loss"] < math.log(258) * 1.2
+
+
+def test_tuning_never_reads_the_test_split(bench):
+    _, result = bench().run(PLACE._replace(role="tuning"))
+    assert "validation_loss" in result
+    assert not any("test" in key for key in result)
+
+
+def test_a_run_that_is_interrupted_goes_on_and_ends_with_the_same_bits(bench):
+    whole = bench(folder="whole")
+    whole.run(PLACE)
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(step):
+        def report(_, row):
+            if row["step"] == step:
+                raise Stop
+
+        return report
+
+    for step in (5, 15, 20):
+        name = f"stopped at {step}"
+        with pytest.raises(Stop):
+            bench(report=stop_at(step), folder=name).run(PLACE)
+        resumed = bench(folder=name)
+        resumed.run(PLACE)
+        assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+
+
+_TRAIN_SLOWLY = """
+import sys, time
+from pathlib import Path
+from infwidth.data.tokens import TokenDataset
+from infwidth.experiments.lm_width import Bench
+from infwidth.training.runs import Runs
+from tests.training.conftest import MODEL, PLACE, TRAINING
+dataset = TokenDataset.open(Path(sys.argv[1]))
+def report(spec, row):
+    print(row["step"], flush=True)
+    time.sleep(0.2)
+runs = Runs(Path(sys.argv[2]), dataset, False, report)
+Bench(runs, MODEL, TRAINING, dataset.digest, dataset.vocabulary_size, "cpu").run(PLACE)
+"""
+
+
+def start(tokens, folder):
+    return subprocess.Popen(
+        [sys.executable, "-c", _TRAIN_SLOWLY, str(tokens), str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+
+
+@pytest.mark.slow
+def test_sigkill_costs_no_bit_and_frees_the_run(bench, tokens, tmp_path):
+    whole = bench(folder="whole")
+    whole.run(PLACE)
+    process = start(tokens, tmp_path / "killed")
+    resumed = bench(folder="killed")
+    with process:
+        for line in process.stdout:
+            if line.strip() == "15":
+                assert in_training(folder_of(resumed))
+                process.send_signal(signal.SIGKILL)
+                break
+    assert read_result(folder_of(resumed)) is None
+    assert not in_training(folder_of(resumed))
+    resumed.run(PLACE)
+    assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+
+
+@pytest.mark.slow
+def test_two_processes_never_train_the_same_run(bench, tokens, tmp_path):
+    first = start(tokens, tmp_path / "shared")
+    with first:
+        assert first.stdout.readline().strip() == "5"
+        rows = []
+        shared = bench(folder="shared", report=lambda _, row: rows.append(row))
+        _, result = shared.run(PLACE)
+    assert rows == []
+    assert result["status"] == "done"
+    assert first.returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "removed"])
+def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
+    whole = bench(folder="whole")
+    whole.run(PLACE)
+    damaged = bench(folder="damaged")
+    damaged.run(PLACE)
+    folder = folder_of(damaged)
+    (folder / "result.json").unlink()
+    for file in sorted((folder / "checkpoints" / "20").rglob("*")):
+        if file.is_file() and file.stat().st_size:
+            if damage == "truncated":
+                os.truncate(file, file.stat().st_size // 2)
+            elif damage == "emptied":
+                os.truncate(file, 0)
+            else:
+                file.unlink()
+    again = bench(folder="damaged")
+    again.run(PLACE)
+    assert numbers(folder) == numbers(folder_of(whole))
+
+
+def test_a_row_that_was_cut_short_is_passed_over(bench):
+    here = bench()
+    here.run(PLACE)
+    before = numbers(folder_of(here))
+    folder = folder_of(here)
+    (folder / "result.json").unlink()
+    text = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(text + '{"step": 25, "lo')
+    bench().run(PLACE)
+    assert numbers(folder) == before
+
+
+def test_a_run_that_diverges_ends_alone(bench):
+    here = bench(TRAINING.model_copy(update={"trunk_learning_rate": 1e4}))
+    _, bad = here.run(PLACE)
+    assert bad["status"] == "diverged"
+    assert bad["steps"] < TRAINING.steps
+    assert "test_loss" not in bad
+    _, good = bench().run(PLACE)
+    assert good["status"] == "done"
+
+
+def test_divergence_is_found_again_after_a_kill(bench):
+    training = TRAINING.model_copy(update={"trunk_learning_rate": 1e4})
+    whole = bench(training)
+    _, result = whole.run(PLACE)
+    (folder_of(whole) / "result.json").unlink()
+    _, again = bench(training).run(PLACE)
+    assert (again["status"], again["steps"]) == (result["status"], result["steps"])
+
+
+def test_retrain_forgets_what_is_there_and_finds_the_same_numbers(bench):
+    here = bench()
+    here.run(PLACE)
+    before = numbers(folder_of(here))
+    rows = []
+    bench(retrain=True, report=lambda _, row: rows.append(row)).run(PLACE)
+    assert len(rows) == 4
+    assert numbers(folder_of(here)) == before
+
+
+def test_learning_rates_and_seeds_compile_nothing_anew(bench):
+    here = bench()
+    here.run(PLACE)
+    program = here.runs._program(MODEL, TRAINING, here_variant(), PLACE.width, here.vocabulary_size)
+    compiled = program.train._cache_size()
+    here.run(PLACE._replace(cell=Cell(0.1), seed=9))
+    assert program.train._cache_size() == compiled == 1
+
+
+def here_variant():
+    from infwidth.config.variants import Variant
+
+    return Variant("fixed", "adam_star", "", "")
+
+
+def test_the_key_changes_with_all_that_the_numbers_depend_on(bench):
+    here = bench()
+    spec = here.spec(PLACE)
+    others = [
+        here.spec(PLACE._replace(seed=4)),
+        here.spec(PLACE._replace(width=8)),
+        here.spec(PLACE._replace(cell=Cell(0.25))),
+        here.spec(PLACE._replace(variant="adam_star_normalized")),
+        here.spec(PLACE._replace(trunk_factor=2.0)),
+        here.spec(PLACE._replace(role="tuning")),
+        bench(TRAINING.model_copy(update={"b2": 0.9})).spec(PLACE),
+    ]
+    assert len({spec.key, *(other.key for other in others)}) == 1 + len(others)
+
+
+def test_the_key_does_not_change_with_how_often_a_run_is_kept(bench):
+    often = bench(TRAINING.model_copy(update={"checkpoint_every": 5}))
+    assert often.spec(PLACE).key == bench().spec(PLACE).key
+
+
+def test_the_settings_beside_a_run_are_those_of_its_key(bench):
+    here = bench()
+    here.run(PLACE)
+    written = json.loads((folder_of(here) / "settings.json").read_text())
+    assert written == json.loads(json.dumps(here.spec(PLACE).record()))
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch):
+    from infwidth.config.errors import UserError
+    from infwidth.training.checkpoints import ocp
+
+    whole = bench(folder="whole")
+    whole.run(PLACE)
+
+    def full(self, step, state, **_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.training.Checkpointer, "save", full)
+        with pytest.raises(UserError, match="no space left .* run the same command again"):
+            bench(folder="full").run(PLACE)
+    resumed = bench(folder="full")
+    resumed.run(PLACE)
+    assert numbers(folder_of(resumed)) == numbers(folder_of(whole))

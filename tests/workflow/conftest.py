@@ -1,0 +1,109 @@
+"""A checkout of its own in which the smoke configuration was run once."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "config",
+    "profiles",
+    "envs",
+    "src",
+    "pyproject.toml",
+    "README.md",
+)
+
+
+class Checkout:
+    """A copy of the project in which the workflow can be run and the code be edited."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        # The copy's code, not the one that is installed.
+        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "COLUMNS": "200"}
+        self.environment.pop("INFWIDTH_WORKFLOW", None)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", *words]
+
+    def start(self, *words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, status: int = 0) -> str:
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == status, output
+        return output
+
+    def snakemake(self, *words: str, status: int = 0) -> str:
+        smoke = ("--configfile", "config/smoke.yaml")
+        return self.run("snakemake", "--cores", "2", *smoke, *words, status=status)
+
+    def planned(self, *words: str) -> dict[str, int]:
+        """The jobs that a dry run plans, by rule."""
+        output = self.snakemake("-n", *words)
+        table = re.search(r"Job stats:\n.*?\n-+.*?\n(.*?)\n\n", output, re.DOTALL)
+        if table is None:
+            assert "Nothing to be done" in output, output
+            return {}
+        rows = [line.split() for line in table[1].splitlines()]
+        return {name: int(count) for name, count in rows if name not in ("total", "all")}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1))
+
+    def results(self) -> dict[str, float]:
+        """Every run's result, by key, with the time it was written."""
+        files = (self.folder / "results/smoke/runs").glob("*/result.json")
+        return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+
+def copy_project(folder: Path) -> Checkout:
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / part, folder / part, ignore=ignored)
+        else:
+            shutil.copy(ROOT / part, folder / part)
+    return Checkout(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Checkout:
+    """The smoke configuration, run to its end; tests take copies of it."""
+    checkout = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    checkout.snakemake()
+    return checkout
+
+
+@pytest.fixture
+def checkout(finished, tmp_path) -> Checkout:
+    """A copy, times of files included, of the finished checkout."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Checkout(tmp_path / "project")
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Checkout:
+    """A checkout in which nothing was run."""
+    return copy_project(tmp_path / "project")

@@ -1,0 +1,108 @@
+"""A rerun is as narrow as its cause."""
+
+import json
+
+import pytest
+
+from infwidth.catalogue import FIGURES, TABLES
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+PICTURES = {*FIGURES, *TABLES}
+
+
+def test_after_a_complete_run_there_is_nothing_to_do(checkout):
+    assert checkout.planned() == {}
+
+
+def test_every_figure_and_table_is_there(checkout):
+    for name in FIGURES:
+        for ending in ("pdf", "png", "json"):
+            assert (checkout.folder / f"paper_figures/smoke/{name}.{ending}").stat().st_size
+    for name in TABLES:
+        for ending in ("csv", "md", "tex"):
+            assert (checkout.folder / f"results/smoke/tables/{name}.{ending}").stat().st_size
+
+
+def test_a_change_in_a_plot_redraws_that_figure_alone(checkout):
+    checkout.edit("src/infwidth/plots/fig1_loss_vs_width.py", "\ndef ", "\n_X = 1\n\n\ndef ")
+    assert checkout.planned() == {"fig1_loss_vs_width": 1}
+
+
+def test_a_change_in_the_style_redraws_figures_alone(checkout):
+    checkout.edit("src/infwidth/plots/style.py", "\ndef ", "\n_X = 1\n\n\ndef ")
+    assert set(checkout.planned()) == set(FIGURES)
+
+
+def test_comments_and_docstrings_redo_nothing(checkout):
+    checkout.edit("src/infwidth/models/transformer.py", '"""', '"""More words. ')
+    checkout.edit("src/infwidth/training/loop.py", "\nimport math", "\n# A comment.\nimport math")
+    checkout.edit("src/infwidth/plots/style.py", '"""', '"""More words. ')
+    assert checkout.planned() == {}
+
+
+def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
+    checkout.edit(
+        "src/infwidth/optim/adam_star.py",
+        "def scale_by_adam_star(",
+        "_X = 1\n\n\ndef scale_by_adam_star(",
+    )
+    planned = checkout.planned()
+    assert planned == {"tune": 1, "train_widths": 1, "collect": 1} | dict.fromkeys(PICTURES, 1)
+    before = checkout.results()
+    checkout.snakemake()
+    after = checkout.results()
+    assert before.items() <= after.items()
+    new = [checkout.folder / f"results/smoke/runs/{key}" for key in after.keys() - before.keys()]
+    assert new
+    rules = {json.loads((folder / "settings.json").read_text())["readout"] for folder in new}
+    assert rules == {"adam_star"}
+
+
+def test_one_more_seed_trains_that_alone(checkout):
+    before = checkout.results()
+    checkout.snakemake("--config", "lm_width={seeds: [10, 11, 12]}")
+    after = checkout.results()
+    assert before.items() <= after.items()
+    # Four variants at two widths, and the control at its one.
+    assert len(after) - len(before) == 4 * 2 + 1
+
+
+def test_one_more_width_trains_that_alone(checkout):
+    before = checkout.results()
+    checkout.snakemake("--config", "lm_width={widths: [4, 8, 16], widths_per_job: 3}")
+    after = checkout.results()
+    assert before.items() <= after.items()
+    assert len(after) - len(before) == 4 * 2
+
+
+def test_forcing_one_figure_redraws_one_figure(checkout):
+    assert checkout.planned("-R", "fig1_loss_vs_width") == {"fig1_loss_vs_width": 1}
+
+
+def test_forcing_training_finds_its_runs_cached(checkout):
+    before = checkout.results()
+    checkout.snakemake("-R", "train_widths", "--until", "train_widths")
+    assert checkout.results() == before
+
+
+def test_retrain_trains_anew_and_leaves_nothing_to_do(checkout):
+    before = checkout.results()
+    checkout.snakemake("-R", "train_widths", "tune", "--config", "retrain=true")
+    after = checkout.results()
+    assert after.keys() == before.keys()
+    assert all(after[key] > before[key] for key in before)
+    assert checkout.planned() == {}
+
+
+def test_figures_tables_and_train_are_targets(fresh):
+    assert not PICTURES & fresh.planned("train").keys()
+    assert PICTURES & fresh.planned("figures").keys() == set(FIGURES)
+    assert PICTURES & fresh.planned("tables").keys() == set(TABLES)
+
+
+def test_a_fresh_clone_plans_every_training(fresh):
+    planned = fresh.planned()
+    assert planned["tune"] == 5
+    assert planned["train_widths"] == 5
+    assert planned.keys() >= PICTURES

@@ -1,0 +1,87 @@
+"""Killed anywhere, the same command again completes, with the same numbers."""
+
+import json
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+SMOKE = ("--configfile", "config/smoke.yaml")
+TIMES = ("device_seconds",)
+
+
+def losses(checkout):
+    """Every run's numbers, times aside."""
+    files = (checkout.folder / "results/smoke/runs").glob("*/result.json")
+    results = {file.parent.name: json.loads(file.read_text()) for file in files}
+    return {
+        key: {name: value for name, value in result.items() if name not in TIMES}
+        for key, result in results.items()
+    }
+
+
+def wait_until(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def trainers(folder):
+    """Processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter(["cwd"]):
+        if process.info["cwd"] == str(folder) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
+    runs = fresh.folder / "results/smoke/runs"
+    process = fresh.start("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    wait_until(lambda: len(list(runs.glob("*/result.json"))) >= 4)
+    if signal_sent == signal.SIGKILL:
+        for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children()]:
+            victim.kill()
+    else:
+        process.send_signal(signal_sent)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    wait_until(lambda: trainers(fresh.folder) == [], 30)
+    assert losses(fresh).items() < losses(finished).items()
+    output = fresh.run("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    assert losses(fresh) == losses(finished)
+    assert fresh.planned() == {}
+    if signal_sent == signal.SIGKILL:
+        assert "clearing the lock" in output
+
+
+def test_a_trainer_that_is_killed_fails_alone_and_the_next_run_completes(finished, fresh):
+    runs = fresh.folder / "results/smoke/runs"
+    process = fresh.start("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    wait_until(lambda: any(runs.glob("*/metrics.jsonl")))
+    for trainer in trainers(fresh.folder):
+        words = trainer.cmdline()
+        if "tune" in words and "snakemake" not in words:
+            trainer.kill()
+            break
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0, output
+    fresh.run("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    assert losses(fresh) == losses(finished)
+
+
+def test_the_second_of_two_waits_and_says_for_whom(checkout):
+    first = checkout.start("infwidth", "reproduce", "--cores", "1", *SMOKE)
+    lock = checkout.folder / "results/.reproduce.lock"
+    wait_until(lambda: lock.exists() and str(first.pid) in lock.read_text())
+    second = checkout.start("infwidth", "reproduce", "--cores", "1", *SMOKE)
+    output, _ = second.communicate(timeout=120)
+    first.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), output
+    assert f"waiting for `make reproduce` with process id {first.pid}" in output
