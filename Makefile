@@ -24,7 +24,7 @@ reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml for another c
 	@$(BIN)/infwidth reproduce --cores $(CORES) $(OVERLAY)
 
 figures tables train: env ## Only that part of the workflow
-	@$(BIN)/snakemake --cores $(CORES) $(OVERLAY) $@
+	@$(BIN)/infwidth reproduce $@ --cores $(CORES) $(OVERLAY)
 
 status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)

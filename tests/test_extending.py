@@ -21,8 +21,8 @@ EDITS = [
     (
         "src/infwidth/config/variants.py",
         '    "constant": ',
-        '    "momentum": Variant("fixed", "momentum", "NTK (momentum)", "which part of ADAM* helps?"),'
-        '\n    "constant": ',
+        '    "momentum": Variant("fixed", "momentum", "NTK (momentum)", '
+        '"which part of ADAM* helps?"),\n    "constant": ',
     ),
 ]
 

@@ -28,7 +28,7 @@ def measured(folder):
 def test_no_jax_comes_with_analysis_or_plots():
     code = (
         "import sys, importlib; import infwidth.analysis.tables; "
-        "from infwidth.plots.registry import FIGURES; "
+        "from infwidth.catalogue import FIGURES; "
         "[importlib.import_module(m) for m in FIGURES.values()]; "
         "print('jax' in sys.modules)"
     )

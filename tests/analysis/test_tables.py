@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from infwidth.analysis.measurements import Measurements
-from infwidth.analysis.tables import TABLES, Table, write_all, write_table
-from infwidth.analysis.tables.table import escape
+from infwidth.analysis.tables.table import Table, escape, write_table
+from infwidth.analysis.tables.write import build, write_tables
+from infwidth.catalogue import TABLES
 from tests.analysis.synthetic import Truth, write
 
 BASE = Truth(widths=(64, 1024), seeds=4, reference_width=64)
@@ -37,7 +38,7 @@ def case(request, tmp_path_factory):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_survives_every_case_and_says_what_it_must(case, name):
-    table = TABLES[name](case[1])
+    table = build(name, case[1])
     assert table.name == name
     assert len(table.raw.columns) > 5
     assert len(table.shown)
@@ -50,7 +51,7 @@ def test_every_table_survives_every_case_and_says_what_it_must(case, name):
 
 def test_files_hold_the_raw_and_the_shown_numbers(tmp_path):
     measured = Measurements.load(write(tmp_path / "m", BASE))
-    paths = write_all(tmp_path / "m", tmp_path / "t", ["table1_final_loss"])
+    paths = write_tables(tmp_path / "m", tmp_path / "t", ["table1_final_loss"])
     assert [path.name for path in paths] == [
         f"table1_final_loss{s}" for s in (".csv", ".md", ".tex")
     ]
@@ -66,15 +67,15 @@ def test_files_hold_the_raw_and_the_shown_numbers(tmp_path):
 
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     write(tmp_path / "m", BASE)
-    first, second = (write_all(tmp_path / "m", tmp_path / out) for out in ("a", "b"))
+    first, second = (write_tables(tmp_path / "m", tmp_path / out) for out in ("a", "b"))
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
 def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
     measured = Measurements.load(write(tmp_path, CASES["some diverged"]))
-    losses = TABLES["table1_final_loss"](measured).shown.set_index("Variant")
+    losses = build("table1_final_loss", measured).shown.set_index("Variant")
     assert "(1 of 4 diverged)" in losses.loc["NTK (SGD)", "H = 64"]
-    differences = TABLES["table2_gap_closed"](measured).shown.set_index("H")
+    differences = build("table2_gap_closed", measured).shown.set_index("H")
     assert "(1 lost)" in differences.loc["64", "NTK − frozen"]
     assert differences.loc["64", "NTK worse than frozen"] == "inconclusive"
     assert differences.loc["1,024", "NTK worse than frozen"] == "reproduced"
@@ -84,20 +85,20 @@ def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
 def test_verdicts_follow_the_truth(tmp_path):
     # At these widths SGD is worse by 0.03 and 0.10, ADAM* behind by 0.014 and 0.04 nats.
     truth = dataclasses.replace(BASE, seeds=6)
-    shown = TABLES["table2_gap_closed"](Measurements.load(write(tmp_path, truth))).shown
+    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
     last = shown.set_index("H").loc["every width"]
     assert last["NTK worse than frozen"] == "reproduced"
     assert last["ADAM* tracks frozen"] == "contradicted"
 
 
 def test_quick_configurations_are_too_small_to_judge(tmp_path):
-    shown = TABLES["table2_gap_closed"](Measurements.load(write(tmp_path, CASES["one seed"]))).shown
+    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, CASES["one seed"]))).shown
     assert set(shown["NTK worse than frozen"]) == {"too small to judge"}
 
 
 def test_hyperparameters_show_kappa_one_and_warn_of_an_edge(tmp_path):
     truth = dataclasses.replace(BASE, edge=frozenset({"frozen"}))
-    shown = TABLES["table3_hyperparameters"](Measurements.load(write(tmp_path, truth))).shown
+    shown = build("table3_hyperparameters", Measurements.load(write(tmp_path, truth))).shown
     by_name = shown.set_index("Variant")
     assert by_name.loc["Unfrozen", "κ"] == "4"
     assert by_name.loc["Unfrozen, κ = 1", "κ"] == "1"

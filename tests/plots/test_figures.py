@@ -8,8 +8,9 @@ import pytest
 from matplotlib.text import Text
 
 from infwidth.analysis.measurements import Measurements
+from infwidth.catalogue import FIGURES
 from infwidth.config.errors import UserError
-from infwidth.plots.registry import FIGURES, draw_and_save
+from infwidth.plots.draw import draw_and_save
 from infwidth.plots.style import paper_style
 from tests.analysis.synthetic import Truth, write
 

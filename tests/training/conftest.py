@@ -32,7 +32,23 @@ def tokens(tmp_path_factory) -> Path:
     """Tokens (bytes) of a few small documents."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "texts").mkdir()
-    words = "the quick brown fox jumps over a lazy dog while seven grey geese look on".split()
+    words = [
+        "the",
+        "quick",
+        "brown",
+        "fox",
+        "jumps",
+        "over",
+        "a",
+        "lazy",
+        "dog",
+        "while",
+        "seven",
+        "grey",
+        "geese",
+        "look",
+        "on",
+    ]
     random = np.random.default_rng(0)
     for i in range(12):
         text = " ".join(random.choice(words, 80 + i))

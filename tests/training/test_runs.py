@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -258,7 +257,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(ocp.training.Checkpointer, "save", full)
-        with pytest.raises(UserError, match="no space left .* run the same command again"):
+        with pytest.raises(UserError, match=r"no space left .* run the same command again"):
             bench(folder="full").run(PLACE)
     resumed = bench(folder="full")
     resumed.run(PLACE)

@@ -3,15 +3,17 @@
 
 rule corpus:
     """Prepares the corpus as a TFDS data set, split by document."""
+    input:
+        support.own_text_files(SETTINGS),
     output:
         f"{LAYOUT.corpus}/manifest.json",
-    params:
-        settings=slice_of("data corpus"),
-        code=code_digest(["infwidth.data.corpus"]),
     log:
         f"{LAYOUT.logs}/corpus.log",
     conda:
         CONDA
+    params:
+        settings=slice_of("data corpus"),
+        code=code_digest(["infwidth.data.corpus"]),
     shell:
         "infwidth data corpus --settings {params.settings:q} --out $(dirname {output}) 2> {log}"
 
@@ -22,13 +24,13 @@ rule vocabulary:
         f"{LAYOUT.corpus}/manifest.json",
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
-    params:
-        settings=slice_of("data vocabulary"),
-        code=code_digest(["infwidth.data.vocabulary"]),
     log:
         f"{LAYOUT.logs}/vocabulary.log",
     conda:
         CONDA
+    params:
+        settings=slice_of("data vocabulary"),
+        code=code_digest(["infwidth.data.vocabulary"]),
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
         " --corpus $(dirname {input}) --out $(dirname {output}) 2> {log}"
@@ -41,13 +43,13 @@ rule tokenize:
         vocabulary=f"{LAYOUT.vocabulary}/vocabulary.json",
     output:
         f"{LAYOUT.tokens}/manifest.json",
-    params:
-        settings=slice_of("data tokenize"),
-        code=code_digest(["infwidth.data.tokens"]),
     log:
         f"{LAYOUT.logs}/tokenize.log",
     conda:
         CONDA
+    params:
+        settings=slice_of("data tokenize"),
+        code=code_digest(["infwidth.data.tokens"]),
     shell:
         "infwidth data tokenize --settings {params.settings:q} --corpus $(dirname {input.corpus})"
         " --vocabulary $(dirname {input.vocabulary}) --out $(dirname {output}) 2> {log}"

@@ -16,13 +16,12 @@ for _figure, _module in FIGURES.items():
             ),
             png=f"{LAYOUT.figures}/{_figure}.png",
             provenance=f"{LAYOUT.figures}/{_figure}.json",
-        params:
-            code=code_digest([_module]),
-            figure=_figure,
         log:
             f"{LAYOUT.logs}/{_figure}.log",
         conda:
             CONDA
+        params:
+            code=code_digest([_module, "infwidth.plots.save"]),
+            figure=_figure,
         shell:
-            "infwidth figure {params.figure} --measurements $(dirname {input[0]})"
-            f" --out {LAYOUT.figures}/{{params.figure}} 2> {{log}}"
+            f"infwidth figure {{params.figure}} --measurements {LAYOUT.measurements} --out {LAYOUT.figures} 2> {{log}}"

@@ -11,19 +11,19 @@ rule tune:
         f"{LAYOUT.tokens}/manifest.json",
     output:
         f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
-    params:
-        settings=slice_of("tune"),
-        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
-        study=code_digest(["infwidth.experiments.lm_width"]),
-    wildcard_constraints:
-        variant="[a-z_]+",
     log:
         f"{LAYOUT.logs}/tune/{{variant}}.log",
+    wildcard_constraints:
+        variant="[a-z_]+",
     conda:
         CONDA
     threads: 1
     resources:
         gpu=1 if GPUS else 0,
+    params:
+        settings=slice_of("tune"),
+        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
+        study=code_digest(["infwidth.experiments.lm_width"]),
     shell:
         f"infwidth tune {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
@@ -36,22 +36,22 @@ rule train_widths:
         selection=f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
     output:
         f"{LAYOUT.lm_width}/train/{{variant}}-{{widths}}.json",
+    log:
+        f"{LAYOUT.logs}/train/{{variant}}-{{widths}}.log",
+    wildcard_constraints:
+        variant="[a-z_]+",
+        widths="[0-9_]+",
+    # The widest models take longest: they start first, so that no core waits at the end.
+    priority: 1
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=1 if GPUS else 0,
     params:
         settings=slice_of("train"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
-    wildcard_constraints:
-        variant="[a-z_]+",
-        widths="[0-9_]+",
-    log:
-        f"{LAYOUT.logs}/train/{{variant}}-{{widths}}.log",
-    conda:
-        CONDA
-    threads: 1
-    # The widest models take longest: they start first, so that no core waits at the end.
-    priority: 1
-    resources:
-        gpu=1 if GPUS else 0,
     shell:
         f"infwidth train {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
@@ -70,14 +70,14 @@ rule collect:
         f"{LAYOUT.measurements}/curves.parquet",
         f"{LAYOUT.measurements}/selection.json",
         f"{LAYOUT.measurements}/settings.json",
-    params:
-        settings=slice_of("collect"),
-        code=code_digest(["infwidth.experiments.lm_width_measurements"]),
     log:
         f"{LAYOUT.logs}/collect.log",
     conda:
         CONDA
+    params:
+        settings=slice_of("collect"),
+        code=code_digest(["infwidth.experiments.lm_width_measurements"]),
     shell:
         "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
-        f" --runs {LAYOUT.runs}"
-        " --tuning {input.tuned} --trained {input.trained} --out $(dirname {output[0]}) 2> {log}"
+        f" --runs {LAYOUT.runs} --out {LAYOUT.measurements}"
+        " --tuning {input.tuned} --trained {input.trained} 2> {log}"

@@ -10,13 +10,12 @@ for _table, _module in TABLES.items():
             rules.collect.output,
         output:
             multiext(f"{LAYOUT.tables}/{_table}", ".csv", ".md", ".tex"),
-        params:
-            code=code_digest([_module]),
-            table=_table,
         log:
             f"{LAYOUT.logs}/{_table}.log",
         conda:
             CONDA
+        params:
+            code=code_digest([_module]),
+            table=_table,
         shell:
-            "infwidth table {params.table} --measurements $(dirname {input[0]})"
-            f" --out {LAYOUT.tables}/{{params.table}} 2> {{log}}"
+            f"infwidth table {{params.table}} --measurements {LAYOUT.measurements} --out {LAYOUT.tables} 2> {{log}}"

@@ -1,7 +1,6 @@
 """`infwidth tune|train|collect|table|figure`: the stages of the paper's experiment."""
 
 import argparse
-import importlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         settings_options(draw, command)
         draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
         draw.add_argument("--measurements", type=Path, help="what `infwidth collect` wrote")
-        draw.add_argument("--out", type=Path, help="path without its ending")
+        draw.add_argument("--out", type=Path, help="folder to write to")
         draw.set_defaults(run=run)
 
 
@@ -141,20 +140,12 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
 
 
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.analysis.measurements import Measurements
-    from infwidth.analysis.tables.table import write_table
+    from infwidth.analysis.tables.write import write_tables
 
-    build = importlib.import_module(TABLES[args.which]).build
-    measurements = Measurements.load(args.measurements or layout.measurements)
-    write_table(build(measurements), args.out or layout.tables / args.which)
+    write_tables(args.measurements or layout.measurements, args.out or layout.tables, [args.which])
 
 
 def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.analysis.measurements import Measurements
-    from infwidth.plots.save import save_figure
+    from infwidth.plots.draw import draw_and_save
 
-    draw = importlib.import_module(FIGURES[args.which]).draw
-    measurements = Measurements.load(args.measurements or layout.measurements)
-    save_figure(
-        draw(measurements), args.out or layout.figures / args.which, measurements.provenance()
-    )
+    draw_and_save(args.which, args.measurements or layout.measurements, args.out or layout.figures)

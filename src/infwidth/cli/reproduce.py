@@ -23,6 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "reproduce", help="run the whole workflow (what `make reproduce` does)"
     )
     settings_options(parser, "reproduce")
+    parser.add_argument("targets", nargs="*", help="such as figures; everything if none is named")
     parser.add_argument("--cores", default="all", help="cores to use (default: all)")
     parser.set_defaults(run=_reproduce)
 
@@ -33,7 +34,7 @@ def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
     with _LOCK.open("a+") as lock:
         _wait_for(lock)
         _clear_stale_lock()
-        command = [sys.executable, "-m", "snakemake", "--cores", args.cores]
+        command = [sys.executable, "-m", "snakemake", "--cores", args.cores, *args.targets]
         if args.configfile:
             command += ["--configfile", *args.configfile]
         if args.config:

