@@ -24,7 +24,6 @@ class Layout:
         self.measurements = self.lm_width / "measurements"
         self.tables = self.results / "tables"
         self.logs = self.results / "logs"
-        self.compile_cache = self.results / "compile_cache"
 
     def tuning(self, variant: str) -> Path:
         """The choice of a variant's learning rate, and the trials that led to it."""

@@ -207,9 +207,9 @@ def test_learning_rates_and_seeds_compile_nothing_anew(bench):
     here = bench()
     here.run(PLACE)
     program = here.runs._program(MODEL, TRAINING, here_variant(), PLACE.width, here.vocabulary_size)
-    compiled = program.train._cache_size()
+    compiled = program._jitted_train._cache_size()
     here.run(PLACE._replace(cell=Cell(0.1), seed=9))
-    assert program.train._cache_size() == compiled == 1
+    assert program._jitted_train._cache_size() == compiled == 1
 
 
 def here_variant():

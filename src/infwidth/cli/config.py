@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from infwidth.atomic import write_atomically
 from infwidth.cli.options import settings_options
 from infwidth.config.reference import json_schema, reference_page
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
-from infwidth.training.records import write_atomically
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
 REFERENCE = Path("docs/configuration.md")

@@ -65,7 +65,8 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     # JAX reads its environment when it is imported, so the process is set up first.
     from infwidth.training.devices import set_up
 
-    platform = set_up(layout.compile_cache)
+    runs = args.runs or layout.runs
+    platform = set_up(runs.parent / "compile_cache")
 
     from infwidth.cli.parent import end_with_workflow
     from infwidth.cli.progress import TrainingProgress
@@ -77,7 +78,7 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     with TrainingProgress(args.variant) as progress:
         yield Bench(
-            Runs(args.runs or layout.runs, dataset, args.retrain, progress),
+            Runs(runs, dataset, args.retrain, progress),
             settings.model,
             settings.training,
             dataset.digest,
@@ -88,8 +89,8 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
 
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     with _bench(args, settings, layout) as bench:
+        from infwidth.atomic import write_json
         from infwidth.experiments import lm_width
-        from infwidth.training.records import write_json
 
         reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
         tuned = lm_width.tune(bench, args.variant, reference, tuning)
@@ -103,8 +104,8 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             f"{selection}: not there; run `infwidth tune --variant {args.variant}` first"
         )
     with _bench(args, settings, layout) as bench:
+        from infwidth.atomic import write_json
         from infwidth.experiments.lm_width_plan import report_places
-        from infwidth.training.records import write_json
 
         places = report_places(
             args.variant,

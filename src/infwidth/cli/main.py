@@ -18,7 +18,8 @@ from infwidth.layout import Layout
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted."""
     logging.basicConfig(level=logging.INFO, format="infwidth: %(message)s")
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    # Orbax logs what it raises, too.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = _parser().parse_args(argv)
     try:
@@ -53,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(arguments: argparse.Namespace) -> tuple[Settings, Layout]:
     """The settings that the command may read, and the paths of the configuration."""
     if getattr(arguments, "settings", None) is not None:
-        return parse_slice(arguments.settings), Layout(arguments.name)
+        # A rule names every path itself.
+        return parse_slice(arguments.settings), Layout("default")
     config = read_config(
         getattr(arguments, "configfile", None) or (), getattr(arguments, "config", None) or ()
     )

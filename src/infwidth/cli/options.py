@@ -24,4 +24,3 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
         help="overrides, such as 'training={steps: 2000}'",
     )
     group.add_argument("--settings", metavar="JSON", help=argparse.SUPPRESS)
-    group.add_argument("--name", default="default", help=argparse.SUPPRESS)

@@ -5,12 +5,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from infwidth.atomic import write_json
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
-from infwidth.training.records import write_json
 
 # Not a path that a rule declares: a committed output would look to Snakemake as if it were done.
 FOLDER = Path("results/published")

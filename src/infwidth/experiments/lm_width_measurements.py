@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from infwidth.atomic import write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
-from infwidth.training.records import SETTINGS, read_result, read_rows, write_json
+from infwidth.training.records import SETTINGS, read_result, read_rows
 
 Entry = dict[str, Any]
 

@@ -20,7 +20,10 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self._folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        self._checkpointer = ocp.training.Checkpointer(
+        self._checkpointer = self._open()
+
+    def _open(self) -> ocp.training.Checkpointer:
+        return ocp.training.Checkpointer(
             self._folder,
             preservation_policy=ocp.training.preservation_policies.LatestN(_KEPT),
         )
@@ -59,6 +62,9 @@ class Checkpoints:
                     type(error).__name__,
                 )
                 shutil.rmtree(self._folder / str(metadata.step), ignore_errors=True)
+                # A checkpointer remembers the steps that it has seen, the removed one too.
+                self._checkpointer.close()
+                self._checkpointer = self._open()
         return None
 
     def close(self) -> None:

@@ -1,12 +1,11 @@
 """The folder of one run: settings, rows of metrics, checkpoints and, last, the result."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
-from infwidth.config.errors import UserError
+from infwidth.atomic import disk_errors, finite, write_atomically, write_json
 from infwidth.training.checkpoints import Checkpoints
 from infwidth.training.loop import Row
 from infwidth.training.step import TrainState
@@ -47,7 +46,7 @@ class RunRecord:
 
     def append(self, row: Row) -> None:
         """Adds a row of metrics, durably."""
-        with _disk_errors(self.folder), (self.folder / METRICS).open("a") as file:
+        with disk_errors(self.folder), (self.folder / METRICS).open("a") as file:
             file.write(_line(row))
             file.flush()
             os.fsync(file.fileno())
@@ -62,23 +61,6 @@ class RunRecord:
         if self._checkpoints is not None:
             self._checkpoints.close()
         write_json(self.folder / RESULT, result)
-
-
-class _disk_errors:
-    """Turns a full disk into one line that says what to do."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{self._folder}: cannot write ({error.strerror}); mend that and run the same "
-                "command again, it goes on from the last checkpoint"
-            ) from error
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -104,32 +86,5 @@ def read_rows(folder: Path) -> list[Row]:
     return rows
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON so that a reader sees all of it or none; numbers that are not finite are null."""
-    write_atomically(path, json.dumps(_finite(content), indent=1, sort_keys=True) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill, sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _disk_errors(path.parent):
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
 def _line(row: Row) -> str:
-    return json.dumps(_finite(row)) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(finite(row)) + "\n"

@@ -137,7 +137,8 @@ class Program:
 
         Returns:
           The state after the steps, and per step (arrays of shape S) `loss`, nats a token before
-          the step, and `update_rms/<group>`, the size of the step of each group that trains.
+          the step, and for each group that trains `learning_rate/<group>` and
+          `update_rms/<group>`, the size of its step.
         """
         return self._jitted_train(state, hyperparameters, tokens_SxBxT1)
 
@@ -249,6 +250,7 @@ class Program:
             )
             updates = optax.tree.scale(-rates[group], directions)
             parameters[group] = optax.apply_updates(trained[group], updates)
+            metrics[f"learning_rate/{group}"] = rates[group]
             metrics[f"update_rms/{group}"] = _rms(updates)
         return (step + 1, parameters, states), metrics
 

@@ -1,0 +1,245 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.models.flops import training_flops
+from infwidth.models.loss import cross_entropy
+from infwidth.models.transformer import Transformer, random_streams
+from infwidth.models.variables import Groups, merge, split
+from infwidth.training import step as step_module
+from infwidth.training.rules import Hyperparameters
+from infwidth.training.step import compile_program
+
+MODEL = ModelSettings(d_model=8, layers=2, heads=2, context=6)
+TRAINING = TrainingSettings(
+    steps=40, warmup_steps=2, batch_size=4, log_every=10, checkpoint_every=20
+)
+V, H = 16, 12
+
+
+def _rates(trunk=3e-3, readout=3e-2, kappa=1.0):
+    return Hyperparameters(*(jnp.asarray(x, jnp.float32) for x in (trunk, readout, kappa)))
+
+
+def _program(variant="unfrozen", width=H, model=MODEL, **training):
+    settings = TRAINING.model_copy(update=training)
+    return compile_program(model, settings, VARIANTS[variant], width, V)
+
+
+def _tokens(steps=3, batch=4, seed=0):
+    shape = (steps, batch, MODEL.context + 1)
+    return np.random.default_rng(seed).integers(V, size=shape, dtype=np.int32)
+
+
+def _logits_NxTxV(program, state, tokens_NxT1):
+    """The model's logits in float64, built without the program."""
+    variant = next(v for v in VARIANTS.values() if set(program.groups) == _groups(v))
+    rngs = nnx.Rngs(**random_streams(0))
+    structure, _ = split(Transformer(MODEL, variant.features, H, V, rngs=rngs))
+    groups = Groups(state.trunk, state.features, state.readout)
+    logits_VxN = merge(structure, groups)(tokens_NxT1[:, :-1])
+    return np.asarray(logits_VxN, np.float64).T.reshape(len(tokens_NxT1), MODEL.context, V)
+
+
+def _groups(variant):
+    trained = {"trunk": True, "features": variant.features == "adam"}
+    trained["readout"] = variant.readout != "none"
+    return {group for group, yes in trained.items() if yes}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_learns_a_repeating_text_and_trains_only_its_groups(name):
+    program = _program(name)
+    text = np.tile(np.arange(MODEL.context + 1, dtype=np.int32) % 3, (40, 4, 1))
+    before = program.init(0)
+    after, metrics = program.train(program.init(0), _rates(trunk=1e-2), text)
+    assert metrics["loss"].shape == (40,)
+    assert metrics["loss"][-1] < 0.5 * metrics["loss"][0]
+    assert set(program.groups) == _groups(VARIANTS[name])
+    for group in Groups._fields:
+        moved = [
+            bool((new != old).any())
+            for new, old in zip(
+                getattr(after, group).values(), getattr(before, group).values(), strict=True
+            )
+        ]
+        assert all(moved) if group in program.groups else not any(moved)
+        assert (f"update_rms/{group}" in metrics) == (group in program.groups)
+
+
+def test_a_call_of_many_steps_equals_many_calls_of_one():
+    program, tokens = _program(), _tokens(steps=4)
+    together, losses = program.train(program.init(0), _rates(), tokens)
+    state, single = program.init(0), []
+    for batch in tokens:
+        state, metrics = program.train(state, _rates(), batch[None])
+        single.append(metrics["loss"][0])
+    np.testing.assert_array_equal(losses["loss"], np.array(single))
+    jax.tree.map(np.testing.assert_array_equal, together, state)
+
+
+def test_update_rms_is_the_size_of_what_was_added():
+    program = _program()
+    before = program.init(0)
+    after, metrics = program.train(program.init(0), _rates(), _tokens(steps=2))
+    # The schedule is 0 at step 0, so that all of the change is step 1's.
+    for group in program.groups:
+        changes = jax.tree.map(lambda a, b: a - b, getattr(after, group), getattr(before, group))
+        flat = np.concatenate([np.ravel(x) for x in changes.values()]).astype(np.float64)
+        size = np.sqrt(np.mean(flat**2))
+        # Differences of float32 parameters of size 1 know an update of 1e-3 to 1e-4 of itself.
+        np.testing.assert_allclose(metrics[f"update_rms/{group}"][1], size, rtol=1e-3)
+
+
+def test_sweeping_rates_and_seeds_compiles_nothing_anew(caplog):
+    program, tokens = _program(), _tokens()
+    state, _ = program.train(program.init(0), _rates(), tokens)
+    program.probe(state, tokens[0])
+    with jax.log_compiles(True), caplog.at_level("WARNING"):
+        for seed, rates in ((1, _rates(1e-3)), (2, _rates(readout=7.0)), (3, _rates(kappa=8.0))):
+            state, _ = program.train(program.init(seed), rates, tokens)
+            program.probe(state, tokens[0])
+    assert not [r.message for r in caplog.records if "Compiling" in r.message]
+
+
+def test_the_state_is_donated_and_tokens_and_rates_are_not():
+    program, tokens, rates = _program("frozen"), jnp.asarray(_tokens()), _rates()
+    state = program.init(0)
+    program.train(state, rates, tokens)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    assert not any(leaf.is_deleted() for leaf in (tokens, *rates))
+
+
+def test_microbatches_change_nothing_but_rounding(monkeypatch):
+    tokens = _tokens()
+    whole, _ = _program("frozen").train(_program("frozen").init(0), _rates(), tokens)
+    monkeypatch.setattr(step_module, "microbatch_count", lambda sequences, context: 2)
+    cut, _ = _program("frozen").train(_program("frozen").init(0), _rates(), tokens)
+    # Adam divides by a gradient's size: where a gradient is mere rounding, so is its direction.
+    for group in ("trunk", "readout"):
+        for name, leaf in getattr(whole, group).items():
+            np.testing.assert_allclose(getattr(cut, group)[name], leaf, atol=2e-5)
+
+
+def test_evaluation_sums_the_masked_losses():
+    program, tokens = _program(), _tokens(batch=5)[0]
+    state, _ = program.train(program.init(0), _rates(), _tokens())
+    mask = np.random.default_rng(1).integers(2, size=(5, MODEL.context)).astype(bool)
+    mask[0], mask[1] = True, False
+    logits = _logits_NxTxV(program, state, tokens)
+    log_sums = np.log(np.exp(logits).sum(-1))
+    chosen = np.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0]
+    expected = np.where(mask, log_sums - chosen, 0).sum(axis=1)
+    sums = program.evaluate(state, tokens, mask)
+    np.testing.assert_allclose(sums, expected, rtol=1e-5)
+    assert sums[1] == 0
+
+
+def test_loss_is_the_mean_over_all_targets():
+    program, tokens = _program(), _tokens(steps=1)
+    sums = program.evaluate(program.init(0), tokens[0], np.ones((4, MODEL.context), bool))
+    _, metrics = program.train(program.init(0), _rates(), tokens)
+    np.testing.assert_allclose(metrics["loss"][0], sums.sum() / sums.size / 6, rtol=1e-6)
+
+
+def test_gradients_equal_finite_differences():
+    rngs = nnx.Rngs(**random_streams(0))
+    model = MODEL.model_copy(update={"readout_init": "normal"})
+    structure, groups = split(Transformer(model, "adam", H, V, rngs=rngs))
+    tokens = _tokens(steps=1)[0]
+    with jax.enable_x64(True):
+        groups = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), groups)
+        directions = jax.tree.map(
+            lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape)), groups
+        )
+
+        def loss(groups):
+            logits_VxN = merge(structure, groups)(tokens[:, :-1])
+            return jnp.mean(cross_entropy(logits_VxN, jnp.asarray(tokens[:, 1:].reshape(-1))))
+
+        gradients = jax.grad(loss)(groups)
+        for group in Groups._fields:
+            for name, direction in getattr(directions, group).items():
+
+                def along(distance, group=group, name=name, direction=direction):
+                    leaves = dict(getattr(groups, group))
+                    leaves[name] = leaves[name] + distance * direction
+                    return float(loss(groups._replace(**{group: leaves})))
+
+                slope = (along(1e-6) - along(-1e-6)) / 2e-6
+                exact = float(jnp.sum(getattr(gradients, group)[name] * direction))
+                # Central differences: 1e-12 of curvature, 1e-16/1e-6 of rounding.
+                assert slope == pytest.approx(exact, rel=1e-6, abs=1e-8)
+
+
+def test_functional_gradients_are_the_width_times_the_gradients():
+    program, tokens = _program("ntk"), _tokens(steps=1)[0]
+    state = program.init(0)
+    gradients = program.functional_gradients(state, tokens)
+    assert gradients.keys() == state.readout.keys()
+    # SGD's own step at rate 1 is minus G; the schedule passes 1 at the end of the warm-up.
+    batches = np.stack([tokens] * 3)
+    state, _ = program.train(state, _rates(trunk=0.0, readout=0.0), batches[:2])
+    state, _ = program.train(state, _rates(trunk=0.0, readout=1.0), batches[2:])
+    for name, m_HxD in state.readout.items():
+        np.testing.assert_allclose(-m_HxD, gradients[name], rtol=1e-5, atol=1e-8)
+
+
+def test_activations_at_the_start_do_not_depend_on_the_width():
+    tokens = _tokens()[0]
+    narrow, wide = (
+        (program := _program("frozen", width)).probe(program.init(0), tokens)
+        for width in (64, 16384)
+    )
+    assert narrow.keys() == wide.keys()
+    for name, size in narrow.items():
+        np.testing.assert_allclose(size, wide[name], rtol=1e-6)
+        assert (size == 0) == name.endswith("/mlp")
+
+
+@pytest.mark.parametrize("name", ["frozen", "adam_star", "ntk"])
+def test_activations_after_some_steps_agree_over_widths(name):
+    tokens = _tokens(steps=8)
+    sizes = []
+    for width in (64, 1024, 16384):
+        program = _program(name, width)
+        state, _ = program.train(program.init(0), _rates(readout=0.3), tokens)
+        sizes.append(program.probe(state, tokens[-1]))
+    for activation in ("blocks/0/mlp", "blocks/1/mlp", "blocks/1/residual"):
+        reference = float(sizes[-1][activation])
+        assert reference > 0
+        # A kernel of H features differs from its limit by about √(5/H): 28% and 7%.
+        assert float(sizes[0][activation]) == pytest.approx(reference, rel=0.5)
+        assert float(sizes[1][activation]) == pytest.approx(reference, rel=0.15)
+
+
+def test_counts_of_parameters_and_bytes():
+    program = _program("adam_star")
+    D = MODEL.d_model
+    assert program.parameter_counts["features"] == 2 * H * (D + 1)
+    assert program.parameter_counts["readout"] == 2 * H * D
+    trunk = (V + MODEL.context) * D + D + 2 * (4 * D * D + 2 * D)
+    assert program.parameter_counts["trunk"] == trunk
+    state = program.init(0)
+    leaves = jax.tree.leaves(state.optimizer)
+    assert program.optimizer_bytes == sum(np.asarray(leaf).nbytes for leaf in leaves)
+    # Frozen features have no optimizer state: m and v of the trunk, m of M, v per output, counts.
+    assert program.optimizer_bytes == 4 * (2 * trunk + 2 * H * D + 2 * D + len(("trunk", "readout")))
+
+
+@pytest.mark.parametrize("name", ["unfrozen", "frozen", "constant"])
+def test_flops_are_those_that_xla_counts(name):
+    model = ModelSettings(d_model=32, layers=1, heads=2, context=64)
+    training = TRAINING.model_copy(update={"batch_size": 8})
+    program = compile_program(model, training, VARIANTS[name], 64, 64)
+    tokens = np.zeros((1, 8, 65), np.int32)
+    compiled = program.compiled_train(program.init(0), _rates(), tokens)
+    counted = compiled.cost_analysis()["flops"]
+    ours = training_flops(model, VARIANTS[name], 64, 64, 8)
+    assert ours == program.flops_per_step
+    # XLA adds elementwise work and computes attention's acausal half.
+    assert ours < counted < 1.6 * ours
