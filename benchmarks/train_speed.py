@@ -70,13 +70,9 @@ def main() -> None:
 
     if jax.default_backend() != "cpu":
         devices = 1
-    model = ModelSettings(
-        d_model=options.d_model,
-        layers=options.layers,
-        heads=options.heads,
-        context=options.context,
-    )
-    training = TrainingSettings(batch_size=options.batch)
+    shape = {name: getattr(options, name) for name in ("d_model", "layers", "heads", "context")}
+    model = ModelSettings.model_validate(shape)
+    training = TrainingSettings.model_validate({"batch_size": options.batch})
     program = compile_program(
         model, training, VARIANTS[options.variant], options.width, options.vocab, devices
     )

@@ -166,9 +166,9 @@ def _tune(truth: Truth, variant: str, runs: list[dict]) -> dict:
                 runs.append(run)
     entry = selection_entry(trials, TOLERANCE)
     for width in sorted({min(truth.widths), max(truth.widths)}):
-        for factor in (0.333, 1.0, 3.0) if entry["learning_rate"] else ():
+        for factor in (0.333, 3.0) if entry["learning_rate"] else ():
             rate = float(f"{entry['learning_rate'] * factor:.4g}")
-            runs.append(_tuning_run(truth, "sensitivity", variant, width, rate, entry["kappa"], 0))
+            runs.append(_tuning_run(truth, "sensitivity", variant, width, rate, entry["kappa"], 10))
     return entry
 
 
@@ -231,7 +231,7 @@ def _settings(truth: Truth) -> dict:
     return {
         "name": "synthetic",
         "commit": "0" * 40,
-        "corpus": "a synthetic corpus",
+        "corpus": "a synthetic corpus, which is one domain",
         "lm_width": {
             "widths": list(truth.widths),
             "reference_width": truth.reference_width,

@@ -113,4 +113,4 @@ def test_a_slice_is_narrow_inside_a_section():
     limited = restrict(Settings(), SLICES["train"])
     assert limited.lm_width.seeds == Settings().lm_width.seeds
     with pytest.raises(AttributeError):
-        _ = limited.lm_width.tuning.kappas
+        _ = limited.lm_width.tuning

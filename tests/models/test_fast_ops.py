@@ -18,9 +18,7 @@ def _normal(*shapes):
 @pytest.mark.parametrize(("heads", "T"), [(1, 8), (2, 4), (4, 1)])
 def test_attention_and_its_gradients_equal_the_plain_form(heads, T):
     q, k, v, g = _normal(*[(8, 16)] * 4)
-    fast, fast_gradients = jax.vjp(
-        lambda *x: fast_ops.causal_attention(*x, heads, T), 3 * q, k, v
-    )
+    fast, fast_gradients = jax.vjp(lambda *x: fast_ops.causal_attention(*x, heads, T), 3 * q, k, v)
     slow, slow_gradients = jax.vjp(lambda *x: plain.causal_attention(*x, heads, T), 3 * q, k, v)
     np.testing.assert_allclose(fast, slow, **ROUNDING)
     for ours, reference in zip(fast_gradients(g), slow_gradients(g), strict=True):

@@ -112,7 +112,6 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             _widths(args.widths),
             settings.lm_width.seeds,
             json.loads(selection.read_text())["selection"],
-            settings.lm_width.tuning.seeds,
             settings.lm_width.sensitivity,
         )
         entries = [bench.run(place)[0] for place in places]

@@ -17,7 +17,8 @@ from infwidth.layout import Layout
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted."""
-    logging.basicConfig(level=logging.INFO, format="infwidth: %(message)s")
+    logging.basicConfig(format="infwidth: %(message)s")
+    logging.getLogger("infwidth").setLevel(logging.INFO)
     # Orbax logs what it raises, too.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)

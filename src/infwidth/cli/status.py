@@ -106,7 +106,6 @@ def _places(name: str, settings: Settings, layout: Layout) -> "list[Place]":
         widths_of(name, study.widths),
         study.seeds,
         tuned["selection"],
-        study.tuning.seeds,
         study.sensitivity,
     )
 

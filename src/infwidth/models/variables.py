@@ -1,9 +1,11 @@
 """The three groups of parameters, each a variable type of its own, and the split into them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 from flax import nnx
+
+Model = TypeVar("Model", bound=nnx.Module)
 
 Parameters = dict[str, jax.Array]
 """The parameters of one group, by path: `blocks/0/attention/out`."""
@@ -32,7 +34,7 @@ class Groups(NamedTuple):
 GROUP_OF_TYPE: dict[type, str] = {Trunk: "trunk", Features: "features", Readout: "readout"}
 
 
-def split(model: nnx.Module) -> tuple[nnx.GraphDef, Groups]:
+def split(model: Model) -> tuple[nnx.GraphDef[Model], Groups]:
     """Takes a model apart into its structure and its parameters by group.
 
     The type of a variable must be one of the three group types itself: a subclass, an `nnx.Param`
@@ -60,7 +62,7 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, Groups]:
     return structure, Groups(**groups)
 
 
-def merge(structure: nnx.GraphDef, groups: Groups) -> nnx.Module:
+def merge(structure: nnx.GraphDef[Model], groups: Groups) -> Model:
     """Puts a model together again: the inverse of `split`, at no cost under `jax.jit`."""
     leaves = {
         tuple(int(part) if part.isdigit() else part for part in name.split("/")): kind(value)

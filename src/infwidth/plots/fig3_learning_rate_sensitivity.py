@@ -111,8 +111,11 @@ def _curves(measured: Measurements, variant: str) -> list[Curve]:
     found = [Curve(f"{measured.reference_width:,}", _by_rate(at_kappa), _SOLID, True)]
     ends = {min(others["width"], default=0): _DASHED, max(others["width"], default=0): _DOTTED}
     for width, line in ends.items():
-        rows = others[others["width"] == width]
-        if len(rows):
+        if width:
+            varied = others[others["width"] == width]
+            # Between the rates beside it stands the chosen one, in the reported run of that seed.
+            same = (runs["width"] == width) & runs["seed"].isin(varied["seed"])
+            rows = pd.concat([varied, runs[same & (runs["role"] == "report")]])
             found.append(Curve(f"{width:,}", _by_rate(rows), line, False))
     if kappa is not None and kappa != 1.0 and (tuning["kappa"] == 1.0).any():
         found.append(Curve("κ = 1", _by_rate(tuning[tuning["kappa"] == 1.0]), _MIXED, False))
@@ -213,8 +216,8 @@ def _print(measured: Measurements, anything: bool, control: bool) -> str:
     over = f"mean and range over {seeds} tuning seeds" if seeds > 1 else "one tuning seed"
     parts = [
         f"Filled: width {measured.reference_width:,}, where rates are tuned ({over}); numbers at "
-        "the lines are MLP widths. Vertical line: the rate chosen. × diverged; caret: above the "
-        "axis."
+        "the lines are MLP widths. Open: one seed of the "
+        "reported. Vertical line: the rate chosen. × diverged; caret: above the axis."
         if anything
         else "",
         "Dotted level: no MLPs." if control else "",

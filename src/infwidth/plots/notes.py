@@ -7,7 +7,7 @@ from infwidth.config.variants import VARIANTS
 def reconstruction_note(measured: Measurements) -> str:
     """Said on every figure."""
     star = any(VARIANTS[name].readout == "adam_star" for name in measured.variants)
-    corpus = f"Corpus: {measured.settings['corpus']}; one domain."
+    corpus = f"Corpus: {measured.settings['corpus']}."
     return f"ADAM* is our reconstruction of the paper's rule. {corpus}" if star else corpus
 
 

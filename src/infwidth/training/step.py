@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
@@ -223,9 +224,15 @@ class Program:
     ) -> tuple[jax.Array, ByGroup]:
         if self._mesh is None:
             return self._loss_and_gradients(trained, fixed, tokens_BxT1)
+
+        def share_of_batch(*shard: Any) -> tuple[jax.Array, ByGroup]:
+            # As one vector: devices meet once, not once an array.
+            flat, restore = ravel_pytree(self._loss_and_gradients(*shard))
+            return restore(jax.lax.pmean(flat, "batch"))
+
         whole, share = PartitionSpec(), PartitionSpec("batch")
         return jax.shard_map(
-            lambda *shard: jax.lax.pmean(self._loss_and_gradients(*shard), "batch"),
+            share_of_batch,
             mesh=self._mesh,
             in_specs=(whole, whole, share),
             out_specs=whole,

@@ -157,7 +157,7 @@ def count(value: float) -> str:
 def corpus_note(measured: Measurements) -> str:
     """What a reader must know beside every number."""
     return (
-        f"Corpus: {measured.settings['corpus']}; one domain. "
+        f"Corpus: {measured.settings['corpus']}. "
         "ADAM*'s formula is our reconstruction (B), not the paper's text."
     )
 

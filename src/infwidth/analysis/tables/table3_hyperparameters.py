@@ -55,7 +55,7 @@ def _caption(measured: Measurements) -> str:
         [
             f"Rates chosen at width {measured.reference_width:,} by mean validation loss, nats per "
             "token,",
-            f"over {seeds} tuning seeds." if seeds else "over the tuning seeds.",
+            f"over {seeds} tuning seed{'s' * (seeds > 1)}." if seeds else "over the tuning seeds.",
             "The readout's rate is in units in which the first step has rms η under every "
             "optimizer.",
             f"Interior: both neighbours are worse by more than {measured.tolerance:g}; within that "

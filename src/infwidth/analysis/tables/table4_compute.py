@@ -42,7 +42,7 @@ def build(measured: Measurements) -> Table:
                 "of these in MLPs": count(row["parameters_features"] + row["parameters_readout"]),
                 "trained": count(row["parameters_trained"]),
                 "optimizer state, MiB": number(row["optimizer_state_bytes"] / 2**20, 2),
-                "TFLOP a run": number(row["flops_mean"] / 1e12, 1),
+                "GFLOP a run": count(row["flops_mean"] / 1e9),
                 "device-seconds a run": number(row["device_seconds_mean"], 1),
             }
             for row in rows
