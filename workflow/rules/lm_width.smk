@@ -41,8 +41,6 @@ rule train_widths:
     wildcard_constraints:
         variant="[a-z_]+",
         widths="[0-9_]+",
-    # The widest models take longest: they start first, so that no core waits at the end.
-    priority: 1
     conda:
         CONDA
     threads: 1
