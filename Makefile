@@ -30,7 +30,7 @@ status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)
 
 test: dev-env ## Run the tests
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: dev-env ## Format, lint and types, as CI checks them
 	@$(BIN)/ruff format --check .

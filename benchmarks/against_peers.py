@@ -77,7 +77,8 @@ def main() -> None:
             )
             speeds[name].append(json.loads(done.stdout.splitlines()[-1])["tokens_per_s"])
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    ratios = {f"infwidth/{name}": medians["infwidth"] / medians[name] for name in runs}
+    peers = [name for name in runs if name != "infwidth"]
+    ratios = {f"infwidth/{name}": medians["infwidth"] / medians[name] for name in peers}
     print(json.dumps({"threads": options.threads, "tokens_per_s": speeds, "ratios": ratios}))
 
 

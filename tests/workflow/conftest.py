@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ class Checkout:
         # The copy's code, not the one that is installed.
         self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "COLUMNS": "200"}
         self.environment.pop("INFWIDTH_WORKFLOW", None)
+        # Compiling takes most of the smoke configuration's time: checkouts share what is compiled.
+        shared = Path(tempfile.gettempdir()) / f"infwidth-tests-{os.getuid()}"
+        self.environment["JAX_COMPILATION_CACHE_DIR"] = str(shared)
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", *words]

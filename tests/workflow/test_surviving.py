@@ -48,8 +48,11 @@ def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
     if signal_sent == signal.SIGKILL:
         for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children()]:
             victim.kill()
+    elif signal_sent == signal.SIGINT:
+        # As a terminal does: to every process of the group.
+        os.killpg(process.pid, signal.SIGINT)
     else:
-        process.send_signal(signal_sent)
+        process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0, output
     wait_until(lambda: trainers(fresh.folder) == [], 30)

@@ -3,14 +3,17 @@
 import argparse
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
 from infwidth.cli.options import settings_options
+from infwidth.cli.signals import Terminated
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -42,14 +45,18 @@ def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
         workflow = subprocess.Popen(command)
         try:
             return workflow.wait()
+        except Terminated:
+            # On SIGTERM Snakemake would first finish its jobs; on SIGINT it ends them.
+            workflow.send_signal(signal.SIGINT)
+            workflow.wait()
+            raise
         except KeyboardInterrupt:
-            # On a terminal Ctrl-C has reached Snakemake too; a SIGTERM has not.
-            workflow.terminate()
+            # Ctrl-C on a terminal has reached Snakemake, too.
             workflow.wait()
             raise
 
 
-def _wait_for(lock) -> None:  # type: ignore[no-untyped-def]
+def _wait_for(lock: TextIO) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -95,10 +95,7 @@ def parse_slice(text: str) -> Settings:
         raise UserError(f"--settings is not JSON ({error}); by hand, use --configfile") from None
 
 
-_S = TypeVar("_S", bound=Section)
-
-
-def _rebuild(section: type[_S], values: Mapping[str, Any]) -> _S:
+def _rebuild(section: type[Section], values: Mapping[str, Any]) -> Any:
     # The values were validated as a whole; the checks between settings cannot be run on a part.
     rebuilt = section.model_construct()
     rebuilt.__dict__.clear()
