@@ -122,7 +122,7 @@ class TuningSettings(Section):
         description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
     )
     max_extensions: Annotated[int, Field(ge=0)] = Field(
-        3, description="Steps by which each axis of a grid may grow where its best lies at an edge."
+        5, description="Steps by which each axis of a grid may grow where its best lies at an edge."
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.002,
