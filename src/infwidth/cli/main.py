@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
 from infwidth import __version__
-from infwidth.cli import config, data, lm_width, publish, reproduce, signals, status
+from infwidth.cli import config, data, lm_width, publish, reproduce, status
 from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("infwidth").setLevel(logging.INFO)
     # Orbax logs what it raises, too.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    signals.catch_sigterm()
+    signal.signal(signal.SIGTERM, _interrupt)
     arguments = _parser().parse_args(argv)
     try:
         sys.exit(arguments.run(arguments, *_settings(arguments)))
@@ -28,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_fail(str(error), 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; run the same command again to go on", 130))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(text: str, status: int) -> int:

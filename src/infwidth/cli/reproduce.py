@@ -3,17 +3,16 @@
 import argparse
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 import psutil
 
 from infwidth.cli.options import settings_options
-from infwidth.cli.signals import Terminated
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -45,15 +44,19 @@ def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
         workflow = subprocess.Popen(command)
         try:
             return workflow.wait()
-        except Terminated:
-            # On SIGTERM Snakemake would first finish its jobs; on SIGINT it ends them.
-            workflow.send_signal(signal.SIGINT)
-            workflow.wait()
-            raise
         except KeyboardInterrupt:
-            # Ctrl-C on a terminal has reached Snakemake, too.
-            workflow.wait()
+            _end(workflow)
             raise
+
+
+def _end(workflow: subprocess.Popen) -> None:
+    """Ends Snakemake, then its jobs: left alone, it would first finish them, minutes perhaps."""
+    with suppress(psutil.NoSuchProcess):
+        snakemake = psutil.Process(workflow.pid)
+        for process in [snakemake, *snakemake.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+    workflow.wait()
 
 
 def _wait_for(lock: TextIO) -> None:
