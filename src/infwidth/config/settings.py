@@ -63,6 +63,13 @@ class ModelSettings(Section):
             raise ValueError(f"heads ({self.heads}) must divide d_model ({self.d_model})")
         return self
 
+    @model_validator(mode="after")
+    def _bias_leaves_the_input_heard(self) -> "ModelSettings":
+        largest = 8 * self.d_model**0.5
+        if self.feature_bias is not None and self.feature_bias > largest:
+            raise ValueError(f"feature_bias must be at most 8 √d_model ({largest:.4g})")
+        return self
+
 
 class TrainingSettings(Section):
     """Optimisation, evaluation, logging and checkpoints: the same for every variant."""
