@@ -1,0 +1,116 @@
+"""The width experiment: its plan, and that tuning follows the rule."""
+
+import pytest
+
+from infwidth.analysis.selection import Cell
+from infwidth.config.errors import UserError
+from infwidth.config.settings import LmWidthSettings, TuningSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.experiments.lm_width import tune
+from infwidth.experiments.lm_width_plan import first_places, jobs, report_places, widths_of
+
+TUNING = TuningSettings(seeds=[0, 1], learning_rates=[1.0, 3.0, 10.0], kappas=[0.3, 1.0])
+
+
+class FakeBench:
+    """Answers with a loss that is a function of the place; remembers what it was asked."""
+
+    def __init__(self, loss):
+        self.loss = loss
+        self.places = []
+        self.training = type("Training", (), {"trunk_learning_rate": 0.01})
+
+    def run(self, place):
+        self.places.append(place)
+        loss = self.loss(place)
+        rate = self.training.trunk_learning_rate * place.trunk_factor
+        entry = {"role": place.role, "trunk_learning_rate": rate}
+        if loss is None:
+            return entry, {"status": "diverged"}
+        return entry, {"status": "done", "validation_loss": loss}
+
+
+def bowl(best):
+    """A loss whose logarithmic minimum lies at the rate `best`."""
+    import math
+
+    return lambda place: 1 + 0.1 * abs(math.log(place.cell.learning_rate / best))
+
+
+def test_every_variant_has_every_width_once():
+    settings = LmWidthSettings(widths_per_job=4)
+    cells = [(name, int(h)) for name, widths in jobs(settings) for h in widths.split("_")]
+    wanted = [(n, h) for n in settings.variants for h in widths_of(n, settings.widths)]
+    assert sorted(cells) == sorted(wanted)
+    assert ("constant", 0) in cells
+
+
+def test_one_more_width_leaves_the_other_jobs_as_they_are():
+    before = set(jobs(LmWidthSettings()))
+    after = set(jobs(LmWidthSettings(widths=[*LmWidthSettings().widths, 4096])))
+    assert before < after
+
+
+def test_every_variant_starts_on_the_same_rates_and_seeds():
+    for name, variant in VARIANTS.items():
+        places = first_places(name, 256, TUNING)
+        assert {place.seed for place in places} == {0, 1}
+        if variant.readout != "none":
+            assert {place.cell.learning_rate for place in places} == {1.0, 3.0, 10.0}
+        kappas = {place.cell.kappa for place in places}
+        assert kappas == ({0.3, 1.0} if variant.features == "adam" else {None})
+
+
+def test_an_interior_optimum_needs_no_more_runs():
+    bench = FakeBench(bowl(3.0))
+    tuned = tune(bench, "ntk", 256, TUNING)
+    assert tuned.selection["learning_rate"] == 3.0
+    assert tuned.selection["interior"]
+    assert len(bench.places) == 3 * 2
+
+
+def test_the_grid_grows_until_the_optimum_is_interior():
+    bench = FakeBench(bowl(100.0))
+    tuned = tune(bench, "ntk", 256, TUNING)
+    assert tuned.selection["learning_rate"] == 100.0
+    assert tuned.selection["interior"]
+    assert tuned.selection["extensions"] == 3
+
+
+def test_the_budget_for_growing_is_kept_and_the_edge_is_said():
+    tuned = tune(FakeBench(bowl(1e9)), "ntk", 256, TUNING)
+    assert tuned.selection["extensions"] == TUNING.max_extensions
+    assert not tuned.selection["interior"]
+    assert "edge" in tuned.selection["note"]
+
+
+def test_a_rate_that_diverges_loses():
+    bench = FakeBench(lambda p: None if p.cell.learning_rate > 2 else 2.0 / p.cell.learning_rate)
+    assert tune(bench, "adam_star", 256, TUNING).selection["learning_rate"] == 1.0
+
+
+def test_if_every_rate_diverges_one_line_says_what_to_do():
+    with pytest.raises(UserError, match=r"adam_star: every rate diverged .* smaller ones"):
+        tune(FakeBench(lambda place: None), "adam_star", 256, TUNING)
+
+
+def test_the_trunk_is_checked_and_not_searched():
+    bench = FakeBench(lambda place: 1.0 if place.trunk_factor == 2.0 else 2.0)
+    tune(bench, "constant", 256, TUNING)
+    assert {place.role for place in bench.places} == {"trunk"}
+    assert len(bench.places) == 3 * 2
+    assert {place.trunk_factor for place in bench.places} == {0.5, 1.0, 2.0}
+
+
+def test_reported_runs_use_the_chosen_rate_and_the_reporting_seeds():
+    settings = LmWidthSettings(widths=[16, 64], reference_width=64, sensitivity={"widths": [16]})
+    selection = {"learning_rate": 3.0, "kappa": None}
+    places = report_places("ntk", [16, 64], settings.seeds, selection, settings.sensitivity)
+    reported = [place for place in places if place.role == "report"]
+    assert {place.cell for place in reported} == {Cell(3.0)}
+    assert [(p.width, p.seed) for p in reported] == [
+        (h, s) for h in (16, 64) for s in settings.seeds
+    ]
+    varied = [place for place in places if place.role == "sensitivity"]
+    assert {place.width for place in varied} == {16}
+    assert {place.seed for place in varied} == {settings.seeds[0]}
