@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 from orbax.checkpoint import v1 as ocp
 
 from infwidth.config.errors import UserError
@@ -54,7 +55,12 @@ class Checkpoints:
             try:
                 return metadata.step, self._checkpointer.load(metadata.step, template)
             except Exception as error:
-                # A truncated file surfaces as whatever its parser raises.
+                # A truncated file surfaces as whatever its parser raises; but a state that could
+                # not be read for want of memory, of permission or of a disk is not damaged.
+                if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or (
+                    isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+                ):
+                    raise
                 _log.warning(
                     "checkpoint %s/%d is damaged (%s): going on from an earlier one",
                     self._folder,

@@ -2,27 +2,25 @@
 
 import logging
 import shutil
-import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from filelock import FileLock, Timeout
 
 from infwidth.config.variants import Variant
 from infwidth.data.batches import Batches, EvaluationWindows, evaluation_windows
 from infwidth.data.tokens import TokenDataset
-from infwidth.training.loop import Row, train
+from infwidth.training.execute import execute
+from infwidth.training.loop import Row
 from infwidth.training.records import RunRecord, read_result
-from infwidth.training.rules import Hyperparameters, sgd_unit
 from infwidth.training.spec import RunSpec
-from infwidth.training.step import Program, TrainState, compile_program
+from infwidth.training.step import compile_program
 
 _log = logging.getLogger(__name__)
+_LOCK = ".lock"
 Report = Callable[[RunSpec, Row], None]
 
 
@@ -53,11 +51,9 @@ class Runs:
         """
         folder = self._folder / spec.key
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with _locked(folder):
             if self._retrain and spec.key not in self._renewed:
-                for child in folder.iterdir():
-                    if child.name != ".lock":
-                        shutil.rmtree(child) if child.is_dir() else child.unlink()
+                _empty(folder)
             self._renewed.add(spec.key)
             return read_result(folder) or self._train(spec, RunRecord(folder))
 
@@ -72,97 +68,26 @@ class Runs:
         batches = Batches(
             self._dataset.split("train"), spec.model.context, spec.training.batch_size, spec.seed
         )
-        state = program.init(spec.seed)
-        unit = _rate_unit(spec, program, state, batches)
-        hyperparameters = Hyperparameters(
-            trunk=jnp.float32(spec.training.trunk_learning_rate),
-            readout=jnp.float32((spec.learning_rate or 0.0) * unit),
-            kappa=jnp.float32(spec.kappa or 0.0),
-        )
-        state = record.begin(spec.record(), state)
-        outcome = train(
+        result = execute(
+            spec,
             program,
-            spec.training,
-            hyperparameters,
             batches,
-            state,
+            lambda split: self._windows(split, spec.model.context, spec.training.evaluation_tokens),
             record,
             lambda row: self._report(spec, row),
         )
-        result = {
-            "key": spec.key,
-            "status": outcome.status,
-            "steps": outcome.step,
-            "rate_unit": unit,
-            **_cost(spec, program, record.rows()),
-        }
-        if outcome.status == "done":
-            result["train_loss"] = statistics.fmean(_last_tenth(record.rows()))
-            for split in spec.splits:
-                result[f"{split}_loss"], result[f"{split}_documents"] = self._score(
-                    spec, program, outcome.state, split
-                )
         record.finish(result)
         return result
 
     def _evaluation_windows(self, split: str, context: int, tokens: int) -> EvaluationWindows:
         return evaluation_windows(self._dataset.split(split), context, tokens)
 
-    def _score(
-        self, spec: RunSpec, program: Program, state: TrainState, split: str
-    ) -> tuple[float, dict[str, list]]:
-        windows = self._windows(split, spec.model.context, spec.training.evaluation_tokens)
-        size = spec.training.batch_size
-        padding = -len(windows.tokens) % size
-        tokens_NxT1 = np.pad(windows.tokens, ((0, padding), (0, 0)))
-        mask_NxT = np.pad(windows.mask, ((0, padding), (0, 0)))
-        sums = [
-            program.evaluate(state, tokens_NxT1[i : i + size], mask_NxT[i : i + size])
-            for i in range(0, len(tokens_NxT1), size)
-        ]
-        losses_N = np.concatenate([np.asarray(s, np.float64) for s in sums])[: len(windows.tokens)]
-        counts_N = windows.mask.sum(axis=1)
-        documents = np.unique(windows.document)
-        by_document = {
-            "document": documents.tolist(),
-            "loss_sum": [float(losses_N[windows.document == d].sum()) for d in documents],
-            "tokens": [int(counts_N[windows.document == d].sum()) for d in documents],
-        }
-        return float(losses_N.sum() / counts_N.sum()), by_document
-
-
-def _rate_unit(spec: RunSpec, program: Program, state: TrainState, batches: Batches) -> float:
-    if spec.readout != "sgd":
-        return 1.0
-    gradients = program.functional_gradients(state, batches.at(0))
-    return float(sgd_unit(gradients))
-
-
-def _last_tenth(rows: list[Row]) -> list[float]:
-    losses = [row["loss"] for row in rows]
-    return losses[-max(1, len(losses) // 10) :]
-
-
-def _cost(spec: RunSpec, program: Program, rows: list[Row]) -> dict[str, Any]:
-    # The median leaves out compilation and the pauses of a run that was stopped and taken up.
-    chunk = statistics.median(row["seconds"] for row in rows)
-    steps = rows[-1]["step"]
-    return {
-        "tokens": steps * spec.training.batch_size * spec.model.context,
-        "parameters": program.parameter_counts,
-        "parameters_trained": sum(program.parameter_counts[group] for group in program.groups),
-        "optimizer_bytes": program.optimizer_bytes,
-        "flops": steps * program.flops_per_step,
-        "device_seconds": chunk * steps / spec.training.log_every,
-        "device": jax.devices()[0].device_kind,
-    }
-
 
 def in_training(folder: Path) -> bool:
     """Whether a living process trains the run of `folder`."""
     if not folder.is_dir():
         return False
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -171,18 +96,24 @@ def in_training(folder: Path) -> bool:
     return False
 
 
-class _lock:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     """One process at a time in a run's folder; the kernel frees the lock when its holder dies."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.info("%s: another process trains this run; waiting", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
-    def __init__(self, folder: Path):
-        self._lock = FileLock(folder / ".lock")
 
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            _log.info("%s: another process trains this run; waiting", self._lock.lock_file)
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+def _empty(folder: Path) -> None:
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        elif child.name != _LOCK:
+            child.unlink()

@@ -10,7 +10,7 @@ from infwidth.code_digest import code_digest
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Features, Readout, Variant
 
-_RUN_CODE = ("infwidth.training.loop", "infwidth.training.step", "infwidth.data.batches")
+_RUN_CODE = ("infwidth.training.execute",)
 _CODE_OF_WORD = {
     "adam_star": "infwidth.optim.adam_star",
     "normalized": "infwidth.models.normalization",

@@ -1,0 +1,17 @@
+"""Kernels of infinitely wide layers and networks: exact, differentiable, in JAX.
+
+All take x: [n, D] and y: [m, D] and return [n, m].
+"""
+
+from infwidth.kernels.deep import nngp_kernel, ntk_kernel
+from infwidth.kernels.monte_carlo import monte_carlo_kernel
+from infwidth.kernels.single_layer import erf_kernel, gelu_kernel, relu_kernel
+
+__all__ = [
+    "erf_kernel",
+    "gelu_kernel",
+    "monte_carlo_kernel",
+    "nngp_kernel",
+    "ntk_kernel",
+    "relu_kernel",
+]

@@ -1,0 +1,110 @@
+"""What all kernels do with their inputs: checks, the appended constant, products, directions.
+
+Shapes: N and M inputs of dimension D; d = D + 1 with the appended constant, else D.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+def extended_inputs(
+    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, bias: float
+) -> tuple[jax.Array, jax.Array]:
+    """x̃ = (x, b) for both sets of inputs, checked; x̃ = x if b is 0.
+
+    Args:
+      x_NxD: inputs, one a row.
+      y_MxD: inputs, one a row.
+      bias: b ≥ 0.
+
+    Returns:
+      x_Nxd and y_Mxd, both of float32 or both of float64; shorter floats and integers become
+      float32.
+
+    Raises:
+      ValueError: if the inputs are not two matrices with rows of one dimension, above 0, or b is
+        negative or not finite.
+    """
+    x_NxD, y_MxD = jnp.asarray(x_NxD), jnp.asarray(y_MxD)
+    if x_NxD.ndim != 2 or y_MxD.ndim != 2:
+        raise ValueError(
+            f"inputs are matrices, one input a row; got shapes {x_NxD.shape} and {y_MxD.shape}"
+        )
+    if x_NxD.shape[1] != y_MxD.shape[1]:
+        raise ValueError(
+            f"inputs differ in dimension: {x_NxD.shape[1]} in x and {y_MxD.shape[1]} in y"
+        )
+    if x_NxD.shape[1] == 0:
+        raise ValueError("inputs have dimension 0")
+    if not (math.isfinite(bias) and bias >= 0):
+        raise ValueError(f"bias is the constant appended to each input, finite and ≥ 0; got {bias}")
+    dtype = jnp.promote_types(jnp.result_type(x_NxD, y_MxD), jnp.float32)
+    return _append(x_NxD.astype(dtype), bias), _append(y_MxD.astype(dtype), bias)
+
+
+def product(x_Nxd: jax.Array, y_Mxd: jax.Array) -> jax.Array:
+    """The scalar products, product_NxM, in full precision on every device.
+
+    An accelerator's default for float32 may keep 10 bits, and what is left of an angle between
+    near neighbours then is noise.
+    """
+    return jnp.matmul(x_Nxd, y_Mxd.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def polar(x_Nxd: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Norms and directions of the rows; no square overflows or underflows.
+
+    Args:
+      x_Nxd: one vector a row.
+
+    Returns:
+      norm_N and direction_Nxd, the unit vectors. A row of zeros has the direction 0, and its norm
+      the gradient 0.
+    """
+    largest_Nx1 = jax.lax.stop_gradient(jnp.max(jnp.abs(x_Nxd), axis=1, keepdims=True))
+    scale_Nx1 = jnp.where(largest_Nx1 == 0, 1, largest_Nx1)
+    scaled_Nxd = x_Nxd / scale_Nx1
+    square_Nx1 = jnp.sum(jnp.square(scaled_Nxd), axis=1, keepdims=True)
+    root_Nx1 = jnp.sqrt(jnp.where(square_Nx1 == 0, 1, square_Nx1))
+    norm_N = jnp.where(square_Nx1 == 0, 0, scale_Nx1 * root_Nx1)[:, 0]
+    return norm_N, scaled_Nxd / root_Nx1
+
+
+@jax.custom_jvp
+def versines(u_Nxd: jax.Array, w_Mxd: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """1 − cos θ and 1 + cos θ for all pairs of unit vectors, from their differences and sums.
+
+    They keep all their digits at θ → 0 and θ → π, where the scalar product keeps half of θ's. That
+    takes N M d operations outside of a matrix product, row by row: never an array (N, M, d).
+
+    Args:
+      u_Nxd: unit vectors, or zeros.
+      w_Mxd: unit vectors, or zeros.
+
+    Returns:
+      minus_NxM = |u − w|² / 2 and plus_NxM = |u + w|² / 2.
+    """
+    w_dxM = w_Mxd.T
+
+    def of_row(u_d: jax.Array) -> tuple[jax.Array, jax.Array]:
+        minus_M = jnp.sum(jnp.square(u_d[:, None] - w_dxM), axis=0) / 2
+        plus_M = jnp.sum(jnp.square(u_d[:, None] + w_dxM), axis=0) / 2
+        return minus_M, plus_M
+
+    return jax.lax.map(of_row, u_Nxd)
+
+
+@versines.defjvp
+def _versines_jvp(primals: tuple, tangents: tuple) -> tuple:
+    # Directions move on the sphere, so that their squares have no tangent; no (N, M, d) residuals.
+    (u_Nxd, w_Mxd), (u_dot_Nxd, w_dot_Mxd) = primals, tangents
+    dot_NxM = product(u_dot_Nxd, w_Mxd) + product(u_Nxd, w_dot_Mxd)
+    return versines(u_Nxd, w_Mxd), (-dot_NxM, dot_NxM)
+
+
+def _append(x_NxD: jax.Array, bias: float) -> jax.Array:
+    if bias == 0:
+        return x_NxD
+    return jnp.pad(x_NxD, ((0, 0), (0, 1)), constant_values=bias)
