@@ -189,7 +189,7 @@ def _tuning_run(
 def _trunk(truth: Truth, runs: list[dict]) -> dict:
     trials = []
     for rate in (0.0015, 0.003, 0.006):
-        loss = truth.loss("constant", 0) + 0.1 * np.log2(rate / 0.003) ** 2
+        loss = truth.loss("constant", 0) + 0.1 * np.log2(rate / 0.005) ** 2
         blank = {"learning_rate": None, "kappa": None}
         runs.append(
             _run(truth, "trunk", "constant", 0, blank, 0, trunk_learning_rate=rate)
@@ -242,5 +242,5 @@ def _settings(truth: Truth) -> dict:
         "statistics": {"judge": truth.judge},
         "data": {"corpus": "sotu", "vocabulary": "bytes"},
         "model": {"d_model": 64, "layers": 2, "context": 64},
-        "training": {"steps": truth.steps, "batch_size": 32},
+        "training": {"steps": truth.steps, "batch_size": 32, "trunk_learning_rate": 0.003},
     }

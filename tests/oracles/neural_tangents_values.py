@@ -1,9 +1,10 @@
-"""Makes neural_tangents.json: kernels by neural-tangents, which needs a JAX older than this project's.
+"""Makes neural_tangents.json: kernels by neural-tangents, which needs an older JAX than this project.
 
     python tests/oracles/neural_tangents_values.py
 
-builds an environment of its own in a temporary folder (about 2 GB, some minutes, from PyPI), computes
-there in float64 on the CPU and writes the file beside this script. Tests read the file alone.
+builds an environment of its own in a temporary folder (about 2 GB, some minutes, from PyPI),
+computes there in float64 on the CPU, and writes the file beside this script, which is all that the
+tests read.
 """
 
 import json

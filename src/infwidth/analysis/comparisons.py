@@ -108,13 +108,16 @@ def compare(measured: Measurements, first: str, second: str, width: int) -> Comp
 
 
 def share_closed(measured: Measurements, width: int) -> GapClosed | None:
-    """(L_ntk − L_adam_star) / (L_ntk − L_frozen) at one width, over the seeds that all three have.
+    """(L_ntk − L_adam_star) / (L_ntk − L_frozen) at one width, paired by seed.
 
-    None if one of the three never finished there.
+    None if one of the three never ran there, or lost a seed that all three ran: what a run that
+    diverged would have closed is not known.
     """
-    losses = [measured.losses(variant, width) for variant in ("ntk", "adam_star", "frozen")]
+    three = ("ntk", "adam_star", "frozen")
+    losses = [measured.losses(variant, width) for variant in three]
+    ran = [set(measured.cell(variant, width)["seed"]) for variant in three]
     seeds = sorted(set.intersection(*map(set, losses)))
-    if not seeds:
+    if not seeds or len(seeds) < len(set.intersection(*ran)):
         return None
     ntk, star, frozen = (np.array([by_seed[seed] for seed in seeds]) for by_seed in losses)
     settings = measured.statistics

@@ -177,10 +177,7 @@ def _mark_choice(axes: Axes, measured: Measurements, variant: str) -> None:
 def _control(measured: Measurements) -> float | None:
     """Validation loss without MLPs, at the trunk's rate; None if not run."""
     runs = measured.runs
-    entry = measured.selection.get("trunk", {})
-    fixed = entry.get("fixed", entry.get("learning_rate"))
-    if fixed is None:
-        return None
+    fixed = measured.settings["training"]["trunk_learning_rate"]
     runs = runs[(runs["role"] == "trunk") & np.isclose(runs["trunk_learning_rate"], fixed)]
     loss = float(runs.loc[runs["status"] == "done", "validation_loss"].mean())
     return loss if math.isfinite(loss) else None

@@ -107,7 +107,7 @@ def _trunk(measured: Measurements) -> dict:
     entry = measured.selection[TRUNK]
     trials = measured.trials(TRUNK)
     means = {cell.learning_rate: mean for cell, mean in mean_losses(trials).items()}
-    fixed = entry.get("fixed", entry["learning_rate"])
+    fixed = measured.settings["training"]["trunk_learning_rate"]
     found = means.get(fixed, math.nan)
     others = [
         f"{rate(other)} gives {signed(mean - found)}"
