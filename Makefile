@@ -9,10 +9,11 @@ CONFIG ?=
 ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
 OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
 BIN := .venv/bin
+DEV := .venv-dev/bin
 CORES ?= all
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 env: ## Build .venv from the lock (again only when the lock changes)
 	@$(PYTHON) envs/make_env.py $(ENV)
@@ -30,23 +31,23 @@ status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)
 
 test: dev-env ## Run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(DEV)/python -m pytest -n auto --dist loadgroup
 
 check: dev-env ## Format, lint and types, as CI checks them
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/snakefmt --check Snakefile workflow
-	@$(BIN)/mypy
-	@$(BIN)/snakemake --lint
+	@$(DEV)/ruff format --check .
+	@$(DEV)/ruff check .
+	@$(DEV)/snakefmt --check Snakefile workflow
+	@$(DEV)/mypy
+	@$(DEV)/snakemake --lint
 
 format: dev-env ## Format the code
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/snakefmt Snakefile workflow
+	@$(DEV)/ruff format .
+	@$(DEV)/ruff check --fix .
+	@$(DEV)/snakefmt Snakefile workflow
 
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .snakemake
-	find results paper_figures -mindepth 1 ! -name README.md -delete
+	rm -rf .venv .venv-dev .snakemake
+	git clean -fdXq results paper_figures

@@ -5,6 +5,8 @@ import json
 import math
 import sys
 
+import pandas as pd
+
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.load import read_config, validate
 from infwidth.layout import Layout
@@ -20,8 +22,9 @@ for name in FIGURES:
     if not png.read_bytes().startswith(b"\x89PNG") or png.stat().st_size < 10_000:
         problems.append(f"{png}: not a figure")
     provenance = json.loads((layout.figures / f"{name}.json").read_text())
-    if not provenance:
-        problems.append(f"{name}.json: no provenance")
+    missing = [key for key in ("commit", "inputs", "settings") if not provenance.get(key)]
+    if missing:
+        problems.append(f"{name}.json: no {', '.join(missing)}")
 
 for name in TABLES:
     with (layout.tables / f"{name}.csv").open() as file:
@@ -32,15 +35,15 @@ for name in TABLES:
         if len((layout.tables / f"{name}.{ending}").read_text()) < 200:
             problems.append(f"{name}.{ending}: nothing in it")
 
-results = [json.loads(path.read_text()) for path in layout.runs.glob("*/result.json")]
-if not results:
-    problems.append("no run has a result")
+measured = pd.read_parquet(layout.measurements / "runs.parquet")
+for name in settings.lm_width.variants:
+    if not ((measured["variant"] == name) & (measured["status"] == "done")).any():
+        problems.append(f"{name}: no run ended well")
 # No model may do worse than knowing nothing.
-bound = math.log(settings.data.vocabulary_size)
-for result in results:
-    if result["status"] == "done" and not 0 < result["validation_loss"] < bound:
-        problems.append(f"{result['key']}: a validation loss of {result['validation_loss']}")
+bound = math.log(json.loads((layout.tokens / "manifest.json").read_text())["vocabulary"]["size"])
+losses = measured.loc[measured["status"] == "done", "validation_loss"]
+problems += [f"a validation loss of {loss}" for loss in losses if not 0 < loss < bound]
 
-sound = f"{len(FIGURES)} figures, {len(TABLES)} tables, {len(results)} runs: sound"
+sound = f"{len(FIGURES)} figures, {len(TABLES)} tables, {len(measured)} runs: sound"
 print("\n".join(problems) or sound)
 sys.exit(bool(problems))

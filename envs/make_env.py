@@ -1,6 +1,7 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
-Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone.
+Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone. `dev` has a
+folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on.
 """
 
 import fcntl
@@ -12,10 +13,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "infwidth-lock.txt"
-
 SUPPORTED = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
@@ -26,14 +23,15 @@ def main() -> None:
     if not lock.is_file():
         sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu")
     check_platform()
+    venv = ROOT / (".venv-dev" if name == "dev" else ".venv")
     with (ROOT / ".venv.lock").open("w") as guard:
         # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
         fcntl.flock(guard, fcntl.LOCK_EX)
-        wanted = stamp(lock)
-        if wanted not in (STAMP.read_text() if STAMP.exists() else ""):
-            build(name, lock)
-            keep = "" if name in ("cuda", "tpu") else stamp(ROOT / "envs" / "run.lock")
-            STAMP.write_text(wanted + keep)
+        wanted, built = stamp(lock), venv / "infwidth-lock.txt"
+        if not built.exists() or built.read_text() != wanted:
+            built.unlink(missing_ok=True)
+            build(venv, lock)
+            built.write_text(wanted)
 
 
 def check_platform() -> None:
@@ -42,8 +40,8 @@ def check_platform() -> None:
     version = sys.version_info[:2]
     if machine not in SUPPORTED or not (3, 11) <= version <= (3, 13):
         sys.exit(
-            f"infwidth: Python {version[0]}.{version[1]} on {' '.join(machine)} is not supported; it "
-            "needs Python 3.11 to 3.13 on Linux (x86_64, aarch64) or macOS (arm64); name one with "
+            f"infwidth: Python {version[0]}.{version[1]} on {' '.join(machine)} is not supported; "
+            "it needs Python 3.11 to 3.13 on Linux (x86_64, aarch64) or macOS (arm64); name one with "
             "`make PYTHON=...`"
         )
 
@@ -54,19 +52,20 @@ def stamp(lock: Path) -> str:
     return f"{lock.name} {digest} {sys.version.split()[0]} {ROOT}\n"
 
 
-def build(name: str, lock: Path) -> None:
+def build(venv: Path, lock: Path) -> None:
     """Installs exactly what the lock says, and the project itself."""
-    print(f"infwidth: building .venv from envs/{lock.name} (a minute or two)", file=sys.stderr)
-    STAMP.unlink(missing_ok=True)
+    made_from = f"{venv.name} from envs/{lock.name}"
+    print(f"infwidth: building {made_from} (a minute or two)", file=sys.stderr)
+    python = str(venv / "bin" / "python")
     uv = shutil.which("uv")
     if uv:
-        run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV))
+        run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv))
         # Exact: what the lock does not name goes.
-        run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(lock))
-        pip = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
+        run(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, str(lock))
+        pip = [uv, "pip", "install", "--quiet", "--python", python]
     else:
-        run(sys.executable, "-m", "venv", "--clear", str(VENV))
-        pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        run(sys.executable, "-m", "venv", "--clear", str(venv))
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         run(*pip, "--require-hashes", "--no-deps", "-r", str(lock))
     run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
 

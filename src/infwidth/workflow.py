@@ -47,6 +47,6 @@ def own_text_files(settings: Settings) -> list[str]:
 def prepare_jobs() -> None:
     """Lets jobs find this environment's `infwidth`, and end when the workflow dies."""
     here = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), here])
+    os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     # The outermost Snakemake process is the one to watch, so an inherited value stays.
     os.environ.setdefault(VARIABLE, describe_this_process())

@@ -87,4 +87,4 @@ def test_the_second_of_two_waits_and_says_for_whom(checkout):
     output, _ = second.communicate(timeout=120)
     first.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0), output
-    assert f"waiting for `make reproduce` with process id {first.pid}" in output
+    assert f"waiting for `make reproduce` (process {first.pid}, its Snakemake" in output

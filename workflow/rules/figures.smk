@@ -21,7 +21,7 @@ for _figure, _module in FIGURES.items():
         conda:
             CONDA
         params:
-            code=code_digest([_module, "infwidth.plots.save"]),
+            code=code_digest([_module, "infwidth.plots.draw"]),
             figure=_figure,
         shell:
             f"infwidth figure {{params.figure}} --measurements {LAYOUT.measurements} --out {LAYOUT.figures} 2> {{log}}"

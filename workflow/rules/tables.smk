@@ -15,7 +15,7 @@ for _table, _module in TABLES.items():
         conda:
             CONDA
         params:
-            code=code_digest([_module]),
+            code=code_digest([_module, "infwidth.analysis.tables.write"]),
             table=_table,
         shell:
             f"infwidth table {{params.table}} --measurements {LAYOUT.measurements} --out {LAYOUT.tables} 2> {{log}}"

@@ -13,6 +13,7 @@ from typing import TextIO
 import psutil
 
 from infwidth.cli.options import settings_options
+from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -41,7 +42,9 @@ def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
             command += ["--configfile", *args.configfile]
         if args.config:
             command += ["--config", *args.config]
-        workflow = subprocess.Popen(command)
+        # Snakemake holds the lock, too: should this process be killed, the folder stays taken.
+        workflow = subprocess.Popen(command, pass_fds=[lock.fileno()])
+        _say_who(lock, workflow.pid)
         try:
             return workflow.wait()
         except KeyboardInterrupt:
@@ -67,19 +70,26 @@ def _wait_for(lock: TextIO) -> None:
         holder = lock.read().strip() or "another process"
         print(f"infwidth: waiting for {holder}, which works in this folder", file=sys.stderr)
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _say_who(lock: TextIO, snakemake: int) -> None:
     lock.seek(0)
     lock.truncate()
-    lock.write(f"`make reproduce` with process id {os.getpid()}\n")
+    lock.write(f"`make reproduce` (process {os.getpid()}, its Snakemake {snakemake})\n")
     lock.flush()
 
 
 def _clear_stale_lock() -> None:
-    """Removes the lock of a Snakemake that was killed, unless one is alive in this folder."""
+    """Removes the lock of a Snakemake that was killed, unless one is alive in this folder.
+
+    Raises:
+      UserError: it cannot be removed.
+    """
     if any(Path(".snakemake/locks").glob("*")) and _orphans_are_gone():
         print("infwidth: clearing the lock of a workflow that was killed", file=sys.stderr)
-        subprocess.run(
-            [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"], check=True
-        )
+        command = [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError("the lock cannot be cleared; remove .snakemake/locks and run again")
 
 
 def _orphans_are_gone() -> bool:
@@ -92,9 +102,10 @@ def _orphans_are_gone() -> bool:
 
 
 def _snakemake_is_alive() -> bool:
-    here = Path.cwd()
-    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if "snakemake" in words and process.info["cwd"] == str(here):
+    here = str(Path.cwd())
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        named = any(Path(word).name == "snakemake" for word in words[:3])
+        if named and process.info["cwd"] == here:
             return True
     return False

@@ -157,7 +157,7 @@ class LmWidthSettings(Section):
         list(VARIANTS), min_length=1, description="Rows of the table of variants."
     )
     widths: list[Width] = Field(
-        [16, 64, 128, 256, 512, 1024], min_length=1, description="MLP widths H."
+        [16, 64, 256, 1024], min_length=1, description="MLP widths H."
     )
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
@@ -209,7 +209,7 @@ class Settings(Section):
         "and paper_figures/<name>/.",
     )
     retrain: bool = Field(
-        False, description="Forget cached runs and train anew (together with `-R tune train`)."
+        False, description="Forget cached runs and train anew (with `-R tune train_widths`)."
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)

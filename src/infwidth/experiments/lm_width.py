@@ -108,8 +108,7 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
         places = tuning_places(name, width, cells, tuning)
     selection = selection_entry(trials, tuning.tolerance, extensions)
     if selection["learning_rate"] is None:
-        raise UserError(
-            f"{name}: every rate diverged at width {width}; "
-            "put smaller ones into lm_width.tuning.learning_rates"
-        )
+        rates = f"readout rate diverged at width {width}" if searched else "trunk rate diverged"
+        mend = "lm_width.tuning.learning_rates" if searched else "training.trunk_learning_rate"
+        raise UserError(f"{name}: every {rates}; lower {mend}")
     return Tuned(selection, entries)

@@ -171,7 +171,7 @@ def _result(runs: Path, key: str) -> dict[str, Any]:
     if result is None:
         raise UserError(
             f"{runs / key}: this run's result is gone; train it again with "
-            "`snakemake -R tune train --cores all`"
+            "`snakemake --cores all -R tune train_widths`"
         )
     return result
 

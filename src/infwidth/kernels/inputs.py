@@ -40,7 +40,9 @@ def extended_inputs(
         raise ValueError("inputs have dimension 0")
     if not (math.isfinite(bias) and bias >= 0):
         raise ValueError(f"bias is the constant appended to each input, finite and ≥ 0; got {bias}")
-    dtype = jnp.promote_types(jnp.result_type(x_NxD, y_MxD), jnp.float32)
+    dtype = jnp.result_type(x_NxD, y_MxD)
+    if dtype not in (jnp.float32, jnp.float64):
+        dtype = jnp.float32
     return _append(x_NxD.astype(dtype), bias), _append(y_MxD.astype(dtype), bias)
 
 

@@ -13,9 +13,13 @@ _held: list[FileLock] = []
 
 def gpu_count() -> int:
     """The number of NVIDIA GPUs that this process may use."""
+    if os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
+        return 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([index for index in visible.split(",") if index.strip()])
+        # As CUDA reads it: what follows the first invalid index does not count.
+        indices = [index.strip() for index in visible.split(",")]
+        return next((i for i, name in enumerate(indices) if name in ("", "-1")), len(indices))
     if shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)

@@ -1,0 +1,212 @@
+"""Properties of all kernels: features' averages, symmetry, definiteness, JAX's transformations."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infwidth.kernels import (
+    erf_kernel,
+    gelu_kernel,
+    monte_carlo_kernel,
+    nngp_kernel,
+    ntk_kernel,
+    relu_kernel,
+)
+from infwidth.models.features import FeatureMLP, draw_features
+
+ACTIVATIONS = {
+    relu_kernel: jax.nn.relu,
+    erf_kernel: jax.scipy.special.erf,
+    gelu_kernel: lambda z: jax.nn.gelu(z, approximate=False),
+}
+
+
+def nngp(x, y, **settings):
+    return nngp_kernel(x, y, hidden_layers=3, bias_variance=0.1, **settings)
+
+
+def ntk(x, y, **settings):
+    return ntk_kernel(x, y, hidden_layers=3, bias_variance=0.1, **settings)
+
+
+ALL = pytest.mark.parametrize("kernel", [*ACTIVATIONS, nngp, ntk], ids=lambda k: k.__name__)
+SINGLE = pytest.mark.parametrize("kernel", ACTIVATIONS, ids=lambda k: k.__name__)
+BIAS = pytest.mark.parametrize("bias", [0.0, 0.8])
+
+
+def inputs(n, D=4, seed=0):
+    """Rows of several lengths, the last of them minus the first."""
+    x_NxD = np.random.default_rng(seed).normal(size=(n, D)) * np.linspace(0.3, 2, n)[:, None]
+    x_NxD[-1] = -x_NxD[0]
+    return jnp.asarray(x_NxD, jnp.float32)
+
+
+def feature(activation):
+    return lambda omega, x: activation(jnp.dot(omega, x) / math.sqrt(x.shape[0]))
+
+
+@SINGLE
+@BIAS
+def test_is_the_mean_of_its_features(kernel, bias):
+    # 2^15 draws; five standard errors, themselves estimated from the draws. 2e-6 is for x and −x,
+    # where products of ReLUs are all 0.
+    x_NxD, g, samples = inputs(6), feature(ACTIVATIONS[kernel]), 2**15
+    key = jax.random.key(1)
+    mean_NxN = monte_carlo_kernel(g, key, samples, x_NxD, x_NxD, bias=bias)
+    square_NxN = monte_carlo_kernel(
+        lambda omega, x: jnp.square(g(omega, x)), key, samples, x_NxD, x_NxD, bias=bias
+    )
+    error_NxN = np.sqrt((square_NxN - mean_NxN**2) / samples)
+    exact_NxN = kernel(x_NxD, x_NxD, bias=bias)
+    assert np.all(np.abs(mean_NxN - exact_NxN) < 5 * error_NxN + 2e-6)
+    assert np.max(error_NxN / np.max(exact_NxN)) < 0.02
+
+
+def test_error_of_monte_carlo_falls_as_the_root_of_the_count():
+    # 64 replicates of 36 values: the ratio of two such rms errors is known to some 10%.
+    x_NxD, g = inputs(6), feature(jax.nn.relu)
+    exact_NxN = relu_kernel(x_NxD, x_NxD)
+
+    def rms_error(samples, seed):
+        keys_R = jax.random.split(jax.random.key(seed), 64)
+        estimate = jax.vmap(lambda key: monte_carlo_kernel(g, key, samples, x_NxD, x_NxD))
+        error_RxNxN = estimate(keys_R) - exact_NxN[None]
+        return float(jnp.sqrt(jnp.mean(jnp.square(error_RxNxN))))
+
+    assert rms_error(64, seed=2) / rms_error(4096, seed=3) == pytest.approx(8, rel=0.25)
+
+
+def test_the_layer_of_finite_width_converges_to_it():
+    # With M_he = g_h(y_e), the layer computes (1/H) Σ_h g_h(y_e) g_h(x): its empirical kernel.
+    from flax import nnx
+
+    H, D = 2**15, 5
+    mlp = FeatureMLP(D, H, bias=0.7, rngs=nnx.Rngs(4))
+    x_NxD, y_DxD = inputs(7, D), inputs(D, D, seed=1)
+    y_Dxd = jnp.pad(y_DxD, ((0, 0), (0, 1)), constant_values=0.7)
+    mlp.m_HxD[...] = jax.nn.relu(mlp.omega_Hxd[...] @ y_Dxd.T / math.sqrt(D + 1))
+    exact_DxN = relu_kernel(y_DxD, x_NxD, bias=0.7)
+    # The standard error is at most √(E[g⁴]/H) = √(3/2) q/√H, with q = 2Θ(x, x) the largest variance.
+    q = 2 * float(jnp.max(jnp.diagonal(relu_kernel(x_NxD, x_NxD, bias=0.7))))
+    np.testing.assert_allclose(mlp(x_NxD.T), exact_DxN, atol=4 * math.sqrt(1.5 / H) * q)
+
+
+def test_monte_carlo_draws_the_features_of_the_layer():
+    x_NxD, key, H = inputs(4), jax.random.key(6), 50
+    x_Nxd = jnp.pad(x_NxD, ((0, 0), (0, 1)), constant_values=0.7)
+    g_NxH = jax.nn.relu(x_Nxd @ draw_features(key, H, 5).T / math.sqrt(5))
+    estimate = monte_carlo_kernel(feature(jax.nn.relu), key, H, x_NxD, x_NxD, bias=0.7, block=16)
+    np.testing.assert_allclose(estimate, g_NxH @ g_NxH.T / H, rtol=1e-5, atol=1e-6)
+
+
+def test_monte_carlo_takes_any_distribution_over_any_tree():
+    # Random Fourier features of a Gaussian kernel (Rahimi & Recht, 2007), which has no ReLU in it.
+    def draw(key):
+        keys = jax.random.split(key)
+        phase = jax.random.uniform(keys[1], maxval=2 * jnp.pi)
+        return {"frequency": jax.random.normal(keys[0], (4,)), "phase": phase}
+
+    def cosine(omega, x):
+        return math.sqrt(2) * jnp.cos(jnp.dot(omega["frequency"], x) + omega["phase"])
+
+    x_NxD, y_MxD = inputs(3), inputs(5, seed=1)
+    estimate = monte_carlo_kernel(cosine, jax.random.key(0), 20_000, x_NxD, y_MxD, draw=draw)
+    distance_NxM = jnp.sum(jnp.square(x_NxD[:, None] - y_MxD[None]), axis=2)
+    # Products of two features are at most 2, with a variance of at most 1.5.
+    tolerance = 4.5 * math.sqrt(1.5 / 20_000)
+    np.testing.assert_allclose(estimate, jnp.exp(-distance_NxM / 2), atol=tolerance)
+
+
+@ALL
+@BIAS
+def test_is_symmetric_and_positive_semidefinite(kernel, bias):
+    x_NxD = jnp.concatenate([inputs(20), inputs(20)[:5], inputs(1) * 0])
+    theta_NxN = np.asarray(kernel(x_NxD, x_NxD, bias=bias), np.float64)
+    np.testing.assert_allclose(theta_NxN, theta_NxN.T, rtol=0, atol=1e-6 * theta_NxN.max())
+    eigenvalues = np.linalg.eigvalsh((theta_NxN + theta_NxN.T) / 2)
+    # Five rows twice: at least five eigenvalues are 0 but for rounding.
+    assert eigenvalues[0] > -1e-6 * eigenvalues[-1]
+    assert abs(eigenvalues[4]) < 1e-6 * eigenvalues[-1]
+
+
+@ALL
+def test_transformations_change_nothing(kernel):
+    x_NxD, y_MxD = inputs(5), inputs(3, seed=1)
+    plain_NxM = kernel(x_NxD, y_MxD, bias=0.5)
+    compiled_NxM = jax.jit(lambda x, y: kernel(x, y, bias=0.5))(x_NxD, y_MxD)
+    by_row = jax.vmap(lambda x: kernel(x[None], y_MxD, bias=0.5)[0])
+    tolerance = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(compiled_NxM, plain_NxM, **tolerance)
+    np.testing.assert_allclose(by_row(x_NxD), plain_NxM, **tolerance)
+
+
+@ALL
+def test_bias_is_an_appended_coordinate(kernel):
+    x_NxD, y_MxD = inputs(5), inputs(3, seed=1)
+    x_Nxd, y_Mxd = (jnp.pad(z, ((0, 0), (0, 1)), constant_values=0.5) for z in (x_NxD, y_MxD))
+    np.testing.assert_array_equal(kernel(x_NxD, y_MxD, bias=0.5), kernel(x_Nxd, y_Mxd))
+
+
+@ALL
+@pytest.mark.parametrize(("n", "m"), [(0, 3), (1, 1), (1, 0)])
+def test_few_inputs(kernel, n, m):
+    assert kernel(jnp.ones((n, 2)), jnp.ones((m, 2))).shape == (n, m)
+
+
+@ALL
+def test_half_precision_and_integers_are_computed_in_float32(kernel):
+    x_NxD = jnp.array([[1, 2], [3, -4]])
+    expected = kernel(x_NxD.astype(jnp.float32), x_NxD.astype(jnp.float32))
+    for dtype in (jnp.bfloat16, jnp.int32):
+        value = kernel(x_NxD.astype(dtype), x_NxD.astype(dtype))
+        assert value.dtype == jnp.float32
+        np.testing.assert_array_equal(value, expected)
+
+
+@ALL
+def test_nan_stays_in_its_row(kernel):
+    x_NxD = inputs(4).at[1, 2].set(jnp.nan)
+    bad_NxM = np.isnan(kernel(x_NxD, inputs(3, seed=1)))
+    assert bad_NxM[1].all()
+    assert not bad_NxM[[0, 2, 3]].any()
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("x", "y", "bias", "message"),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), 0.0, "differ in dimension: 3 in x and 4 in y"),
+        (np.ones(3), np.ones((2, 3)), 0.0, r"shapes \(3,\) and \(2, 3\)"),
+        (np.ones((2, 0)), np.ones((2, 0)), 0.0, "dimension 0"),
+        (np.ones((2, 3)), np.ones((2, 3)), -1.0, "bias .* got -1.0"),
+        (np.ones((2, 3)), np.ones((2, 3)), math.nan, "bias .* got nan"),
+    ],
+)
+def test_bad_input_is_named(kernel, x, y, bias, message):
+    with pytest.raises(ValueError, match=message):
+        kernel(x, y, bias=bias)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_layers": 0}, "hidden_layers .* got 0"),
+        ({"hidden_layers": 1, "weight_variance": 0.0}, "weight_variance .* got 0.0"),
+        ({"hidden_layers": 1, "bias_variance": -0.1}, "bias_variance .* got -0.1"),
+    ],
+)
+def test_bad_networks_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ntk_kernel(np.ones((2, 3)), np.ones((2, 3)), **settings)
+
+
+def test_bad_monte_carlo_settings_are_named():
+    x_NxD, key = jnp.ones((2, 3)), jax.random.key(0)
+    for settings in ({"samples": 0}, {"samples": 4, "block": 0}):
+        with pytest.raises(ValueError, match="must be at least 1; got 0"):
+            monte_carlo_kernel(jnp.dot, key, x_NxD=x_NxD, y_MxD=x_NxD, **settings)
+    with pytest.raises(ValueError, match="one number for one ω"):
+        monte_carlo_kernel(jnp.multiply, key, 4, x_NxD, x_NxD)
