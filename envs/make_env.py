@@ -41,14 +41,18 @@ def check_platform() -> None:
     if machine not in SUPPORTED or not (3, 11) <= version <= (3, 13):
         sys.exit(
             f"infwidth: Python {version[0]}.{version[1]} on {' '.join(machine)} is not supported; "
-            "it needs Python 3.11 to 3.13 on Linux (x86_64, aarch64) or macOS (arm64); name one with "
-            "`make PYTHON=...`"
+            "it needs Python 3.11 to 3.13 on Linux (x86_64, aarch64) or macOS (arm64); name one "
+            "with `make PYTHON=...`"
         )
 
 
 def stamp(lock: Path) -> str:
-    """One line that changes with a lock, with the project's metadata and with the Python."""
-    digest = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    """One line that changes with a lock, with the project's own metadata and with the Python."""
+    # Python 3.10 has no such module, and is to be told so by check_platform.
+    import tomllib
+
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    digest = hashlib.sha256(lock.read_bytes() + repr(metadata).encode()).hexdigest()
     return f"{lock.name} {digest} {sys.version.split()[0]} {ROOT}\n"
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -44,6 +45,8 @@ def set_up(compile_cache: Path) -> str:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(_claim_gpu(count))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compile_cache.absolute()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # A full disk costs the cache and no more; the run itself says so where it matters.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
     if count == 0:
         one_thread()
 
