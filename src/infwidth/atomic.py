@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,75 @@ from typing import Any
 from infwidth.config.errors import UserError
 
 
+def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
+    """Reads a JSON file that a command has written.
+
+    Args:
+      path: the file.
+      made_by: the command that writes it, named in the error.
+      keys: what its map must hold at least.
+
+    Returns:
+      The value.
+
+    Raises:
+      UserError: the file is missing, cannot be read, is not JSON or lacks a key.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is missing: run `{made_by}` first") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); it should be a file that `{made_by}` wrote"
+        ) from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: delete it and run `{made_by}` again") from None
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(
+                f"{path} is damaged (no '{key}' in it): delete it and run `{made_by}` again"
+            )
+    return value
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON so that a reader sees all of it or none; numbers that are not finite are null."""
-    write_atomically(path, json.dumps(finite(content), indent=1, sort_keys=True) + "\n")
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False)
+    write_atomically(path, text + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill, sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Gives a name to write to, with the same suffix; what is there at the end becomes `path`.
+
+    If the block fails, `path` stays as it was and nothing is left beside it.
+
+    Args:
+      path: what to create or replace; its folder is made if need be.
+
+    Yields:
+      The name to write to, on the same file system.
+
+    Raises:
+      UserError: the disk is full, or the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with disk_errors(path.parent):
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
 from infwidth.config.errors import UserError
 from infwidth.config.load import pick, validate
@@ -44,9 +45,12 @@ def own_text_files(settings: Settings) -> list[str]:
     return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
 
 
-def prepare_jobs() -> None:
-    """Lets jobs find this environment's `infwidth`, and end when the workflow dies."""
+def prepare_jobs(settings: Settings) -> None:
+    """Lets jobs find this environment's `infwidth`, end when the workflow dies, train anew."""
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     # The outermost Snakemake process is the one to watch, so an inherited value stays.
     os.environ.setdefault(VARIABLE, describe_this_process())
+    if settings.retrain:
+        # In the command or its params it would make every later run, without it, a changed one.
+        os.environ[RETRAIN] = "1"

@@ -1,5 +1,6 @@
 """The command line: what it offers, and how it fails."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from infwidth.cli import main as command_line
 from infwidth.cli import parent
 from infwidth.cli.main import main
 
@@ -43,6 +45,14 @@ def test_every_command_explains_itself(words, capsys):
         (["tune", "--variant", "ntk", "--settings", "{"], "--settings is not JSON"),
         (["tune", "--variant", "ntk", "--tokens", "nowhere"], "nowhere"),
         (["train", "--variant", "ntk", "--widths", "4", "--selection", "no.json"], "infwidth tune"),
+        (["train", "--variant", "ntk", "--widths", "4", "--selection", "src"], "Is a directory"),
+        (["train", "--variant", "ntk", "--widths", "0"], "--widths 0: the widths of ntk are 1 or"),
+        (["train", "--variant", "ntk", "--widths", "-4"], "--widths -4: write whole numbers"),
+        (["train", "--variant", "ntk", "--widths", "4_4"], "--widths 4_4: a width is given twice"),
+        (["train", "--variant", "constant", "--widths", "4"], "constant has no MLPs; write 0"),
+        (["config", "check", "--config", "lm_width={seeds: [0"], "--config lm_width: not valid"),
+        (["config", "check", "--configfile", "config"], "config: cannot be read (Is a directory)"),
+        (["config", "check", "--config", "name=runs"], "results/runs/ has a use of its own"),
         (["figure", "fig1_loss_vs_width", "--measurements", "nowhere"], "nowhere"),
     ],
 )
@@ -54,6 +64,57 @@ def test_a_mistake_is_one_line_and_status_2(words, line, capsys):
     assert line in error
     assert error.startswith("infwidth: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT]
+)
+def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monkeypatch, capsys):
+    def fails(_):
+        raise OSError(number, os.strerror(number), "results/runs")
+
+    monkeypatch.setattr(command_line, "_settings", fails)
+    with pytest.raises(SystemExit) as ended:
+        main(["status"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"infwidth: results/runs: {os.strerror(number)}; mend that and run the same command again\n"
+    )
+
+
+def test_another_error_of_the_system_is_a_defect(monkeypatch):
+    def fails(_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(command_line, "_settings", fails)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        main(["status"])
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "infwidth", "config", "check"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_target_may_follow_a_configuration_file():
+    arguments = command_line._parser().parse_args(
+        [
+            "reproduce",
+            "--configfile",
+            "a.yaml",
+            "--configfile",
+            "b.yaml",
+            "--config",
+            "c=1",
+            "train",
+        ]
+    )
+    assert arguments.configfile == ["a.yaml", "b.yaml"]
+    assert (arguments.config, arguments.targets) == (["c=1"], ["train"])
 
 
 def test_the_light_commands_import_no_jax():

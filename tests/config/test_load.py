@@ -31,6 +31,41 @@ MISTAKES = {
     "not a choice": ({"data": {"vocabulary": "byte"}}, ["data.vocabulary", "'bytes'"]),
     "not a section": ({"lm_width": 3}, ["lm_width", "3"]),
     "chunks": ({"training": {"steps": 120, "log_every": 50}}, ["multiple of log_every"]),
+    "same rate twice": (
+        {"lm_width": {"tuning": {"learning_rates": ["1", 1.0]}}},
+        ["lm_width.tuning.learning_rates", "1.0 is given twice"],
+    ),
+    "tuning seed twice": (
+        {"lm_width": {"tuning": {"seeds": [0, 0]}}},
+        ["lm_width.tuning.seeds", "0 is given twice"],
+    ),
+    "κ twice": (
+        {"lm_width": {"tuning": {"kappas": [1, 1.0]}}},
+        ["lm_width.tuning.kappas", "1.0 is given twice"],
+    ),
+    "trunk factor twice": (
+        {"lm_width": {"tuning": {"trunk_factors": [2, 2]}}},
+        ["lm_width.tuning.trunk_factors", "2.0 is given twice"],
+    ),
+    "sensitivity's width twice": (
+        {"lm_width": {"sensitivity": {"widths": [16, 16]}}},
+        ["lm_width.sensitivity.widths", "16 is given twice"],
+    ),
+    "sensitivity's factor twice": (
+        {"lm_width": {"sensitivity": {"factors": [3, 3]}}},
+        ["lm_width.sensitivity.factors", "3.0 is given twice"],
+    ),
+    "not finite": (
+        {"training": {"trunk_learning_rate": float("inf")}},
+        ["training.trunk_learning_rate", "finite"],
+    ),
+    "not a number": ({"statistics": {"power": ".nan"}}, ["statistics.power", "'.nan'"]),
+    "true is not 1": ({"model": {"layers": True}}, ["model.layers", "true is not a value here"]),
+    "true is not 1 in a list": (
+        {"lm_width": {"seeds": [5, False]}},
+        ["lm_width.seeds", "false is not a value here"],
+    ),
+    "a name that is taken": ({"name": "published"}, ["name", "results/published/ has a use"]),
     "two": ({"a": 1, "b": 2}, ["unknown key 'a'", "1 more mistake"]),
 }
 
@@ -80,6 +115,27 @@ def test_a_file_that_is_not_yaml_is_one_line(tmp_path):
         read_config([file])
     assert "not valid YAML" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["training={steps: [0", "name=2024-13-45"])
+def test_an_override_that_is_not_yaml_is_one_line(override):
+    with pytest.raises(UserError) as caught:
+        read_config([], [override])
+    assert str(caught.value).startswith(f"--config {override.split('=')[0]}: not valid YAML: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9t\xe9")
+    with pytest.raises(UserError, match=r"latin\.yaml: not UTF-8 "):
+        read_config([tmp_path / "latin.yaml"])
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        read_config([tmp_path])
+
+
+def test_booleans_are_taken_where_they_are_meant():
+    settings = validate({"retrain": "true", "statistics": {"judge": False}})
+    assert (settings.retrain, settings.statistics.judge) == (True, False)
 
 
 @pytest.mark.parametrize("name", ["config", "quick", "smoke", "paper"])

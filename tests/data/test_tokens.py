@@ -96,9 +96,10 @@ def test_a_missing_array_is_named(copied: Path):
 
 
 def test_a_damaged_manifest_is_named(copied: Path):
-    (copied / MANIFEST).write_text('{"kind": ')
-    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
-        TokenDataset.open(copied)
+    for text in ('{"kind": ', '{"kind": "tokens"}'):
+        (copied / MANIFEST).write_text(text)
+        with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+            TokenDataset.open(copied)
 
 
 def test_missing_tokens_are_named(tmp_path: Path):

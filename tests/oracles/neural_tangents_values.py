@@ -1,4 +1,4 @@
-"""Makes neural_tangents.json: kernels by neural-tangents, which needs an older JAX than this project.
+"""Makes neural_tangents.json: kernels by neural-tangents, which needs an older JAX than ours.
 
     python tests/oracles/neural_tangents_values.py
 

@@ -15,10 +15,9 @@ from infwidth.training.spec import run_code_digest
 SETTINGS = support.validated(config)
 LAYOUT = Layout(SETTINGS.name)
 CONDA = "../../envs/conda.yaml"
-RETRAIN = "--retrain" if SETTINGS.retrain else ""
 
 slice_of = partial(support.slice_of, SETTINGS)
-support.prepare_jobs()
+support.prepare_jobs(SETTINGS)
 
 # A training job asks for a GPU only where there is one, and no more run at once than there are.
 GPUS = gpu_count()

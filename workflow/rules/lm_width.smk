@@ -25,7 +25,7 @@ rule tune:
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
     shell:
-        f"infwidth tune {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f"infwidth tune --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
@@ -51,7 +51,7 @@ rule train_widths:
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
     shell:
-        f"infwidth train {RETRAIN} --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f"infwidth train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
         f" --selection {{input.selection}} --out {{output}} 2> {{log}}"
 

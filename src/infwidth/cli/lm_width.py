@@ -1,16 +1,19 @@
 """`infwidth tune|train|collect|table|figure`: the stages of the paper's experiment."""
 
 import argparse
-import json
+import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infwidth.atomic import read_json, write_json
 from infwidth.catalogue import FIGURES, TABLES
-from infwidth.cli.options import settings_options
+from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.lm_width_plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
@@ -57,7 +60,12 @@ def _training_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--tokens", type=Path, help="folder of the tokens")
     parser.add_argument("--runs", type=Path, help="folder of the runs")
     parser.add_argument("--out", type=Path, help="file to write")
-    parser.add_argument("--retrain", action="store_true", help="forget cached runs, train anew")
+    parser.add_argument(
+        "--retrain",
+        action="store_true",
+        default=os.environ.get(RETRAIN) == "1",
+        help="forget cached runs, train anew",
+    )
 
 
 @contextmanager
@@ -68,13 +76,11 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     runs = args.runs or layout.runs
     platform = set_up(runs.parent / "compile_cache")
 
-    from infwidth.cli.parent import end_with_workflow
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.lm_width import Bench
     from infwidth.training.runs import Runs
 
-    end_with_workflow()
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     with TrainingProgress(args.variant) as progress:
         yield Bench(
@@ -89,7 +95,6 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
 
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     with _bench(args, settings, layout) as bench:
-        from infwidth.atomic import write_json
         from infwidth.experiments import lm_width
 
         reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
@@ -98,45 +103,61 @@ def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    selection = args.selection or layout.tuning(args.variant)
-    if not selection.exists():
-        raise UserError(
-            f"{selection}: not there; run `infwidth tune --variant {args.variant}` first"
-        )
+    widths = _widths(args.widths, args.variant)
+    made_by = f"infwidth tune --variant {args.variant}"
+    path = args.selection or layout.tuning(args.variant)
+    selection = read_json(path, made_by, ("selection",))["selection"]
     with _bench(args, settings, layout) as bench:
-        from infwidth.atomic import write_json
-        from infwidth.experiments.lm_width_plan import report_places
-
         places = report_places(
             args.variant,
-            _widths(args.widths),
+            widths,
             settings.lm_width.seeds,
-            json.loads(selection.read_text())["selection"],
+            selection,
             settings.lm_width.sensitivity,
         )
         entries = [bench.run(place)[0] for place in places]
         write_json(args.out or layout.trained(args.variant, args.widths), {"entries": entries})
 
 
-def _widths(text: str) -> list[int]:
-    try:
-        return [int(width) for width in text.split("_")]
-    except ValueError:
-        raise UserError(f"--widths {text}: write widths joined by '_', as in 64_128") from None
+def _widths(text: str, variant: str) -> list[int]:
+    if not re.fullmatch("[0-9]+(_[0-9]+)*", text):
+        raise UserError(f"--widths {text}: write whole numbers joined by '_', as in 64_128")
+    widths = [int(width) for width in text.split("_")]
+    if not has_mlps(VARIANTS[variant]):
+        if widths != [0]:
+            raise UserError(f"--widths {text}: {variant} has no MLPs; write 0")
+    elif min(widths) < 1:
+        raise UserError(f"--widths {text}: the widths of {variant} are 1 or more")
+    if len(set(widths)) < len(widths):
+        raise UserError(f"--widths {text}: a width is given twice; give each once")
+    return widths
 
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.lm_width_measurements import collect
 
+    study = settings.lm_width
+    tuned = {layout.tuning(name): f"infwidth tune --variant {name}" for name in study.variants}
+    trained = {
+        layout.trained(name, widths): f"infwidth train --variant {name} --widths {widths}"
+        for name, widths in jobs(study)
+    }
     collect(
         settings,
         TokenDataset.open(args.tokens or layout.tokens),
         args.runs or layout.runs,
-        args.tuning or sorted(layout.tuning("any").parent.glob("*.json")),
-        args.trained or sorted(layout.trained("any", "").parent.glob("*.json")),
+        args.tuning or _existing(tuned),
+        args.trained or _existing(trained),
         args.out or layout.measurements,
     )
+
+
+def _existing(made_by: dict[Path, str]) -> list[Path]:
+    for path, command in made_by.items():
+        if not path.exists():
+            raise UserError(f"{path} is missing: run `{command}` first")
+    return list(made_by)
 
 
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:

@@ -1,32 +1,54 @@
 """The `infwidth` command: arguments in, one call, exit status out."""
 
 import argparse
+import errno
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from infwidth import __version__
 from infwidth.cli import config, data, lm_width, publish, reproduce, status
+from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.layout import Layout
 
+_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_OUTPUT_CLOSED = 128 + signal.SIGPIPE
+
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted."""
+    """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted.
+
+    141 if nobody reads the output any more, as in `infwidth data show | head`.
+    """
     logging.basicConfig(format="infwidth: %(message)s")
     logging.getLogger("infwidth").setLevel(logging.INFO)
     # Orbax logs what it raises, too.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = _parser().parse_args(argv)
+    end_with_workflow()
     try:
-        sys.exit(arguments.run(arguments, *_settings(arguments)))
+        status = arguments.run(arguments, *_settings(arguments))
+        # Here, and not when Python ends, a reader that has gone is no surprise.
+        print(end="", flush=True)
+        sys.exit(status)
     except UserError as error:
         sys.exit(_fail(str(error), 2))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_OUTPUT_CLOSED)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        place = error.filename or "the output"
+        mend = "mend that and run the same command again"
+        sys.exit(_fail(f"{place}: {error.strerror}; {mend}", 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; run the same command again to go on", 130))
 

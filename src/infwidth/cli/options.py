@@ -2,6 +2,9 @@
 
 import argparse
 
+RETRAIN = "INFWIDTH_RETRAIN"
+"""Environment variable: 1 where the workflow wants its runs trained anew."""
+
 
 def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
     """Adds where a command takes its settings from, by hand or from the workflow.
@@ -10,17 +13,20 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
       command: the command's name in `infwidth.config.slices.SLICES`.
     """
     parser.set_defaults(command=command)
-    group = parser.add_argument_group("settings")
+    group = parser.add_argument_group(
+        "settings", "one value after each option; give an option again for one more"
+    )
+    # Snakemake takes several values after one option, which would swallow a target that follows.
     group.add_argument(
         "--configfile",
-        nargs="+",
+        action="append",
         metavar="FILE",
-        help="overlays on config/config.yaml, such as config/quick.yaml",
+        help="overlay on config/config.yaml, such as config/quick.yaml",
     )
     group.add_argument(
         "--config",
-        nargs="+",
+        action="append",
         metavar="KEY=VALUE",
-        help="overrides, such as 'training={steps: 2000}'",
+        help="override, such as 'training={steps: 2000}'",
     )
     group.add_argument("--settings", metavar="JSON", help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""A trainer ends when the workflow that started it dies, even by SIGKILL."""
+"""A job ends when the workflow that started it dies, even by SIGKILL."""
 
 import os
 import signal

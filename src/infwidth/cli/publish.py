@@ -1,7 +1,6 @@
 """`infwidth publish`: copies a complete run's measurements, figures and tables to be committed."""
 
 import argparse
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
+from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.layout import Layout
 
 # Not a path that a rule declares: a committed output would look to Snakemake as if it were done.
@@ -37,11 +37,10 @@ def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
     if missing or not sources["measurements"]:
         first = missing[0] if missing else layout.measurements
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    digests = {}
-    for kind, paths in sources.items():
-        (FOLDER / kind).mkdir(parents=True)
-        for path in paths:
-            copy = shutil.copy(path, FOLDER / kind / path.name)
-            digests[f"{kind}/{path.name}"] = hashlib.sha256(Path(copy).read_bytes()).hexdigest()
-    write_json(FOLDER / "manifest.json", {"sha256": digests})
+    with replacing_folder(FOLDER, frozenset({*sources, MANIFEST})) as folder:
+        for kind, paths in sources.items():
+            (folder / kind).mkdir()
+            for path in paths:
+                shutil.copy(path, folder / kind / path.name)
+        files = describe_files(folder)
+        write_json(folder / MANIFEST, {"sha256": {name: files[name]["sha256"] for name in files}})

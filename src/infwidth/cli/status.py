@@ -1,22 +1,24 @@
 """`infwidth status`: every run of the experiment, and how far it is."""
 
 import argparse
-import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+from infwidth.atomic import read_json
 from infwidth.cli.options import settings_options
-from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
+from infwidth.data.files import MANIFEST
+from infwidth.experiments.lm_width_plan import Place, first_places, report_places, widths_of
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
-    from infwidth.experiments.lm_width_plan import Place
+    from infwidth.experiments.lm_width import Bench
 
 _STYLES = {"done": "green", "training": "cyan", "stopped": "yellow", "diverged": "red"}
 
@@ -28,26 +30,23 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_status)
 
 
-def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.training.devices import gpu_count
-    from infwidth.training.runs import Runs
+class _Listed(NamedTuple):
+    """A run in the list: its place in the experiment, and its key."""
 
+    role: str
+    width: int
+    learning_rate: float | None
+    kappa: float | None
+    seed: int
+    key: str
+
+
+def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        dataset = TokenDataset.open(layout.tokens)
-    except UserError:
+    if not (layout.tokens / MANIFEST).exists():
         console.print("No tokens yet: every run waits for `snakemake --cores all`.")
         return
-    bench = Bench(
-        Runs(layout.runs, dataset, False, lambda *_: None),
-        settings.model,
-        settings.training,
-        dataset.digest,
-        dataset.vocabulary_size,
-        "gpu" if gpu_count() else "cpu",
-    )
+    bench = _bench(settings, layout)
     table = Table(box=None, header_style="bold")
     for column in ("variant", "H", "role", "η", "κ", "seed", "state", "step", "loss", "tokens/s"):
         numeric = column in ("H", "η", "κ", "step", "loss", "tokens/s")
@@ -55,65 +54,83 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     table.add_column("time left", justify="right")
     counts: Counter[str] = Counter()
     for name in settings.lm_width.variants:
-        for place in _places(name, settings, layout):
-            spec = bench.spec(place)
-            state = _state(layout.runs / spec.key, settings.training.steps)
+        for run in _runs(name, bench, settings, layout):
+            state = _state(layout.runs / run.key, settings.training.steps)
             counts[state["state"]] += 1
             style = _STYLES.get(state["state"], "")
-            kappa = "" if spec.kappa is None else f"{spec.kappa:g}"
-            trunk = place.role == "trunk"
-            number = spec.training.trunk_learning_rate if trunk else spec.learning_rate
-            rate = "" if number is None else f"{number:g}"
-            cells = (name, str(place.width), place.role, rate, kappa, str(place.seed))
+            rates = ("" if r is None else f"{r:g}" for r in (run.learning_rate, run.kappa))
             table.add_row(
-                *cells,
+                *(name, str(run.width), run.role, *rates, str(run.seed)),
                 f"[{style}]{state['state']}[/]" if style else state["state"],
-                state["step"],
-                state["loss"],
-                state["speed"],
-                state["left"],
+                *(state[column] for column in ("step", "loss", "speed", "left")),
             )
         if not layout.tuning(name).exists():
-            counts["waiting"] += _reported_count(name, settings)
+            counts["waiting"] += _count_after_tuning(name, settings)
             table.add_row(name, "", "report", "", "", "", "waits for its rate", "", "", "", "")
     console.print(table)
     console.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
 
 
-def _places(name: str, settings: Settings, layout: Layout) -> "list[Place]":
-    from infwidth.analysis.selection import Cell
-    from infwidth.experiments.lm_width_plan import (
-        Place,
-        first_places,
-        report_places,
-        widths_of,
+def _bench(settings: Settings, layout: Layout) -> "Bench":
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.lm_width import Bench
+    from infwidth.training.runs import Runs
+
+    dataset = TokenDataset.open(layout.tokens)
+    return Bench(
+        Runs(layout.runs, dataset, False, lambda *_: None),
+        settings.model,
+        settings.training,
+        dataset.digest,
+        dataset.vocabulary_size,
+        _platform(),
     )
 
+
+def _platform() -> str:
+    """The platform on which runs would train, as far as it shows without starting it."""
+    from infwidth.training.devices import gpu_count
+
+    first = os.environ.get("JAX_PLATFORMS", "").split(",")[0]
+    if first:
+        return "gpu" if first == "cuda" else first
+    return "gpu" if gpu_count() else "cpu"
+
+
+def _runs(name: str, bench: "Bench", settings: Settings, layout: Layout) -> list[_Listed]:
+    """The runs of a variant that are known: those of its tuning, then what its choice leads to."""
     study = settings.lm_width
     path = layout.tuning(name)
     if not path.exists():
-        return first_places(name, study.reference_width, study.tuning)
-    tuned = json.loads(path.read_text())
-    places = []
-    for entry in tuned["entries"]:
-        factor = entry["trunk_learning_rate"] / settings.training.trunk_learning_rate
-        cell = Cell(entry["learning_rate"] or 0.0, entry["kappa"])
-        places.append(
-            Place(entry["role"], name, entry["width"], cell, entry["seed"], round(factor, 6))
-        )
-    return places + report_places(
-        name,
-        widths_of(name, study.widths),
-        study.seeds,
-        tuned["selection"],
-        study.sensitivity,
-    )
+        places = first_places(name, study.reference_width, study.tuning)
+        return [_planned(place, bench) for place in places]
+    tuned = read_json(path, f"infwidth tune --variant {name}", ("selection", "entries"))
+    places = _places_after_tuning(name, settings, tuned["selection"])
+    return [_tried(e) for e in tuned["entries"]] + [_planned(place, bench) for place in places]
 
 
-def _reported_count(name: str, settings: Settings) -> int:
-    from infwidth.experiments.lm_width_plan import widths_of
+def _tried(entry: dict[str, Any]) -> _Listed:
+    rate = entry["trunk_learning_rate" if entry["role"] == "trunk" else "learning_rate"]
+    place = (entry["role"], entry["width"], rate, entry["kappa"], entry["seed"])
+    return _Listed(*place, entry["key"])
 
-    return len(widths_of(name, settings.lm_width.widths)) * len(settings.lm_width.seeds)
+
+def _planned(place: Place, bench: "Bench") -> _Listed:
+    spec = bench.spec(place)
+    trunk = place.role == "trunk"
+    rate = spec.training.trunk_learning_rate if trunk else spec.learning_rate
+    return _Listed(place.role, place.width, rate, spec.kappa, place.seed, spec.key)
+
+
+def _places_after_tuning(name: str, settings: Settings, selection: dict[str, Any]) -> list[Place]:
+    study = settings.lm_width
+    widths = widths_of(name, study.widths)
+    return report_places(name, widths, study.seeds, selection, study.sensitivity)
+
+
+def _count_after_tuning(name: str, settings: Settings) -> int:
+    # Which rate is chosen does not change how many runs follow.
+    return len(_places_after_tuning(name, settings, {"learning_rate": 1.0, "kappa": None}))
 
 
 def _state(folder: Path, steps: int) -> dict[str, str]:

@@ -31,7 +31,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
     """Reads the default configuration, overlays `files`, then `KEY=VALUE` overrides (YAML values).
 
     Raises:
-      UserError: a file is missing or not YAML, or an override has no `=`.
+      UserError: a file cannot be read or is not YAML, or an override has no `=` or is not YAML.
     """
     config: dict[str, Any] = {}
     for file in [DEFAULT_CONFIG, *map(Path, files)]:
@@ -42,7 +42,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
             raise UserError(
                 f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [0]}}'"
             )
-        config = merge(config, {key: yaml.safe_load(value)})
+        config = merge(config, {key: _parse_yaml(f"--config {key}", value)})
     return config
 
 
@@ -109,19 +109,32 @@ def _rebuild(section: type[Section], values: Mapping[str, Any]) -> Any:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         known = (
             ", ".join(sorted(str(path) for path in Path("config").glob("*.yaml"))) or "none here"
         )
         raise UserError(f"{file}: no such configuration file (known: {known})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be read ({error.strerror}); name a configuration file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 ({error.reason}); save it as UTF-8") from None
+    content = _parse_yaml(str(file), text)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{file}: expected settings as `key: value` lines")
     return content
+
+
+def _parse_yaml(source: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    # A date that does not exist is a ValueError.
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:

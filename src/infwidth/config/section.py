@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Width = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -13,7 +20,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A group of settings; unknown keys are errors, values cannot change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -22,3 +31,26 @@ class Section(BaseModel):
         if isinstance(values, dict):
             return {k: None if v in ("null", "None", "~") else v for k, v in values.items()}
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_not_one(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        values = value if isinstance(value, list) else [value]
+        if cls.model_fields[info.field_name].annotation is not bool:
+            for item in values:
+                if isinstance(item, bool):
+                    raise ValueError(f"{str(item).lower()} is not a value here")
+        return value
+
+
+def each_once(*fields: str) -> Any:
+    """A validator for lists in which a value may stand only once."""
+
+    def check(values: list) -> list:
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is given twice; give each value once")
+        return values
+
+    return field_validator(*fields)(check)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width
+from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import VARIANTS
 
@@ -117,7 +117,7 @@ class TrainingSettings(Section):
 class TuningSettings(Section):
     """The search for each variant's readout rate: one grid, one budget, one rule, for all."""
 
-    seeds: list[Seed] = Field([0], min_length=1, description="Seeds of the tuning runs.")
+    seeds: list[Seed] = Field([0, 1], min_length=1, description="Seeds of the tuning runs.")
     learning_rates: list[LearningRate] = Field(
         [1.0, 3.0, 10.0],
         min_length=2,
@@ -129,7 +129,9 @@ class TuningSettings(Section):
         description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
     )
     max_extensions: Annotated[int, Field(ge=0)] = Field(
-        5, description="Steps by which each axis of a grid may grow where its best lies at an edge."
+        5,
+        description="Steps by which a grid may grow where its best lies at an edge; the axes of a "
+        "grid (learning_rates and kappas) share them.",
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.002,
@@ -140,6 +142,8 @@ class TuningSettings(Section):
         description="Multiples of training.trunk_learning_rate at which `constant` is checked.",
     )
 
+    _no_duplicates = each_once("seeds", "learning_rates", "kappas", "trunk_factors")
+
 
 class SensitivitySettings(Section):
     """Extra rates at the ends of the width axis, for fig3 (first seed, validation loss)."""
@@ -149,6 +153,8 @@ class SensitivitySettings(Section):
         [0.333, 3.0], description="Multiples of the chosen readout rate."
     )
 
+    _no_duplicates = each_once("widths", "factors")
+
 
 class LmWidthSettings(Section):
     """The paper's experiment: final loss over MLP width, every variant."""
@@ -156,9 +162,7 @@ class LmWidthSettings(Section):
     variants: list[str] = Field(
         list(VARIANTS), min_length=1, description="Rows of the table of variants."
     )
-    widths: list[Width] = Field(
-        [16, 64, 256, 1024], min_length=1, description="MLP widths H."
-    )
+    widths: list[Width] = Field([16, 64, 256, 1024], min_length=1, description="MLP widths H.")
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
         [10, 11, 12, 13],
@@ -171,13 +175,7 @@ class LmWidthSettings(Section):
     tuning: TuningSettings = Field(default_factory=TuningSettings)
     sensitivity: SensitivitySettings = Field(default_factory=SensitivitySettings)
 
-    @field_validator("widths", "seeds", "variants")
-    @classmethod
-    def _no_duplicates(cls, values: list) -> list:
-        twice = sorted({value for value in values if values.count(value) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} is given twice; give each value once")
-        return values
+    _no_duplicates = each_once("widths", "seeds", "variants")
 
     @field_validator("variants")
     @classmethod
@@ -200,6 +198,10 @@ class LmWidthSettings(Section):
         return self
 
 
+# What stands under results/ in any case.
+_RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "lm_width")
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -216,3 +218,10 @@ class Settings(Section):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     lm_width: LmWidthSettings = Field(default_factory=LmWidthSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in _RESERVED_NAMES:
+            raise ValueError(f"results/{name}/ has a use of its own; choose another name")
+        return name

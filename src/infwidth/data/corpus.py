@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.documents import Document, Source, corpus_digest, open_source
@@ -18,9 +19,7 @@ from infwidth.data.files import (
     check_files,
     describe_files,
     json_digest,
-    read_json,
     replacing_folder,
-    write_json,
 )
 from infwidth.data.splits import SPLITS, split_documents
 
@@ -153,7 +152,7 @@ def read_corpus_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing, or a file is missing or truncated.
     """
-    manifest = read_json(folder / MANIFEST, RULE)
+    manifest = read_json(folder / MANIFEST, RULE, ("files",))
     check_files(folder, manifest["files"], RULE)
     return manifest
 

@@ -31,32 +31,6 @@ def json_digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON value, keys in the order given, one line a key."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, rule: str) -> Any:
-    """Reads a JSON file that `rule` has written.
-
-    Args:
-        path: the file.
-        rule: what makes the file, named in the error.
-
-    Returns:
-        The value.
-
-    Raises:
-        UserError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is missing: run `{rule}` first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise UserError(f"{path} is damaged: delete its folder and run `{rule}` again") from None
-
-
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Returns size in bytes and sha256 of every file below a folder, by relative path, sorted."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -136,7 +110,7 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
             folder.rename(partial / "replaced")
         result.rename(folder)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f"the disk of {folder} is full: free some space and run again") from None
     finally:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from infwidth.atomic import read_json, write_json
 from infwidth.data import vocabulary as vocabularies
 from infwidth.data.files import (
     MANIFEST,
     check_files,
     describe_files,
     json_digest,
-    read_json,
     replacing_folder,
-    write_json,
 )
 from infwidth.data.splits import SPLITS
 
@@ -84,7 +83,7 @@ class TokenDataset(NamedTuple):
             UserError: the manifest or a file is missing, truncated or (with `verify`) edited.
         """
         folder = Path(folder)
-        manifest = read_json(folder / MANIFEST, RULE)
+        manifest = read_json(folder / MANIFEST, RULE, ("files", "digest", "vocabulary"))
         check_files(folder, manifest["files"], RULE, verify)
         return cls(folder, manifest["digest"], manifest["vocabulary"]["size"], manifest)
 

@@ -10,15 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.files import (
     check_files,
     describe_files,
     json_digest,
-    read_json,
     replacing_folder,
-    write_json,
 )
 
 RULE = "infwidth data vocabulary"
@@ -175,7 +174,7 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     Raises:
         UserError: it is missing or damaged.
     """
-    description = read_json(folder / DESCRIPTION, RULE)
+    description = read_json(folder / DESCRIPTION, RULE, ("files", "kind"))
     check_files(folder, description["files"], RULE, verify=True)
     if description["kind"] == "bytes":
         return ByteVocabulary()

@@ -1,6 +1,5 @@
 """From finished runs to tidy tables of measurements: what tables and figures are drawn from."""
 
-import json
 import math
 import subprocess
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import write_json
+from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
@@ -36,9 +35,12 @@ def collect(
       trained: files that `infwidth train` wrote.
       out: folder to write; see `infwidth.analysis.measurements` for the columns.
     """
-    tuned = {path.stem: _read(path) for path in tuning}
+    tuned = {
+        path.stem: read_json(path, "infwidth tune", ("selection", "entries")) for path in tuning
+    }
     entries = [entry for content in tuned.values() for entry in content["entries"]]
-    entries += [entry for path in trained for entry in _read(path)["entries"]]
+    for path in trained:
+        entries += read_json(path, "infwidth train", ("entries",))["entries"]
     results = {entry["key"]: _result(runs, entry["key"]) for entry in entries}
     reported = sorted({entry["key"] for entry in entries if entry["role"] == "report"})
     out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,7 @@ def _software(runs: Path, keys: list[str]) -> dict[str, Any]:
     """Software and platform of the reported runs, as their own records have them."""
     if not keys:
         return {}
-    first = _read(runs / keys[0] / SETTINGS)
+    first = read_json(runs / keys[0] / SETTINGS, "infwidth train")
     return {"software": first["software"], "platform": first["platform"], "count": len(keys)}
 
 
@@ -174,7 +176,3 @@ def _result(runs: Path, key: str) -> dict[str, Any]:
             "`snakemake --cores all -R tune train_widths`"
         )
     return result
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text())

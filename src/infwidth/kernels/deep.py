@@ -15,6 +15,7 @@ Shapes: N and M inputs of dimension D; x̃ = (x, b), d = D + 1, where b > 0, els
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -27,7 +28,10 @@ from infwidth.kernels.arc_cosine import (
 )
 from infwidth.kernels.inputs import extended_inputs, polar, product, versines
 
+_STATIC = ("hidden_layers", "weight_variance", "bias_variance", "bias")
 
+
+@partial(jax.jit, static_argnames=_STATIC)
 def nngp_kernel(
     x_NxD: jax.typing.ArrayLike,
     y_MxD: jax.typing.ArrayLike,
@@ -62,6 +66,7 @@ def nngp_kernel(
     return _recursion(x_NxD, y_MxD, hidden_layers, weight_variance, bias_variance, bias)[0]
 
 
+@partial(jax.jit, static_argnames=_STATIC)
 def ntk_kernel(
     x_NxD: jax.typing.ArrayLike,
     y_MxD: jax.typing.ArrayLike,

@@ -6,6 +6,7 @@ Shapes: N and M inputs of dimension D; x̃ = (x, b), d = D + 1, where b > 0, els
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from infwidth.kernels.arc_cosine import arc_cosine_1
 from infwidth.kernels.inputs import extended_inputs, polar, product
 
 
+@partial(jax.jit, static_argnames="bias")
 def relu_kernel(
     x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: float = 0.0
 ) -> jax.Array:
@@ -54,6 +56,7 @@ def relu_kernel(
     return size_NxM * arc_cosine_1(1 - cosine_NxM, 1 + cosine_NxM)
 
 
+@partial(jax.jit, static_argnames="bias")
 def erf_kernel(
     x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: float = 0.0
 ) -> jax.Array:
@@ -82,6 +85,7 @@ def erf_kernel(
     return jnp.arctan2(2 * p_NxM, jnp.sqrt(square_NxM)) * (2 / math.pi)
 
 
+@partial(jax.jit, static_argnames="bias")
 def gelu_kernel(
     x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: float = 0.0
 ) -> jax.Array:

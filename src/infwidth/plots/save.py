@@ -1,11 +1,11 @@
 """Writing a figure: vector, raster, and what it was made from. Same input, same bytes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from infwidth.atomic import replacing_file, write_json
 from infwidth.plots.style import paper_style
 
 
@@ -14,17 +14,21 @@ def save_figure(
 ) -> list[Path]:
     """Writes `.pdf` (fonts embedded), `.png` (300 dpi) and `.json`, and returns the three paths.
 
+    If one cannot be written, those that stand there stay as they were.
+
     Args:
         figure: as drawn under `paper_style`.
         path_without_suffix: its folder is made if need be.
         provenance: inputs with their sha256, settings and commit (`Measurements.provenance`).
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
     """
     base = Path(path_without_suffix)
-    base.parent.mkdir(parents=True, exist_ok=True)
     pdf, png, record = (base.parent / (base.name + suffix) for suffix in (".pdf", ".png", ".json"))
-    with paper_style():
-        figure.savefig(pdf, metadata={"CreationDate": None, "ModDate": None})
-        figure.savefig(png, metadata={"Software": None})
-    text = json.dumps({"figure": base.name} | provenance, indent=2, sort_keys=True)
-    record.write_text(text + "\n", encoding="utf-8")
+    with replacing_file(pdf) as new_pdf, replacing_file(png) as new_png:
+        with paper_style():
+            figure.savefig(new_pdf, metadata={"CreationDate": None, "ModDate": None})
+            figure.savefig(new_png, metadata={"Software": None})
+        write_json(record, {"figure": base.name} | provenance)
     return [pdf, png, record]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from infwidth.analysis.measurements import Measurements
 from infwidth.analysis.statistics import Interval
+from infwidth.atomic import write_atomically
 
 MISSING = "–"
 
@@ -56,9 +57,12 @@ class Table:
 
 
 def write_table(table: Table, path_without_suffix: Path | str) -> list[Path]:
-    """Writes `.csv` (raw), `.md` and `.tex` (shown), and returns the three paths."""
+    """Writes `.csv` (raw), `.md` and `.tex` (shown), each whole, and returns the three paths.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
+    """
     base = Path(path_without_suffix)
-    base.parent.mkdir(parents=True, exist_ok=True)
     texts = {
         ".csv": table.raw.to_csv(index=False, lineterminator="\n"),
         ".md": markdown(table),
@@ -67,7 +71,7 @@ def write_table(table: Table, path_without_suffix: Path | str) -> list[Path]:
     written = []
     for suffix, text in texts.items():
         path = base.parent / (base.name + suffix)
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text)
         written.append(path)
     return written
 

@@ -1,0 +1,80 @@
+"""`infwidth status`: which runs it lists, and under which keys it looks for them."""
+
+import json
+
+import pytest
+
+from infwidth.cli import status
+
+MANIFEST = "results/data/tokens/manifest.json"
+# Before tuning: two rates of ntk and two trunk rates of the control; afterwards three widths and
+# one width of two seeds, and two rates of sensitivity.
+FIRST, AFTERWARDS = 4, 3 * 2 + 2 + 2
+
+
+def test_every_run_that_is_planned_waits(project):
+    code, output, _ = project.run("status")
+    assert code == 0
+    assert output.splitlines()[-1] == f"{FIRST + AFTERWARDS} waiting"
+
+
+def test_the_runs_of_a_tuning_are_found_by_the_keys_in_its_file(project):
+    entry = {
+        "role": "trunk",
+        "key": "0123456789abcdef",
+        "width": 0,
+        "learning_rate": None,
+        "kappa": None,
+        # No factor with a few decimals leads back to this rate.
+        "trunk_learning_rate": 0.01 * 0.33333333,
+        "seed": 0,
+    }
+    tuned = {"selection": {"learning_rate": 0.01, "kappa": None}, "entries": [entry]}
+    project.write("results/lm_width/tuning/constant.json", json.dumps(tuned))
+    run = f"results/runs/{entry['key']}"
+    project.write(f"{run}/metrics.jsonl", '{"step": 20, "loss": 5.0}\n')
+    project.write(f"{run}/result.json", '{"status": "done"}')
+    code, output, _ = project.run("status")
+    assert code == 0
+    assert output.splitlines()[-1] == f"1 done, {2 + AFTERWARDS} waiting"
+
+
+def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
+    project.write(MANIFEST, '{"files": ')
+    assert project.run("status") == (
+        2,
+        "",
+        f"infwidth: {MANIFEST} is damaged: delete it and run `infwidth data tokenize` again\n",
+    )
+    sizes = {"files": {"train.tokens.npy": {"bytes": 9}}, "digest": "d", "vocabulary": {"size": 1}}
+    project.write(MANIFEST, json.dumps(sizes))
+    project.write("results/data/tokens/train.tokens.npy", "short")
+    code, _, error = project.run("status")
+    assert code == 2
+    assert "has 5 bytes where its manifest says 9" in error
+    (project.folder / MANIFEST).unlink()
+    code, output, _ = project.run("status")
+    assert code == 0
+    assert "No tokens yet" in output
+
+
+def test_a_damaged_tuning_file_is_one_line(project):
+    project.write("results/lm_width/tuning/ntk.json", '{"selection": {}')
+    code, _, error = project.run("status")
+    assert code == 2
+    assert error == (
+        "infwidth: results/lm_width/tuning/ntk.json is damaged: "
+        "delete it and run `infwidth tune --variant ntk` again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "gpus", "platform"),
+    [("", 0, "cpu"), ("", 2, "gpu"), ("cpu", 2, "cpu"), ("cuda,cpu", 2, "gpu"), ("tpu", 0, "tpu")],
+)
+def test_the_platform_is_the_one_that_training_would_take(monkeypatch, variable, gpus, platform):
+    from infwidth.training import devices
+
+    monkeypatch.setenv("JAX_PLATFORMS", variable)
+    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    assert status._platform() == platform

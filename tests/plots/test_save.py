@@ -1,0 +1,36 @@
+"""A figure's files appear together and whole, or stay as they were."""
+
+import errno
+
+import pytest
+from matplotlib.figure import Figure
+
+from infwidth.config.errors import UserError
+from infwidth.plots.save import save_figure
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_same_figure_same_bytes(tmp_path):
+    for folder in ("one", "two"):
+        save_figure(Figure(), tmp_path / folder / "fig", {"commit": "c"})
+    assert contents(tmp_path / "one").keys() == {"fig.pdf", "fig.png", "fig.json"}
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_disk_that_fills_midway_leaves_the_old_files_and_no_other(tmp_path, monkeypatch):
+    save_figure(Figure(), tmp_path / "fig", {"commit": "old"})
+    before = contents(tmp_path)
+    save = Figure.savefig
+
+    def fills(self, path, **options):
+        save(self, path, **options)
+        if path.suffix == ".png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fills)
+    with pytest.raises(UserError, match="No space left on device"):
+        save_figure(Figure(figsize=(1, 1)), tmp_path / "fig", {"commit": "new"})
+    assert contents(tmp_path) == before
