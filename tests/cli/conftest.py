@@ -14,7 +14,7 @@ lm_width:
   widths_per_job: 2
   reference_width: 4
   seeds: [10, 11]
-  tuning: {learning_rates: [0.1, 1.0], trunk_factors: [0.333]}
+  tuning: {seeds: [0], learning_rates: [0.1, 1.0], trunk_factors: [0.333]}
   sensitivity: {widths: [8], factors: [0.5, 2.0]}
 """
 
