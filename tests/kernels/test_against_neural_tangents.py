@@ -22,7 +22,8 @@ def name_of(case):
 @pytest.mark.parametrize("case", ORACLE["cases"], ids=name_of)
 def test_equals_neural_tangents(case):
     kernel = getattr(kernels, f"{case['kernel']}_kernel")
-    with jax.enable_x64(True):
+    # Not compiled: each case would be compiled for its settings alone, all share single operations.
+    with jax.enable_x64(True), jax.disable_jit():
         x_NxD, y_MxD = (jnp.asarray(ORACLE[name], jnp.float64) for name in ("x", "y"))
         ours_NxM = np.asarray(kernel(x_NxD, y_MxD, **case["settings"]))
     theirs_NxM = np.asarray(case["values"])
@@ -34,7 +35,7 @@ def test_equals_neural_tangents(case):
 
 
 def test_away_from_equal_directions_the_tangent_kernels_agree_to_rounding():
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.disable_jit():
         x_NxD, y_MxD = (jnp.asarray(ORACLE[name], jnp.float64) for name in ("x", "y"))
         for case in ORACLE["cases"]:
             if case["kernel"] == "ntk":
