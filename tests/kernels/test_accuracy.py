@@ -100,13 +100,6 @@ def test_gradients_are_finite_in_all_corners(kernel, settings, dtype):
             assert np.isfinite(gradient_Pxd).all()
 
 
-def test_ntk_gradient_at_its_cone_is_that_of_the_smooth_part():
-    # Θ¹ = K¹ + K⁰ (π − θ)/π with K¹(x, x) = K⁰(x, x) = 2|x|²/d: half the gradients of both squares.
-    x_1xd = jnp.array([[0.3, -1.2, 0.5]])
-    gradient_1xd = jax.grad(lambda x: ntk_kernel(x, x_1xd, hidden_layers=1)[0, 0])(x_1xd)
-    np.testing.assert_allclose(gradient_1xd, 2 * 2 * x_1xd / 3, rtol=1e-6)
-
-
 def test_mixed_second_derivative_at_equal_inputs():
     # ∂²Θ/∂x∂y = E[1{ω·x > 0} 1{ω·y > 0} ω ωᵀ]/d, which at y = x is I/(2d).
     x_d = jnp.array([0.3, -1.2, 0.5, 0.0])

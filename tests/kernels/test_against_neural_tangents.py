@@ -26,23 +26,12 @@ def test_equals_neural_tangents(case):
     with jax.enable_x64(True), jax.disable_jit():
         x_NxD, y_MxD = (jnp.asarray(ORACLE[name], jnp.float64) for name in ("x", "y"))
         ours_NxM = np.asarray(kernel(x_NxD, y_MxD, **case["settings"]))
-    theirs_NxM = np.asarray(case["values"])
-    size = np.abs(theirs_NxM).max()
-    # Their NTK takes angles from covariances: half of float64's digits at x = ±y, where θ is off by
-    # √ε = 1.5e-8 and a few layers add up.
-    tolerance = 1e-7 if case["kernel"] == "ntk" else 1e-14
-    assert np.max(np.abs(ours_NxM - theirs_NxM)) < tolerance * size
-
-
-def test_away_from_equal_directions_the_tangent_kernels_agree_to_rounding():
-    with jax.enable_x64(True), jax.disable_jit():
-        x_NxD, y_MxD = (jnp.asarray(ORACLE[name], jnp.float64) for name in ("x", "y"))
-        for case in ORACLE["cases"]:
-            if case["kernel"] == "ntk":
-                # The first three rows of y have nothing to do with x.
-                ours_Nx3 = kernels.ntk_kernel(x_NxD, y_MxD[:3], **case["settings"])
-                theirs_Nx3 = np.asarray(case["values"])[:, :3]
-                np.testing.assert_allclose(ours_Nx3, theirs_Nx3, rtol=1e-13)
+    error_NxM = np.abs(ours_NxM - np.asarray(case["values"])) / np.max(np.abs(case["values"]))
+    # Three columns of y are unrelated to x, the others lie at x = ±y and in other corners. There
+    # their NTK, which takes angles from covariances, has half of float64's digits: θ is off by
+    # √ε = 1.5e-8, and a few layers add up.
+    assert np.max(error_NxM[:, :3]) < 1e-14
+    assert np.max(error_NxM[:, 3:]) < (1e-7 if case["kernel"] == "ntk" else 1e-14)
 
 
 def test_the_values_say_where_they_come_from():

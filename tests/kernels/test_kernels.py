@@ -112,10 +112,11 @@ def test_monte_carlo_takes_any_distribution_over_any_tree():
         return math.sqrt(2) * jnp.cos(jnp.dot(omega["frequency"], x) + omega["phase"])
 
     x_NxD, y_MxD = inputs(3), inputs(5, seed=1)
-    estimate = monte_carlo_kernel(cosine, jax.random.key(0), 20_000, x_NxD, y_MxD, draw=draw)
+    key, samples = jax.random.key(0), 20_000
+    estimate = monte_carlo_kernel(cosine, key, samples, x_NxD, y_MxD, draw=draw, block=2000)
     distance_NxM = jnp.sum(jnp.square(x_NxD[:, None] - y_MxD[None]), axis=2)
     # Products of two features are at most 2, with a variance of at most 1.5.
-    tolerance = 4.5 * math.sqrt(1.5 / 20_000)
+    tolerance = 4.5 * math.sqrt(1.5 / samples)
     np.testing.assert_allclose(estimate, jnp.exp(-distance_NxM / 2), atol=tolerance)
 
 

@@ -83,6 +83,7 @@ def monte_carlo_kernel(
         raise ValueError(f"features must return one number for one ω and one input; got {one}")
     block = min(block, samples)
 
+    @partial(jax.jit, static_argnums=1)
     def block_sum(first: jax.Array | int, count: int) -> jax.Array:
         keys_S = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(count))
         omega = jax.vmap(draw)(keys_S)
