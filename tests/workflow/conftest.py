@@ -56,8 +56,9 @@ class Checkout:
         return output
 
     def snakemake(self, *words: str, status: int = 0) -> str:
-        smoke = ("--configfile", "config/smoke.yaml")
-        return self.run("snakemake", "--cores", "2", *smoke, *words, status=status)
+        # Last, since --configfile would take a target that follows for one more file.
+        smoke = ("--cores", "2", "--configfile", "config/smoke.yaml")
+        return self.run("snakemake", *words, *smoke, status=status)
 
     def planned(self, *words: str) -> dict[str, int]:
         """The jobs that a dry run plans, by rule."""
