@@ -100,6 +100,16 @@ def test_gradients_are_finite_in_all_corners(kernel, settings, dtype):
             assert np.isfinite(gradient_Pxd).all()
 
 
+@pytest.mark.parametrize(("hidden_layers", "bias_variance"), [(1, 0.0), (3, 0.3)])
+def test_ntk_gradient_at_its_cone_is_that_of_the_smooth_part(hidden_layers, bias_variance):
+    # Half the gradient of Θ^L(x, x) = (L + 1) 2|x|²/d + a constant. The two directions, computed
+    # apart, may differ in their last digits, which must not count as an angle.
+    x_1xd = jnp.array([[0.3, -1.2, 0.5]])
+    settings = {"hidden_layers": hidden_layers, "bias_variance": bias_variance}
+    gradient_1xd = jax.grad(lambda x: ntk_kernel(x, x_1xd, **settings)[0, 0])(x_1xd)
+    np.testing.assert_allclose(gradient_1xd, (hidden_layers + 1) * 2 / 3 * x_1xd, rtol=2e-6)
+
+
 def test_mixed_second_derivative_at_equal_inputs():
     # ∂²Θ/∂x∂y = E[1{ω·x > 0} 1{ω·y > 0} ω ωᵀ]/d, which at y = x is I/(2d).
     x_d = jnp.array([0.3, -1.2, 0.5, 0.0])

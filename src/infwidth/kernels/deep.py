@@ -78,9 +78,9 @@ def ntk_kernel(
 ) -> jax.Array:
     """Θ^L, the neural tangent kernel of an infinitely wide ReLU network all of whose layers train.
 
-    It has a cone at x̃ = ỹ and at x̃ = −ỹ, where it has no gradient: what is returned is finite, but
-    rounding decides which direction's it is. Near them values keep all their digits; gradients are
-    accurate to ε / θ, with ε the rounding and θ the angle (or π − θ).
+    It has a cone where x̃ and ỹ are parallel or opposite. At angles (or π minus angles) below 8
+    roundings the gradient is given as that of the smooth part, the mean over opposite directions.
+    Near there values keep all their digits; gradients are accurate to ε / θ, ε the rounding.
 
     Args:
       x_NxD: inputs, one a row.
