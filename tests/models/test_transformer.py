@@ -5,6 +5,7 @@ import pytest
 from flax import nnx
 
 from infwidth.config.settings import ModelSettings
+from infwidth.models.features import mlp_maker
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
 
@@ -14,7 +15,8 @@ V = 16
 
 def _transformer(features="fixed", width=6, **settings):
     rngs = nnx.Rngs(**random_streams(0))
-    return Transformer(SETTINGS.model_copy(update=settings), features, width, V, rngs=rngs)
+    shape = SETTINGS.model_copy(update=settings)
+    return Transformer(shape, mlp_maker(shape, features, width), V, rngs=rngs)
 
 
 def test_a_prediction_depends_on_no_later_token_and_on_every_earlier_one():
@@ -57,7 +59,7 @@ def test_shorter_contexts_see_the_same_prefix():
 
 def test_logits_have_size_one_at_the_start():
     settings = ModelSettings(d_model=64, layers=2, heads=4, context=64)
-    model = Transformer(settings, "none", 1, 512, rngs=nnx.Rngs(**random_streams(0)))
+    model = Transformer(settings, None, 512, rngs=nnx.Rngs(**random_streams(0)))
     logits = model(jax.random.randint(jax.random.key(0), (4, 64), 0, 512))
     # Normalised activations on rows of an embedding N(0, 1/D); the current token's own row is
     # correlated with its activation, which raises the mean square above 1.

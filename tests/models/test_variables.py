@@ -4,6 +4,7 @@ import pytest
 from flax import nnx
 
 from infwidth.config.settings import ModelSettings
+from infwidth.models.features import mlp_maker
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import Trunk, merge, split
 
@@ -12,7 +13,7 @@ SETTINGS = ModelSettings(d_model=8, layers=2, heads=2, context=4)
 
 def _transformer(features, width=6, seed=0):
     rngs = nnx.Rngs(**random_streams(seed))
-    return Transformer(SETTINGS, features, width, 16, rngs=rngs)
+    return Transformer(SETTINGS, mlp_maker(SETTINGS, features, width), 16, rngs=rngs)
 
 
 @pytest.mark.parametrize("features", ["adam", "fixed", "normalized", "none"])

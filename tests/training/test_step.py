@@ -10,6 +10,7 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import VARIANTS
+from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
 from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
@@ -144,7 +145,7 @@ def test_evaluation_sums_the_masked_losses():
     mask = np.random.default_rng(1).integers(2, size=(5, MODEL.context)).astype(bool)
     mask[0], mask[1] = True, False
     rngs = nnx.Rngs(**random_streams(0))
-    structure, _ = split(Transformer(MODEL, "adam", H, V, rngs=rngs))
+    structure, _ = split(Transformer(MODEL, mlp_maker(MODEL, "adam", H), V, rngs=rngs))
     model = merge(structure, Groups(state.trunk, state.features, state.readout))
     logits = np.asarray(model(tokens[:, :-1]), np.float64).T.reshape(5, MODEL.context, V)
     log_sums = np.log(np.exp(logits).sum(-1))
@@ -165,7 +166,7 @@ def test_loss_is_the_mean_over_all_targets():
 def test_gradients_equal_finite_differences():
     rngs = nnx.Rngs(**random_streams(0))
     model = MODEL.model_copy(update={"readout_init": "normal"})
-    structure, groups = split(Transformer(model, "adam", H, V, rngs=rngs))
+    structure, groups = split(Transformer(model, mlp_maker(model, "adam", H), V, rngs=rngs))
     tokens = _tokens(steps=1)[0]
     with jax.enable_x64(True):
         groups = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), groups)

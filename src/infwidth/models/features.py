@@ -4,13 +4,16 @@ Shapes: N inputs (B·T tokens), D input and output dimension, d = D + 1, H width
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infwidth.config.settings import ModelSettings
+from infwidth.config.variants import Features as FeatureTreatment
 from infwidth.models.variables import Features, Readout
 
 
@@ -86,3 +89,33 @@ class FeatureMLP(nnx.Module):
         bias_H = scaled_Hxd[:, -1] * self.bias
         z_HxN = jnp.dot(scaled_Hxd[:, :-1], x_DxN) + bias_H[:, None]
         return jnp.dot(self.m_HxD[...].T * (1 / H), jax.nn.relu(z_HxN))
+
+
+def mlp_maker(
+    settings: ModelSettings, features: FeatureTreatment, width: int
+) -> Callable[[nnx.Rngs], FeatureMLP] | None:
+    """Says how each block of a transformer makes its MLP of finite width.
+
+    Args:
+      settings: shape of the model.
+      features: how the features are treated; `none` leaves the MLPs out.
+      width: H.
+
+    Returns:
+      A function from the random streams to the layer, or None.
+
+    Raises:
+      ValueError: no such treatment.
+    """
+    if features not in get_args(FeatureTreatment):
+        raise ValueError(f"features must be one of {get_args(FeatureTreatment)}: {features}")
+    if features == "none":
+        return None
+    return lambda rngs: FeatureMLP(
+        settings.d_model,
+        width,
+        bias=settings.feature_bias,
+        readout_init=settings.readout_init,
+        normalized=features == "normalized",
+        rngs=rngs,
+    )

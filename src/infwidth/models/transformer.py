@@ -3,27 +3,26 @@
 The head is tied to the token embedding, as in NanoDO. An activation has one column a token, the
 sequences one after the other: CPUs are quickest at products of this form.
 
-Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual stream, H width of the
-MLP.
+Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual stream.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from infwidth.config.settings import ModelSettings
-from infwidth.config.variants import Features as FeatureTreatment
 from infwidth.models.fast_ops import causal_attention, look_up
-from infwidth.models.features import FeatureMLP
 from infwidth.models.variables import Trunk
 
 Observe = Callable[[str, jax.Array], None]
 """Called with the name and the value of an activation, one column a token."""
+
+MLP = Callable[[jax.Array], jax.Array]
+"""A module that maps the columns of x_DxN, one a token, each by itself."""
 
 STREAMS = ("trunk", "features", "readout", "data")
 """The names of a seed's random streams. New names go last, so that the others stay as they are."""
@@ -92,21 +91,18 @@ class Block(nnx.Module):
     """One layer: attention and MLP, each after a norm and around a residual connection."""
 
     def __init__(
-        self, settings: ModelSettings, width: int, features: FeatureTreatment, *, rngs: nnx.Rngs
+        self,
+        settings: ModelSettings,
+        make_mlp: Callable[[nnx.Rngs], MLP] | None,
+        *,
+        rngs: nnx.Rngs,
     ):
         self.attention_norm = LayerNorm(settings.d_model)
         self.attention = CausalAttention(settings.d_model, settings.heads, rngs=rngs)
-        self.has_mlp = features != "none"
-        if self.has_mlp:
+        self.has_mlp = make_mlp is not None
+        if make_mlp is not None:
             self.mlp_norm = LayerNorm(settings.d_model)
-            self.mlp = FeatureMLP(
-                settings.d_model,
-                width,
-                bias=settings.feature_bias,
-                readout_init=settings.readout_init,
-                normalized=features == "normalized",
-                rngs=rngs,
-            )
+            self.mlp = make_mlp(rngs)
 
     def __call__(self, x_DxN: jax.Array, T: int, name: str, observe: Observe) -> jax.Array:
         """Applies the block, showing `observe` the three activations of the layer."""
@@ -127,31 +123,26 @@ class Transformer(nnx.Module):
     def __init__(
         self,
         settings: ModelSettings,
-        features: FeatureTreatment,
-        width: int,
+        make_mlp: Callable[[nnx.Rngs], MLP] | None,
         vocabulary_size: int,
         *,
         rngs: nnx.Rngs,
     ):
         """Draws the parameters.
 
-        The trunk's are the same for every width and treatment of the features.
+        The trunk's are the same whatever the MLPs are, since these draw from other streams.
 
         Args:
           settings: shape of the model.
-          features: how the features are treated; `none` leaves the MLPs out.
-          width: H, the width of the MLPs.
+          make_mlp: makes the MLP of a block, of a finite width (`mlp_maker` of
+            `infwidth.models.features`) or of none; None leaves the MLPs out.
           vocabulary_size: V.
-          rngs: streams named `trunk`, `features` and `readout`.
+          rngs: streams named as in `STREAMS`; the trunk draws from `trunk`.
         """
-        if features not in get_args(FeatureTreatment):
-            raise ValueError(f"features must be one of {get_args(FeatureTreatment)}: {features}")
         D = settings.d_model
         self.embedding_VxD = _normal(rngs, (vocabulary_size, D), fan_in=D)
         self.position_DxT = _normal(rngs, (D, settings.context), fan_in=D)
-        self.blocks = nnx.List(
-            Block(settings, width, features, rngs=rngs) for _ in range(settings.layers)
-        )
+        self.blocks = nnx.List(Block(settings, make_mlp, rngs=rngs) for _ in range(settings.layers))
         self.norm = LayerNorm(D)
 
     def __call__(self, tokens_BxT: jax.Array, observe: Observe = _ignore) -> jax.Array:

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
+from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
 from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
@@ -81,7 +82,8 @@ class Program:
         vocabulary_size: int,
         devices: int = 1,
     ):
-        self._build = partial(Transformer, model, variant.features, width, vocabulary_size)
+        make_mlp = mlp_maker(model, variant.features, width)
+        self._build = partial(Transformer, model, make_mlp, vocabulary_size)
         self._schedule = rules.schedule(training)
         self._transforms = rules.group_transforms(variant, training)
         self._d = model.d_model + 1
