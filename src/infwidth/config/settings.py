@@ -165,7 +165,7 @@ class LmWidthSettings(Section):
     widths: list[Width] = Field([16, 64, 256, 1024], min_length=1, description="MLP widths H.")
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
-        [10, 11, 12, 13],
+        [10, 11, 12, 13, 14],
         min_length=1,
         description="Seeds of the reported runs; none of the tuning seeds.",
     )
