@@ -35,7 +35,7 @@ for name in TABLES:
         if len((layout.tables / f"{name}.{ending}").read_text()) < 200:
             problems.append(f"{name}.{ending}: nothing in it")
 
-measured = pd.read_parquet(layout.measurements / "runs.parquet")
+measured = pd.read_parquet(layout.measurements("lm_width") / "runs.parquet")
 for name in settings.lm_width.variants:
     if not ((measured["variant"] == name) & (measured["status"] == "done")).any():
         problems.append(f"{name}: no run ended well")

@@ -21,7 +21,6 @@ class Layout:
         self.tokens = self.data / "tokens"
         self.runs = self.results / "runs"
         self.lm_width = self.results / "lm_width"
-        self.measurements = self.lm_width / "measurements"
         self.tables = self.results / "tables"
         self.logs = self.results / "logs"
 
@@ -32,3 +31,7 @@ class Layout:
     def trained(self, variant: str, widths: str) -> Path:
         """The runs of a variant at `widths`, as in "64" or "64_128"."""
         return self.lm_width / "train" / f"{variant}-{widths}.json"
+
+    def measurements(self, experiment: str) -> Path:
+        """What an experiment measured: all that its figures and tables are made from."""
+        return self.results / experiment / "measurements"

@@ -8,7 +8,7 @@ import pytest
 from infwidth.catalogue import FIGURES, TABLES
 
 FILES = [
-    "results/lm_width/measurements/runs.parquet",
+    *(f"results/{name}/measurements/runs.parquet" for name in sorted(set(FIGURES.values()))),
     *(f"paper_figures/{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")),
     *(f"results/tables/{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")),
 ]
@@ -32,13 +32,13 @@ def test_the_manifest_describes_every_copy(complete):
 
 def test_an_earlier_copy_is_replaced_but_not_by_an_incomplete_run(complete):
     assert complete.run("publish")[0] == 0
-    copied = complete.folder / "results/published/measurements/runs.parquet"
-    complete.write(FILES[0], "new")
+    copied = complete.folder / "results/published/measurements/lm_width/runs.parquet"
+    complete.write("results/lm_width/measurements/runs.parquet", "new")
     (complete.folder / FILES[-1]).rename(complete.folder / "kept")
     status, _, error = complete.run("publish")
     assert (status, error.count("\n")) == (2, 1)
     assert FILES[-1] in error
-    assert copied.read_text() == f"content of {FILES[0]}"
+    assert copied.read_text() == "content of results/lm_width/measurements/runs.parquet"
     (complete.folder / "kept").rename(complete.folder / FILES[-1])
     assert complete.run("publish")[0] == 0
     assert copied.read_text() == "new"

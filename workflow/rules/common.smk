@@ -4,7 +4,7 @@
 from functools import partial
 
 from infwidth import workflow as support
-from infwidth.catalogue import FIGURES, TABLES
+from infwidth.catalogue import FIGURES, TABLES, figure_module, table_module
 from infwidth.code_digest import code_digest
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width_plan import jobs
@@ -23,3 +23,6 @@ support.prepare_jobs(SETTINGS)
 GPUS = gpu_count()
 if GPUS:
     workflow.resource_settings.resources.setdefault("gpu", GPUS)
+
+# By experiment, the files that its figures and tables are made from; its own rules add a row.
+MEASURED = {}

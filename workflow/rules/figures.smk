@@ -1,13 +1,13 @@
 # One rule a figure, named as the paper's artifact names it.
 
 
-for _figure, _module in FIGURES.items():
+for _figure, _experiment in FIGURES.items():
 
     rule:
         name:
             _figure
         input:
-            rules.collect.output,
+            MEASURED[_experiment],
         output:
             pdf=report(
                 f"{LAYOUT.figures}/{_figure}.pdf",
@@ -21,7 +21,7 @@ for _figure, _module in FIGURES.items():
         conda:
             CONDA
         params:
-            code=code_digest([_module, "infwidth.plots.draw"]),
+            code=code_digest([figure_module(_figure), "infwidth.plots.draw"]),
             figure=_figure,
         shell:
-            f"infwidth figure {{params.figure}} --measurements {LAYOUT.measurements} --out {LAYOUT.figures} 2> {{log}}"
+            f"infwidth figure {{params.figure}} --measurements {LAYOUT.measurements(_experiment)} --out {LAYOUT.figures} 2> {{log}}"

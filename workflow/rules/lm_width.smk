@@ -2,6 +2,7 @@
 
 JOBS = jobs(SETTINGS.lm_width)
 TRAINED = [LAYOUT.trained(variant, widths) for variant, widths in JOBS]
+LM_WIDTH = LAYOUT.measurements("lm_width")
 TUNED = [LAYOUT.tuning(variant) for variant in SETTINGS.lm_width.variants]
 
 
@@ -63,11 +64,11 @@ rule collect:
         tuned=TUNED,
         trained=TRAINED,
     output:
-        f"{LAYOUT.measurements}/runs.parquet",
-        f"{LAYOUT.measurements}/documents.parquet",
-        f"{LAYOUT.measurements}/curves.parquet",
-        f"{LAYOUT.measurements}/selection.json",
-        f"{LAYOUT.measurements}/settings.json",
+        f"{LM_WIDTH}/runs.parquet",
+        f"{LM_WIDTH}/documents.parquet",
+        f"{LM_WIDTH}/curves.parquet",
+        f"{LM_WIDTH}/selection.json",
+        f"{LM_WIDTH}/settings.json",
     log:
         f"{LAYOUT.logs}/collect.log",
     conda:
@@ -77,5 +78,8 @@ rule collect:
         code=code_digest(["infwidth.experiments.lm_width_measurements"]),
     shell:
         "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
-        f" --runs {LAYOUT.runs} --out {LAYOUT.measurements}"
+        f" --runs {LAYOUT.runs} --out {LM_WIDTH}"
         " --tuning {input.tuned} --trained {input.trained} 2> {log}"
+
+
+MEASURED["lm_width"] = rules.collect.output

@@ -1,13 +1,13 @@
 # One rule a table, named as the paper's artifact names it.
 
 
-for _table, _module in TABLES.items():
+for _table, _experiment in TABLES.items():
 
     rule:
         name:
             _table
         input:
-            rules.collect.output,
+            MEASURED[_experiment],
         output:
             multiext(f"{LAYOUT.tables}/{_table}", ".csv", ".md", ".tex"),
         log:
@@ -15,7 +15,7 @@ for _table, _module in TABLES.items():
         conda:
             CONDA
         params:
-            code=code_digest([_module, "infwidth.analysis.tables.write"]),
+            code=code_digest([table_module(_table), "infwidth.analysis.tables.write"]),
             table=_table,
         shell:
-            f"infwidth table {{params.table}} --measurements {LAYOUT.measurements} --out {LAYOUT.tables} 2> {{log}}"
+            f"infwidth table {{params.table}} --measurements {LAYOUT.measurements(_experiment)} --out {LAYOUT.tables} 2> {{log}}"

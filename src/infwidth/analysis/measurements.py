@@ -3,8 +3,6 @@
 Legend: S seeds, D test documents. Every loss is in nats per token.
 """
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from infwidth.analysis.reading import digest, read_json, read_table, require
 from infwidth.analysis.selection import Choice, Trial, choose
 from infwidth.config.errors import UserError
 from infwidth.config.statistics import StatisticsSettings
@@ -70,15 +69,15 @@ class Measurements:
             UserError: a file is missing or unreadable, or lacks a column or key.
         """
         folder = Path(folder)
-        digests = {name: _digest(folder / name) for name in FILES}
-        runs = _read_table(folder / "runs.parquet", RUN_COLUMNS)
-        settings = _read_json(folder / "settings.json", SETTINGS_KEYS)
+        digests = {name: digest(folder / name) for name in FILES}
+        runs = read_table(folder / "runs.parquet", RUN_COLUMNS)
+        settings = read_json(folder / "settings.json", SETTINGS_KEYS)
         measured = cls(
             folder,
             runs,
-            _read_table(folder / "documents.parquet", DOCUMENT_COLUMNS),
-            _read_table(folder / "curves.parquet", CURVE_COLUMNS),
-            _read_json(folder / "selection.json", ()),
+            read_table(folder / "documents.parquet", DOCUMENT_COLUMNS),
+            read_table(folder / "curves.parquet", CURVE_COLUMNS),
+            read_json(folder / "selection.json", ()),
             settings,
             _statistics(folder / "settings.json", settings),
             digests,
@@ -99,11 +98,11 @@ class Measurements:
             raise UserError(f"{path}: no row has role 'report'; train the reported runs first")
         for name, entry in self.selection.items():
             path = self.folder / "selection.json"
-            _require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
+            require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
             for trial in entry["trials"]:
-                _require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
+                require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
         for key in ("widths", "reference_width"):
-            _require(self.folder / "settings.json", "lm_width", self.settings["lm_width"], (key,))
+            require(self.folder / "settings.json", "lm_width", self.settings["lm_width"], (key,))
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -209,39 +208,6 @@ class Measurements:
         }
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); run the experiment that writes it"
-        ) from error
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-        raise UserError(f"{path}: not a readable Parquet file; delete it and run again") from error
-    _require(path, "the table", frame.columns, columns, "column")
-    return frame
-
-
-def _read_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a readable JSON file; delete it and run again") from error
-    _require(path, "the file", value, keys)
-    return value
-
-
-def _require(path: Path, place: str, has: Any, names: tuple[str, ...], kind: str = "key") -> None:
-    missing = [name for name in names if name not in has]
-    if missing:
-        raise UserError(f"{path}: {place} lacks the {kind} '{missing[0]}'; write it anew")
-
-
 def _statistics(path: Path, settings: dict[str, Any]) -> StatisticsSettings:
     try:
         return StatisticsSettings(**settings["statistics"])
@@ -249,3 +215,6 @@ def _statistics(path: Path, settings: dict[str, Any]) -> StatisticsSettings:
         first = error.errors()[0]
         place = ".".join(["statistics", *map(str, first["loc"])])
         raise UserError(f"{path}: {place}: {first['msg']}") from error
+
+
+load = Measurements.load

@@ -49,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         draw = commands.add_parser(command, help=f"write one {command} of the paper")
         settings_options(draw, command)
         draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
-        draw.add_argument("--measurements", type=Path, help="what `infwidth collect` wrote")
+        draw.add_argument("--measurements", type=Path, help="what the experiment measured")
         draw.add_argument("--out", type=Path, help="folder to write to")
         draw.set_defaults(run=run)
 
@@ -149,7 +149,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         args.runs or layout.runs,
         args.tuning or _existing(tuned),
         args.trained or _existing(trained),
-        args.out or layout.measurements,
+        args.out or layout.measurements("lm_width"),
     )
 
 
@@ -163,10 +163,12 @@ def _existing(made_by: dict[Path, str]) -> list[Path]:
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
     from infwidth.analysis.tables.write import write_tables
 
-    write_tables(args.measurements or layout.measurements, args.out or layout.tables, [args.which])
+    measurements = args.measurements or layout.measurements(TABLES[args.which])
+    write_tables(measurements, args.out or layout.tables, [args.which])
 
 
 def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
     from infwidth.plots.draw import draw_and_save
 
-    draw_and_save(args.which, args.measurements or layout.measurements, args.out or layout.figures)
+    measurements = args.measurements or layout.measurements(FIGURES[args.which])
+    draw_and_save(args.which, measurements, args.out or layout.figures)

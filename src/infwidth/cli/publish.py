@@ -26,7 +26,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
-    sources = {"measurements": sorted(layout.measurements.glob("*"))}
+    experiments = dict.fromkeys([*FIGURES.values(), *TABLES.values()])
+    sources = {
+        f"measurements/{name}": sorted(layout.measurements(name).glob("*")) for name in experiments
+    }
     sources["figures"] = [
         layout.figures / f"{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")
     ]
@@ -34,12 +37,15 @@ def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
         layout.tables / f"{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")
     ]
     missing = [path for paths in sources.values() for path in paths if not path.exists()]
-    if missing or not sources["measurements"]:
-        first = missing[0] if missing else layout.measurements
+    missing += [layout.measurements(n) for n in experiments if not sources[f"measurements/{n}"]]
+    if missing:
+        first = missing[0]
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
-    with replacing_folder(FOLDER, frozenset({*sources, MANIFEST})) as folder:
+    with replacing_folder(
+        FOLDER, frozenset({"measurements", "figures", "tables", MANIFEST})
+    ) as folder:
         for kind, paths in sources.items():
-            (folder / kind).mkdir()
+            (folder / kind).mkdir(parents=True)
             for path in paths:
                 shutil.copy(path, folder / kind / path.name)
         files = describe_files(folder)

@@ -1,17 +1,17 @@
 """From finished runs to tidy tables of measurements: what tables and figures are drawn from."""
 
 import math
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import read_json, write_json
+from infwidth.atomic import read_json, replacing_file, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
+from infwidth.experiments.recording import commit
 from infwidth.training.records import SETTINGS, read_result, read_rows
 
 Entry = dict[str, Any]
@@ -53,7 +53,8 @@ def collect(
     }
     for name, rows in frames.items():
         frame = pd.DataFrame(rows, columns=_COLUMNS[name])
-        frame.to_parquet(out / f"{name}.parquet", index=False)
+        with replacing_file(out / f"{name}.parquet") as path:
+            frame.to_parquet(path, index=False)
     selection = {name: content["selection"] for name, content in tuned.items()}
     if "constant" in selection:
         selection["trunk"] = selection.pop("constant")
@@ -67,15 +68,6 @@ def collect(
             "runs": _software(runs, reported),
         },
     )
-
-
-def commit() -> str:
-    """The commit of the checkout, marked where it was edited; "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 _COLUMNS = {

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from infwidth.analysis.measurements import Measurements
 from infwidth.analysis.tables.table import Table, write_table
-from infwidth.catalogue import TABLES
+from infwidth.catalogue import TABLES, table_module
 
 
 def build(name: str, measured: Measurements) -> Table:
     """Makes one table, by its name in the catalogue."""
-    return importlib.import_module(TABLES[name]).build(measured)
+    return importlib.import_module(table_module(name)).build(measured)
 
 
 def write_tables(

@@ -1,0 +1,48 @@
+"""Writes what an experiment measured, with the settings, commit and software that it came from."""
+
+import importlib.metadata
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.atomic import replacing_file, write_json
+
+_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def write_measurements(
+    out: Path, tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
+) -> None:
+    """Writes `<table>.parquet` for each table, and `settings.json`.
+
+    Args:
+      out: folder to write, made if need be.
+      tables: tidy tables by name.
+      settings: what the experiment ran with, as JSON values; among them the configuration's `name`.
+
+    Raises:
+      UserError: the disk is full, or the folder cannot be written to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        with replacing_file(out / f"{name}.parquet") as path:
+            table.to_parquet(path, index=False)
+    record = {"commit": commit(), "software": software()}
+    write_json(out / "settings.json", dict(settings) | record)
+
+
+def commit() -> str:
+    """The commit of the checkout, marked where it was edited; "unknown" outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def software() -> dict[str, str]:
+    """The versions of the packages that the numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in _SOFTWARE}
