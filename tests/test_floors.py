@@ -15,10 +15,13 @@ BELOW = {
     "optim": {"config"},
     "kernels": {"config"},
     "models": {"config", "optim", "kernels"},
-    "training": {"config", "data", "optim", "kernels", "models"},
+    "infinite": {"config", "optim", "kernels", "models"},
+    "training": {"config", "data", "optim", "kernels", "models", "infinite"},
     "analysis": {"config"},
     "plots": {"config", "analysis"},
-    "experiments": {"config", "data", "optim", "kernels", "models", "training", "analysis"},
+    "experiments": {
+        *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis")
+    },
 }
 # The command line stands on top of all, and the modules at the root beside them.
 MODULES = [

@@ -7,6 +7,10 @@ FIGURES: dict[str, str] = {
     "fig1_loss_vs_width": "lm_width",
     "fig2_loss_curves": "lm_width",
     "fig3_learning_rate_sensitivity": "lm_width",
+    "fig4_finite_to_infinite": "convergence",
+    "fig5_infinite_transformer": "infinite_lm",
+    "fig6_expected_value": "expected_value",
+    "fig11_memory": "memory",
 }
 
 TABLES: dict[str, str] = {
@@ -14,6 +18,7 @@ TABLES: dict[str, str] = {
     "table2_gap_closed": "lm_width",
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
+    "table7_convergence": "convergence",
 }
 
 
@@ -25,3 +30,8 @@ def figure_module(name: str) -> str:
 def table_module(name: str) -> str:
     """The module that makes a table."""
     return f"infwidth.analysis.tables.{name}"
+
+
+def reader(experiment: str) -> str:
+    """The module whose `load` reads what an experiment measured."""
+    return f"infwidth.analysis.{experiment}"

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Text
 
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.catalogue import FIGURES, figure_module
 from infwidth.config.errors import UserError
 from infwidth.plots.draw import draw_and_save

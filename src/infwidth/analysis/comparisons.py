@@ -7,7 +7,7 @@ import numpy as np
 
 from infwidth.analysis.bootstrap import document_interval, resampled_losses
 from infwidth.analysis.gap_closed import GapClosed, gap_closed
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.statistics import (
     Interval,
     PairedDifference,

@@ -1,4 +1,4 @@
-"""`infwidth tune|train|collect|table|figure`: the stages of the paper's experiment."""
+"""`infwidth tune|train|collect`: the stages of the paper's experiment."""
 
 import argparse
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infwidth.atomic import read_json, write_json
-from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
@@ -44,14 +43,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     collect.add_argument("--trained", type=Path, nargs="+", help="what `infwidth train` wrote")
     collect.add_argument("--out", type=Path, help="folder of the measurements")
     collect.set_defaults(run=_collect)
-
-    for command, names, run in (("table", TABLES, _table), ("figure", FIGURES, _figure)):
-        draw = commands.add_parser(command, help=f"write one {command} of the paper")
-        settings_options(draw, command)
-        draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
-        draw.add_argument("--measurements", type=Path, help="what the experiment measured")
-        draw.add_argument("--out", type=Path, help="folder to write to")
-        draw.set_defaults(run=run)
 
 
 def _training_options(parser: argparse.ArgumentParser, command: str) -> None:
@@ -158,17 +149,3 @@ def _existing(made_by: dict[Path, str]) -> list[Path]:
         if not path.exists():
             raise UserError(f"{path} is missing: run `{command}` first")
     return list(made_by)
-
-
-def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.analysis.tables.write import write_tables
-
-    measurements = args.measurements or layout.measurements(TABLES[args.which])
-    write_tables(measurements, args.out or layout.tables, [args.which])
-
-
-def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.plots.draw import draw_and_save
-
-    measurements = args.measurements or layout.measurements(FIGURES[args.which])
-    draw_and_save(args.which, measurements, args.out or layout.figures)

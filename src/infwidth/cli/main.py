@@ -9,7 +9,19 @@ import sys
 from collections.abc import Sequence
 
 from infwidth import __version__
-from infwidth.cli import config, data, lm_width, publish, reproduce, status
+from infwidth.cli import (
+    config,
+    convergence,
+    data,
+    draw,
+    expected_value,
+    infinite_lm,
+    lm_width,
+    memory,
+    publish,
+    reproduce,
+    status,
+)
 from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
@@ -69,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (data, lm_width, status, config, reproduce, publish):
+    experiments = (lm_width, convergence, infinite_lm, expected_value, memory)
+    for module in (data, *experiments, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
 

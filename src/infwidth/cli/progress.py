@@ -47,7 +47,8 @@ class TrainingProgress:
         """Takes one row of a run."""
         rate = "" if spec.learning_rate is None else f" η={spec.learning_rate:g}"
         kappa = "" if spec.kappa is None else f" κ={spec.kappa:g}"
-        label = f"{self._name} H={spec.width}{rate}{kappa} seed {spec.seed}"
+        width = "∞" if spec.width is None else spec.width
+        label = f"{self._name} H={width}{rate}{kappa} seed {spec.seed}"
         steps = spec.training.steps
         loss = f"loss {row['loss']:.4f}"
         if self._bar is not None:

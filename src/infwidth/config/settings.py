@@ -4,8 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infwidth.config.convergence import ConvergenceSettings
+from infwidth.config.expected_value import ExpectedValueSettings
+from infwidth.config.infinite_lm import InfiniteLmSettings
+from infwidth.config.memory import MemorySettings
 from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
 from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
 
 
@@ -114,37 +119,6 @@ class TrainingSettings(Section):
         return self
 
 
-class TuningSettings(Section):
-    """The search for each variant's readout rate: one grid, one budget, one rule, for all."""
-
-    seeds: list[Seed] = Field([0, 1], min_length=1, description="Seeds of the tuning runs.")
-    learning_rates: list[LearningRate] = Field(
-        [1.0, 3.0, 10.0],
-        min_length=2,
-        description="The readout's rates, in units in which every rule's first step has rms η.",
-    )
-    kappas: list[LearningRate] = Field(
-        [0.3, 1.0, 3.0],
-        min_length=1,
-        description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
-    )
-    max_extensions: Annotated[int, Field(ge=0)] = Field(
-        5,
-        description="Steps by which a grid may grow where its best lies at an edge; the axes of a "
-        "grid (learning_rates and kappas) share them.",
-    )
-    tolerance: Annotated[float, Field(ge=0)] = Field(
-        0.002,
-        description="Nats a token within which two rates count as equal; the smallest rate wins.",
-    )
-    trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.5, 2.0],
-        description="Multiples of training.trunk_learning_rate at which `constant` is checked.",
-    )
-
-    _no_duplicates = each_once("seeds", "learning_rates", "kappas", "trunk_factors")
-
-
 class SensitivitySettings(Section):
     """Extra rates at the ends of the width axis, for fig3 (first seed, validation loss)."""
 
@@ -199,7 +173,8 @@ class LmWidthSettings(Section):
 
 
 # What stands under results/ in any case.
-_RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "lm_width")
+_EXPERIMENTS = ("lm_width", "convergence", "infinite_lm", "expected_value", "memory")
+_RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
 
 class Settings(Section):
@@ -217,6 +192,10 @@ class Settings(Section):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     lm_width: LmWidthSettings = Field(default_factory=LmWidthSettings)
+    convergence: ConvergenceSettings = Field(default_factory=ConvergenceSettings)
+    infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
+    expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
+    memory: MemorySettings = Field(default_factory=MemorySettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

@@ -33,7 +33,7 @@ def collect(
       runs: the folder of runs.
       tuning: files that `infwidth tune` wrote.
       trained: files that `infwidth train` wrote.
-      out: folder to write; see `infwidth.analysis.measurements` for the columns.
+      out: folder to write; see `infwidth.analysis.lm_width` for the columns.
     """
     tuned = {
         path.stem: read_json(path, "infwidth tune", ("selection", "entries")) for path in tuning

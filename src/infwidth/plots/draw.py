@@ -3,11 +3,8 @@
 import importlib
 from pathlib import Path
 
-from infwidth.catalogue import FIGURES, figure_module
+from infwidth.catalogue import FIGURES, figure_module, reader
 from infwidth.config.errors import UserError
-
-_MEASURED = {"lm_width": "infwidth.analysis.measurements"}
-"""By experiment, the module whose `load` reads what it measured."""
 
 
 def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path | str) -> list[Path]:
@@ -25,6 +22,6 @@ def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path |
         raise UserError(f"no figure is called '{name}'; there are {', '.join(FIGURES)}")
     from infwidth.plots.save import save_figure  # matplotlib only where something is drawn
 
-    measured = importlib.import_module(_MEASURED[FIGURES[name]]).load(measurements_folder)
+    measured = importlib.import_module(reader(FIGURES[name])).load(measurements_folder)
     figure = importlib.import_module(figure_module(name)).draw(measured)
     return save_figure(figure, Path(out_folder) / name, measured.provenance())

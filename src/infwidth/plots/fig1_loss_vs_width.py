@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from infwidth.analysis.comparisons import CellLoss, cell_loss
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.plots import notes
 from infwidth.plots.layout import (
     EndLabel,

@@ -1,6 +1,6 @@
 """The small print that figures share: what is reconstructed, which corpus, what is uncertain."""
 
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.config.variants import VARIANTS
 
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,19 @@ class Checkpoints:
                 ) from error
             raise
 
-    def restore(self, template: Any) -> tuple[int, Any] | None:
+    def restore(self, template_at: Callable[[int], Any]) -> tuple[int, Any] | None:
         """The newest checkpoint that can be read, as (step, state); None if there is none.
+
+        `template_at` gives, for a step, a state of the structure and shapes that it has there.
 
         A damaged checkpoint is named, removed and passed over: the run goes on from the one before
         it, or from its start, and ends with the same numbers.
         """
         for metadata in sorted(self._checkpointer.checkpoints, key=lambda m: -m.step):
             try:
-                return metadata.step, self._checkpointer.load(metadata.step, template)
+                return metadata.step, self._checkpointer.load(
+                    metadata.step, template_at(metadata.step)
+                )
             except Exception as error:
                 # A truncated file surfaces as whatever its parser raises; but a state that could
                 # not be read for want of memory, of permission or of a disk is not damaged.

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,19 @@ RESULT = "result.json"
 
 
 class RunRecord:
-    """Keeps a run so that it can be killed at any point and goes on with the same numbers."""
+    """Keeps a run so that it can be killed at any point and goes on with the same numbers.
 
-    def __init__(self, folder: Path):
+    Args:
+      folder: the run's own.
+      resized: for runs whose state grows, (a state of step 0, step) -> one as large as at that
+        step.
+    """
+
+    def __init__(
+        self, folder: Path, resized: Callable[[TrainState, int], TrainState] | None = None
+    ):
         self.folder = folder
+        self._resized = resized or (lambda state, step: state)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints: Checkpoints | None = None
 
@@ -35,7 +46,7 @@ class RunRecord:
         """
         write_json(self.folder / SETTINGS, settings)
         self._checkpoints = Checkpoints(self.folder / "checkpoints")
-        step, state = self._checkpoints.restore(template) or (0, template)
+        step, state = self._checkpoints.restore(partial(self._resized, template)) or (0, template)
         kept = [row for row in self.rows() if row["step"] <= step]
         write_atomically(self.folder / METRICS, "".join(map(_line, kept)))
         return state

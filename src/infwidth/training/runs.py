@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
+from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.data.batches import Batches, EvaluationWindows, evaluation_windows
 from infwidth.data.tokens import TokenDataset
@@ -17,7 +18,10 @@ from infwidth.training.execute import execute
 from infwidth.training.loop import Row
 from infwidth.training.records import RunRecord, read_result
 from infwidth.training.spec import RunSpec
-from infwidth.training.step import compile_program
+from infwidth.training.step import Program, compile_program
+
+if TYPE_CHECKING:
+    from infwidth.training.infinite_step import InfiniteProgram
 
 _log = logging.getLogger(__name__)
 _LOCK = ".lock"
@@ -40,7 +44,7 @@ class Runs:
         self._retrain = retrain
         self._renewed: set[str] = set()
         self._report = report
-        self._program = cache(compile_program)
+        self._program = cache(_compile)
         self._windows = cache(self._evaluation_windows)
 
     def result(self, spec: RunSpec) -> dict[str, Any]:
@@ -55,9 +59,9 @@ class Runs:
             if self._retrain and spec.key not in self._renewed:
                 _empty(folder)
             self._renewed.add(spec.key)
-            return read_result(folder) or self._train(spec, RunRecord(folder))
+            return read_result(folder) or self._train(spec, folder)
 
-    def _train(self, spec: RunSpec, record: RunRecord) -> dict[str, Any]:
+    def _train(self, spec: RunSpec, folder: Path) -> dict[str, Any]:
         program = self._program(
             spec.model,
             spec.training,
@@ -65,6 +69,8 @@ class Runs:
             spec.width,
             spec.vocabulary_size,
         )
+        infinite = spec.width is None
+        record = RunRecord(folder, cast("InfiniteProgram", program).resized if infinite else None)
         batches = Batches(
             self._dataset.split("train"), spec.model.context, spec.training.batch_size, spec.seed
         )
@@ -81,6 +87,21 @@ class Runs:
 
     def _evaluation_windows(self, split: str, context: int, tokens: int) -> EvaluationWindows:
         return evaluation_windows(self._dataset.split(split), context, tokens)
+
+
+def _compile(
+    model: ModelSettings,
+    training: TrainingSettings,
+    variant: Variant,
+    width: int | None,
+    vocabulary_size: int,
+) -> Program:
+    if width is None:
+        # Only here, so that the key of a finite run does not hang on code that it does not use.
+        from infwidth.training.infinite_step import InfiniteProgram
+
+        return InfiniteProgram(model, training, variant, vocabulary_size)
+    return compile_program(model, training, variant, width, vocabulary_size)
 
 
 def in_training(folder: Path) -> bool:

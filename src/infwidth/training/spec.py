@@ -11,6 +11,7 @@ from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Features, Readout, Variant
 
 _RUN_CODE = ("infwidth.training.execute",)
+_INFINITE_CODE = ("infwidth.training.infinite_step",)
 _CODE_OF_WORD = {
     "adam_star": "infwidth.optim.adam_star",
     "normalized": "infwidth.models.normalization",
@@ -20,10 +21,11 @@ _CODE_OF_WORD = {
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def run_code_digest(variant: Variant) -> str:
-    """Digest of the code that a run of this variant executes."""
+def run_code_digest(variant: Variant, infinite: bool = False) -> str:
+    """Digest of the code that a run of this variant executes, at finite or at infinite width."""
     words = (variant.features, variant.readout)
-    return code_digest([*_RUN_CODE, *(_CODE_OF_WORD[w] for w in words if w in _CODE_OF_WORD)])
+    own = _INFINITE_CODE if infinite else ()
+    return code_digest([*_RUN_CODE, *(_CODE_OF_WORD[w] for w in words if w in _CODE_OF_WORD), *own])
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RunSpec:
       data: digest of the tokens.
       features: how ω is treated.
       readout: which rule trains M.
-      width: MLP width H; 0 where there is no MLP.
+      width: MLP width H; 0 where there is no MLP, None where it is infinite.
       learning_rate: the readout's peak rate, in units in which each rule's first step has rms η;
         None where there is no readout.
       kappa: rate of the features, η_ω = κ √d η_trunk; None where they do not train.
@@ -49,7 +51,7 @@ class RunSpec:
     training: TrainingSettings
     features: Features
     readout: Readout
-    width: int
+    width: int | None
     learning_rate: float | None
     kappa: float | None
     seed: int
@@ -63,7 +65,9 @@ class RunSpec:
         # How often a run is checkpointed leaves its numbers alone.
         plain["training"] = self.training.model_dump(mode="json", exclude={"checkpoint_every"})
         plain["splits"] = list(self.splits)
-        plain["code"] = run_code_digest(Variant(self.features, self.readout, "", ""))
+        plain["code"] = run_code_digest(
+            Variant(self.features, self.readout, "", ""), infinite=self.width is None
+        )
         plain["software"] = {name: importlib.metadata.version(name) for name in _SOFTWARE}
         return plain
 

@@ -1,1 +1,1 @@
-"""The tables of the width experiment: measurements in, .csv, .md and .tex out."""
+"""The tables: measurements in, .csv, .md and .tex out."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.statistics import Interval
 from infwidth.atomic import write_atomically
 

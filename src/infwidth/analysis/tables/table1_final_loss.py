@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from infwidth.analysis.comparisons import CellLoss, cell_loss
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.tables.table import (
     MISSING,
     Table,

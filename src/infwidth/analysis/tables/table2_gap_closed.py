@@ -8,7 +8,7 @@ import pandas as pd
 
 from infwidth.analysis.comparisons import UNKNOWN, Comparison, compare, share_closed
 from infwidth.analysis.gap_closed import GapClosed
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.tables.table import (
     MISSING,
     Table,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.selection import Cell, Trial, mean_losses
 from infwidth.analysis.tables.table import Table, corpus_note, number, rate, sentences, signed
 from infwidth.config.variants import VARIANTS

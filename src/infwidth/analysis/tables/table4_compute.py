@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.analysis.measurements import Measurements
+from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.tables.table import Table, corpus_note, count, number, sentences
 from infwidth.config.variants import VARIANTS
 

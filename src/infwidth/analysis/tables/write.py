@@ -1,34 +1,33 @@
-"""Writes tables by name; a table's module is imported only then, so that one can change alone."""
+"""Writes a table by its name; its module is imported only then, so that one can change alone."""
 
 import importlib
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from infwidth.analysis.measurements import Measurements
 from infwidth.analysis.tables.table import Table, write_table
-from infwidth.catalogue import TABLES, table_module
+from infwidth.catalogue import TABLES, reader, table_module
+from infwidth.config.errors import UserError
 
 
-def build(name: str, measured: Measurements) -> Table:
-    """Makes one table, by its name in the catalogue."""
+def build(name: str, measured: Any) -> Table:
+    """Makes one table, by its name in the catalogue, from what its experiment measured."""
     return importlib.import_module(table_module(name)).build(measured)
 
 
-def write_tables(
-    measurements_folder: Path | str, out_folder: Path | str, names: Iterable[str] = tuple(TABLES)
+def build_and_write(
+    name: str, measurements_folder: Path | str, out_folder: Path | str
 ) -> list[Path]:
-    """Writes the tables named, all by default, and returns the files.
+    """Makes one table from a folder of measurements and writes its files.
 
     Args:
+        name: a key of `infwidth.catalogue.TABLES`.
         measurements_folder: as the experiment wrote it.
         out_folder: gets `<name>.csv`, `.md` and `.tex`; made if need be.
-        names: keys of `infwidth.catalogue.TABLES`.
 
     Raises:
-        UserError: the measurements are incomplete.
+        UserError: no such table, or incomplete measurements.
     """
-    measured = Measurements.load(measurements_folder)
-    written = []
-    for name in names:
-        written += write_table(build(name, measured), Path(out_folder) / name)
-    return written
+    if name not in TABLES:
+        raise UserError(f"no table is called '{name}'; there are {', '.join(TABLES)}")
+    measured = importlib.import_module(reader(TABLES[name])).load(measurements_folder)
+    return write_table(build(name, measured), Path(out_folder) / name)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from infwidth.analysis.comparisons import cell_loss, compare, share_closed
-from infwidth.analysis.measurements import FILES, Measurements
+from infwidth.analysis.lm_width import FILES, Measurements
 from infwidth.config.errors import UserError
 from tests.analysis.synthetic import Truth, write
 

@@ -1,0 +1,34 @@
+"""`infwidth table|figure`: one table or figure from what its experiment measured."""
+
+import argparse
+from pathlib import Path
+
+from infwidth.catalogue import FIGURES, TABLES
+from infwidth.cli.options import settings_options
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    for command, names, run in (("table", TABLES, _table), ("figure", FIGURES, _figure)):
+        draw = commands.add_parser(command, help=f"write one {command} of the paper")
+        settings_options(draw, command)
+        draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
+        draw.add_argument("--measurements", type=Path, help="what the experiment measured")
+        draw.add_argument("--out", type=Path, help="folder to write to")
+        draw.set_defaults(run=run)
+
+
+def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
+    from infwidth.analysis.tables.write import build_and_write
+
+    measurements = args.measurements or layout.measurements(TABLES[args.which])
+    build_and_write(args.which, measurements, args.out or layout.tables)
+
+
+def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
+    from infwidth.plots.draw import draw_and_save
+
+    measurements = args.measurements or layout.measurements(FIGURES[args.which])
+    draw_and_save(args.which, measurements, args.out or layout.figures)

@@ -1,0 +1,97 @@
+"""`infwidth infinite_lm train|collect`: the transformer of infinite width against finite ones."""
+
+import argparse
+import os
+from pathlib import Path
+
+from infwidth.atomic import read_json, write_json
+from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.config.variants import VARIANTS
+from infwidth.layout import Layout
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    parser = commands.add_parser("infinite_lm", help="the infinite-width transformer")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    train = actions.add_parser("train", help="tune and train a variant at every width")
+    train.add_argument("--variant", required=True, choices=list(VARIANTS), metavar="NAME")
+    train.add_argument("--out", type=Path, help="file to write")
+    train.add_argument(
+        "--retrain",
+        action="store_true",
+        default=os.environ.get(RETRAIN) == "1",
+        help="forget cached runs, train anew",
+    )
+    train.set_defaults(run=_train)
+
+    collect = actions.add_parser("collect", help="gather losses and loss curves")
+    collect.add_argument("--parts", type=Path, nargs="+", help="what `infinite_lm train` wrote")
+    collect.add_argument("--out", type=Path, help="folder of the measurements")
+    collect.set_defaults(run=_collect)
+
+    for name, action in actions.choices.items():
+        action.add_argument("--tokens", type=Path, help="folder of the tokens")
+        action.add_argument("--runs", type=Path, help="folder of the runs")
+        settings_options(action, f"infinite_lm {name}")
+
+
+def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    # JAX reads its environment when it is imported, so the process is set up first.
+    from infwidth.training.devices import set_up
+
+    runs = args.runs or layout.runs
+    platform = set_up(runs.parent / "compile_cache")
+
+    from infwidth.cli.progress import TrainingProgress
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments import infinite_lm
+    from infwidth.experiments.lm_width import Bench
+    from infwidth.training.runs import Runs
+
+    own = settings.infinite_lm
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    with TrainingProgress(args.variant) as progress:
+        bench = Bench(
+            Runs(runs, dataset, args.retrain, progress),
+            settings.model,
+            infinite_lm.training_of(settings.training, own),
+            dataset.digest,
+            dataset.vocabulary_size,
+            platform,
+        )
+        part = infinite_lm.run_variant(bench, args.variant, own)
+    write_json(args.out or _part(layout, args.variant), part)
+
+
+def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.infinite_lm import gather
+    from infwidth.experiments.recording import write_measurements
+
+    named = {_part(layout, name): name for name in settings.infinite_lm.variants}
+    for path, name in named.items():
+        if not args.parts and not path.exists():
+            command = f"infwidth infinite_lm train --variant {name}"
+            raise UserError(f"{path} is missing: run `{command}` first")
+    parts = {
+        path.stem: read_json(path, "infwidth infinite_lm train", ("selection", "entries"))
+        for path in args.parts or named
+    }
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    write_measurements(
+        args.out or layout.measurements("infinite_lm"),
+        gather(list(parts.values()), args.runs or layout.runs),
+        settings.model_dump(mode="json")
+        | {
+            "corpus": dataset.manifest["corpus"]["statement"]["text"],
+            "selection": {name: part["selection"] for name, part in parts.items()},
+        },
+    )
+
+
+def _part(layout: Layout, variant: str) -> Path:
+    return layout.results / "infinite_lm" / "parts" / f"{variant}.json"

@@ -1,0 +1,38 @@
+"""Settings of the search for a variant's learning rate, the same for every experiment."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infwidth.config.section import LearningRate, Section, Seed, each_once
+
+
+class TuningSettings(Section):
+    """The search for each variant's readout rate: one grid, one budget, one rule, for all."""
+
+    seeds: list[Seed] = Field([0, 1], min_length=1, description="Seeds of the tuning runs.")
+    learning_rates: list[LearningRate] = Field(
+        [1.0, 3.0, 10.0],
+        min_length=2,
+        description="The readout's rates, in units in which every rule's first step has rms η.",
+    )
+    kappas: list[LearningRate] = Field(
+        [0.3, 1.0, 3.0],
+        min_length=1,
+        description="Rates κ of the features (variants that train them): η_ω = κ √d η_trunk.",
+    )
+    max_extensions: Annotated[int, Field(ge=0)] = Field(
+        5,
+        description="Steps by which a grid may grow where its best lies at an edge; the axes of a "
+        "grid (learning_rates and kappas) share them.",
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.002,
+        description="Nats a token within which two rates count as equal; the smallest rate wins.",
+    )
+    trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.5, 2.0],
+        description="Multiples of training.trunk_learning_rate at which `constant` is checked.",
+    )
+
+    _no_duplicates = each_once("seeds", "learning_rates", "kappas", "trunk_factors")

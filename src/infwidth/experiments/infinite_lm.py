@@ -1,0 +1,134 @@
+"""The infinite-width transformer against finite widths, from the same trunk and batches.
+
+Every variant is tuned at one finite width and runs at all finite widths; those that keep a kernel
+also run at infinite width, at the same rate: no rate is chosen by an infinite run. SGD's rate is in
+units of each model's own first batch, which tend to the infinite model's as the width grows.
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.analysis.selection import Cell
+from infwidth.config.errors import UserError
+from infwidth.config.infinite_lm import InfiniteLmSettings
+from infwidth.config.settings import TrainingSettings
+from infwidth.experiments.lm_width import Bench, Entry, tune
+from infwidth.experiments.lm_width_plan import Place, widths_of
+from infwidth.training.records import read_result, read_rows
+
+_OWN_TRAINING = (
+    *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),
+    *("evaluation_tokens", "log_every", "checkpoint_every"),
+)
+
+
+def training_of(common: TrainingSettings, own: InfiniteLmSettings) -> TrainingSettings:
+    """The training settings of this experiment's runs: its own, and else the common ones."""
+    return common.model_copy(update={name: getattr(own, name) for name in _OWN_TRAINING})
+
+
+def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, Any]:
+    """Tunes a variant and runs it at every width and seed, infinite width last.
+
+    Args:
+      bench: with the training settings of `training_of`.
+      name: the variant.
+      own: widths, seeds and the search for the rate.
+
+    Returns:
+      `selection`, what tuning chose and tried, and `entries`, the place of each run with its key.
+
+    Raises:
+      UserError: every rate diverged, or an infinite run would need more memory than there is.
+    """
+    selection, entries = tune(bench, name, own.reference_width, own.tuning)
+    cell = Cell(selection["learning_rate"], selection["kappa"])
+    for width in widths_of(name, own.widths):
+        places = [Place("report", name, width, cell, seed) for seed in own.seeds]
+        entries += [bench.run(place)[0] for place in places]
+    if name in own.infinite_variants:
+        entries += [_run_infinite(bench, name, cell, seed) for seed in own.seeds]
+    return {"selection": selection, "entries": entries}
+
+
+def _run_infinite(bench: Bench, name: str, cell: Cell, seed: int) -> Entry:
+    spec = replace(bench.spec(Place("report", name, 0, cell, seed)), width=None)
+    bench.runs.result(spec)
+    return {
+        "role": "report",
+        "key": spec.key,
+        "variant": name,
+        "width": None,
+        "learning_rate": spec.learning_rate,
+        "kappa": spec.kappa,
+        "trunk_learning_rate": spec.training.trunk_learning_rate,
+        "seed": seed,
+    }
+
+
+def gather(parts: list[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
+    """The tables `runs` and `curves` of all variants.
+
+    Args:
+      parts: what `run_variant` returned, one a variant.
+      runs: the folder of runs.
+
+    Returns:
+      `runs`: a row a (run, role), losses in nats a token, width inf where it is infinite.
+      `curves`: a row a logged stretch of a reported run: step and mean training loss.
+
+    Raises:
+      UserError: a run's result is gone.
+    """
+    entries = [entry for part in parts for entry in part["entries"]]
+    reported = [entry["key"] for entry in entries if entry["role"] == "report"]
+    curves = [
+        {"key": key, "step": row["step"], "loss": _number(row["loss"])}
+        for key in reported
+        for row in read_rows(runs / key)
+    ]
+    return {
+        "runs": pd.DataFrame([_row(entry, _result(runs, entry["key"])) for entry in entries]),
+        "curves": pd.DataFrame(curves, columns=["key", "step", "loss"]),
+    }
+
+
+def _row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "key": entry["key"],
+        "role": entry["role"],
+        "variant": entry["variant"],
+        "width": math.inf if entry["width"] is None else float(entry["width"]),
+        "learning_rate": _number(entry["learning_rate"]),
+        "kappa": _number(entry["kappa"]),
+        "trunk_learning_rate": entry["trunk_learning_rate"],
+        "seed": entry["seed"],
+        "status": result["status"],
+        "steps": result["steps"],
+        "train_loss": _number(result.get("train_loss")),
+        "validation_loss": _number(result.get("validation_loss")),
+        "test_loss": _number(result.get("test_loss")),
+        "sgd_unit": _number(result["rate_unit"]),
+        "tokens": result["tokens"],
+        "flops": float(result["flops"]),
+        "device_seconds": result["device_seconds"],
+        "device": result["device"],
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _result(runs: Path, key: str) -> dict[str, Any]:
+    result = read_result(runs / key)
+    if result is None:
+        raise UserError(
+            f"{runs / key}: this run's result is gone; train it again with "
+            "`snakemake --cores all -R infinite_lm`"
+        )
+    return result

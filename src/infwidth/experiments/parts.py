@@ -1,0 +1,61 @@
+"""Parts of an experiment that are kept on disk, so that one that was stopped goes on from there."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.atomic import disk_errors, replacing_file
+from infwidth.code_digest import code_digest
+from infwidth.experiments.recording import software
+
+
+class Parts:
+    """Tables under one folder, each named by a hash of all that it depends on.
+
+    Args:
+      folder: where they lie.
+      module: the module that computes them; it and all that it imports are part of the hash.
+      platform: "cpu", "gpu" or "tpu"; numbers differ by rounding between them.
+      retrain: forget what is kept and compute anew.
+    """
+
+    def __init__(self, folder: Path, module: str, platform: str, retrain: bool = False) -> None:
+        self._folder = folder
+        self._shared = {
+            "code": code_digest([module]),
+            "software": software(),
+            "platform": platform,
+        }
+        self._retrain = retrain
+
+    def table(
+        self, name: str, settings: Mapping[str, Any], compute: Callable[[], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """A table: from its file where that is there, else computed and written.
+
+        Args:
+          name: of the part, the beginning of the file's name.
+          settings: all that its numbers depend on besides code, software and platform, as JSON.
+          compute: makes it.
+
+        Raises:
+          UserError: the disk is full, or the folder cannot be written to.
+        """
+        path = self._folder / f"{name}-{self._key(settings)}.parquet"
+        if not self._retrain:
+            try:
+                return pd.read_parquet(path)
+            except (OSError, ValueError):  # missing, or damaged
+                pass
+        table = compute()
+        with disk_errors(self._folder), replacing_file(path) as temporary:
+            table.to_parquet(temporary, index=False)
+        return table
+
+    def _key(self, settings: Mapping[str, Any]) -> str:
+        text = json.dumps({**self._shared, "settings": settings}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,152 @@
+"""A functional gradient at infinite width, and the transformations that it may go through.
+
+With infinitely many units no gradient can be held entry by entry. That of a batch,
+G_ω = Σ_k δ_k g_ω(x_k), is held by its coefficients δ, and its mean squares follow from the kernel.
+
+Shapes: N examples in the data set, K of them in a batch, E outputs.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class FunctionalGradient(NamedTuple):
+    """G_ω = Σ_k δ_k g_ω(x_k), the functional gradient of a batch (docs/theory.md, equation (3))."""
+
+    delta_KxE: jax.Array
+    """∂L/∂f(x_k), of each slot of the batch; an example that stands there twice adds up."""
+    index_K: jax.Array
+    """Which example of the data set stands in each slot, integers."""
+    theta_KxK: jax.Array
+    """Θ(x_k, x_l), the Gram matrix of the batch."""
+
+    def mean_square(self) -> jax.Array:
+        """E_ω[G_ω²] = Σ_kl δ_k δ_l Θ(x_k, x_l) of each output, shape (E,)."""
+        return _quadratic_form(self.theta_KxK, self.delta_KxE)
+
+    def squared_error(self) -> jax.Array:
+        """Σ_i δ_i² over the examples of the batch, shape (E,); repeats add up before the square."""
+        same_KxK = self.index_K[:, None] == self.index_K[None, :]
+        return _quadratic_form(same_KxK.astype(self.delta_KxE.dtype), self.delta_KxE)
+
+    def scaled(self, factor: jax.Array) -> "FunctionalGradient":
+        """The gradient times a number, or times one number for each output, shape (E,)."""
+        factor_1xE = jnp.broadcast_to(factor, self.delta_KxE.shape[1:])[None, :]
+        return self._replace(delta_KxE=self.delta_KxE * factor_1xE)
+
+
+def _quadratic_form(matrix_KxK: jax.Array, delta_KxE: jax.Array) -> jax.Array:
+    """The form of a positive semi-definite matrix, which only rounding can make negative."""
+    product_KxE = jnp.matmul(matrix_KxK, delta_KxE, precision=jax.lax.Precision.HIGHEST)
+    return jnp.maximum(jnp.sum(delta_KxE * product_KxE, axis=0), 0)
+
+
+Updates = FunctionalGradient | jax.Array
+"""A batch's functional gradient, or coefficients of the whole data set, shape (N, E)."""
+
+
+class KernelTransformation(NamedTuple):
+    """A transformation of updates that stay in the span of the features seen.
+
+    It is used as an `optax.GradientTransformation` is, and is none: what optax does to an array
+    entry by entry means nothing to coefficients.
+    """
+
+    init: Callable[[jax.Array], Any]
+    """From coefficients, shape (N, E), to a state."""
+    update: Callable[..., tuple[Updates, Any]]
+    """(updates, state, coefficients) -> (updates, state); the last may be left out as in optax."""
+
+
+def chain(*transformations: KernelTransformation) -> KernelTransformation:
+    """Applies transformations in turn, as `optax.chain` does.
+
+    Args:
+      transformations: of this package.
+
+    Returns:
+      The transformation whose state is the tuple of theirs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from infwidth import infinite
+      >>> solver = infinite.chain(infinite.clip_by_functional_norm(1.0), infinite.sgd(0.5))
+      >>> c_NxE = jnp.zeros((3, 1))
+      >>> gradient = infinite.FunctionalGradient(  # of two examples, one of them twice
+      ...     jnp.array([[0.2], [0.2], [0.4]]), jnp.array([2, 2, 0]), jnp.ones((3, 3)))
+      >>> updates, _ = solver.update(gradient, solver.init(c_NxE), c_NxE)
+      >>> print(infinite.apply_updates(c_NxE, updates).ravel())
+      [-0.2  0.  -0.2]
+
+    Raises:
+      ValueError: one is not of this package, such as an optax transformation.
+    """
+    for place, transformation in enumerate(transformations):
+        if not isinstance(transformation, KernelTransformation):
+            raise ValueError(
+                f"chain's argument {place} is a {type(transformation).__name__}, which acts on "
+                "the entries of an array; at infinite width use its namesake in infwidth.infinite, "
+                "if the rule keeps the kernel"
+            )
+
+    def init(c_NxE: jax.Array) -> tuple:
+        return tuple(transformation.init(c_NxE) for transformation in transformations)
+
+    def update(updates: Updates, state: tuple, c_NxE: jax.Array | None = None) -> tuple:
+        new_state = []
+        for transformation, old in zip(transformations, state, strict=True):
+            updates, new = transformation.update(updates, old, c_NxE)
+            new_state.append(new)
+        return updates, tuple(new_state)
+
+    return KernelTransformation(init, update)
+
+
+def apply_updates(c_NxE: jax.Array, updates: Updates) -> jax.Array:
+    """Adds updates to coefficients, as `optax.apply_updates` does to parameters.
+
+    Args:
+      c_NxE: coefficients of the data set.
+      updates: what a transformation returned.
+
+    Returns:
+      The new coefficients, shape (N, E).
+    """
+    return c_NxE + over_data(updates, c_NxE)
+
+
+def over_data(updates: Updates, like_NxE: jax.Array) -> jax.Array:
+    """Updates as coefficients of the whole data set.
+
+    Args:
+      updates: either form.
+      like_NxE: an array of the shape and type wanted.
+
+    Returns:
+      Coefficients, shape (N, E).
+    """
+    if isinstance(updates, FunctionalGradient):
+        zeros_NxE = jnp.zeros_like(like_NxE)
+        return zeros_NxE.at[updates.index_K].add(updates.delta_KxE.astype(like_NxE.dtype))
+    return updates
+
+
+def of_batch(updates: Updates, asked_by: str) -> FunctionalGradient:
+    """The updates, where only the gradient of a batch will do.
+
+    Args:
+      updates: either form.
+      asked_by: the transformation's name.
+
+    Raises:
+      ValueError: they are no longer the gradient of one batch.
+    """
+    if not isinstance(updates, FunctionalGradient):
+        raise ValueError(
+            f"{asked_by} needs the gradient of the batch; put it before the transformations that "
+            "add up batches (scale_by_adam_star, trace, decay_weights)"
+        )
+    return updates

@@ -1,0 +1,253 @@
+"""A readout at infinite width over a finite data set: f(x) = Σ_i c_i Θ(x, x_i).
+
+The kernel stands for the features, the coefficients c for the readout of all of them. It starts at
+c = 0, so that f is 0, and trains on mini-batches of the data set by any rule of
+`infwidth.infinite` (docs/theory.md, sections 4 and 6).
+
+Shapes: N examples, M other inputs, D input dimension, E outputs, K examples a batch, S steps.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infwidth.infinite.gradient import FunctionalGradient, KernelTransformation, apply_updates
+
+Kernel = Callable[[jax.Array, jax.Array], jax.Array]
+"""(x_NxD, y_MxD) -> theta_NxM, as the kernels of `infwidth.kernels` with their keywords bound."""
+
+Loss = Callable[[jax.Array, Any], jax.Array]
+"""(outputs_KxE, targets of the batch) -> the loss of the batch, one number."""
+
+GRAM_LIMIT = 2 * 2**30
+"""Bytes up to which the kernel matrix of the data set is kept."""
+
+
+class ReadoutState(NamedTuple):
+    """What training changes."""
+
+    coefficients_NxE: jax.Array
+    """c."""
+    optimizer: Any
+    """The state of the transformation."""
+
+
+class Readout:
+    """f(x) = Σ_i c_i Θ(x, x_i) over the examples x_i of a data set.
+
+    The object is the data set and its kernel and never changes; coefficients are handed in and out.
+
+    Example:
+      >>> from functools import partial
+      >>> import jax.numpy as jnp
+      >>> from infwidth import infinite
+      >>> from infwidth.kernels import relu_kernel
+      >>> x_NxD = jnp.linspace(-1, 1, 20)[:, None]
+      >>> def loss(f_KxE, y_KxE):
+      ...   return jnp.mean(jnp.square(f_KxE - y_KxE))
+      >>> readout = infinite.Readout(partial(relu_kernel, bias=0.5), x_NxD, outputs=1)
+      >>> solver = infinite.adam_star(0.3)
+      >>> batches_SxK = jnp.tile(jnp.arange(20), (200, 1))
+      >>> state, losses_S = readout.train(solver, loss, jnp.square(x_NxD), batches_SxK)
+      >>> bool(losses_S[-1] < 0.1 * losses_S[0])
+      True
+      >>> readout(state.coefficients_NxE, jnp.array([[0.25]])).shape
+      (1, 1)
+
+    Attributes:
+      kernel: Θ.
+      x_NxD: the examples.
+      outputs: E.
+      gram_NxN: their kernel matrix, or None where it would not fit.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        x_NxD: jax.typing.ArrayLike,
+        outputs: int,
+        *,
+        gram_limit: int = GRAM_LIMIT,
+        block: int = 1024,
+    ):
+        """Checks the examples, and computes their kernel matrix where it fits.
+
+        Args:
+          kernel: (x, y) -> [n, m], symmetric and positive semi-definite.
+          x_NxD: examples, one a row; one that stands there twice has two coefficients.
+          outputs: E ≥ 1.
+          gram_limit: bytes up to which the kernel matrix is computed once and kept; above, the
+            rows of each batch are computed at each step.
+          block: rows of the kernel that are computed at a time.
+
+        Raises:
+          ValueError: no examples, or not a matrix, or a number in it is not finite; `outputs` or
+            `block` is below 1; or the kernel does not return a matrix of [n, m].
+        """
+        x_NxD = jnp.asarray(x_NxD)
+        if x_NxD.ndim != 2 or 0 in x_NxD.shape:
+            raise ValueError(
+                f"examples are a matrix, one a row, at least one of them; got shape {x_NxD.shape}"
+            )
+        if not jnp.issubdtype(x_NxD.dtype, jnp.floating):
+            x_NxD = x_NxD.astype(float)
+        for name, value in (("outputs", outputs), ("block", block)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        _check_finite("example", x_NxD)
+        self.kernel, self.x_NxD, self.outputs, self.block = kernel, x_NxD, outputs, block
+        shape = jax.eval_shape(kernel, x_NxD[:1], x_NxD)
+        N = x_NxD.shape[0]
+        if getattr(shape, "shape", None) != (1, N):
+            raise ValueError(f"the kernel of 1 and {N} inputs must be of shape (1, {N}): {shape}")
+        self.dtype = shape.dtype
+        self._compiled_kernel = jax.jit(kernel)
+        fits = N * N * self.dtype.itemsize <= gram_limit
+        self.gram_NxN = jnp.concatenate(list(self._rows(x_NxD))) if fits else None
+
+    def init(self, solver: KernelTransformation) -> ReadoutState:
+        """The state before the first step: c = 0."""
+        c_NxE = jnp.zeros((self.x_NxD.shape[0], self.outputs), self.dtype)
+        return ReadoutState(c_NxE, solver.init(c_NxE))
+
+    def train(
+        self,
+        solver: KernelTransformation,
+        loss: Loss,
+        targets: Any,
+        batch_SxK: jax.typing.ArrayLike,
+        state: ReadoutState | None = None,
+    ) -> tuple[ReadoutState, jax.Array]:
+        """Takes S steps. It is compiled once for each solver, loss and shape.
+
+        Args:
+          solver: the rule, such as `infinite.adam_star(1e-3)`.
+          loss: of a batch; called with the outputs and the batch's targets.
+          targets: an array, or a tree of arrays, with one entry an example along axis 0.
+          batch_SxK: which examples each batch holds; repeats add up.
+          state: where to go on from; None starts anew.
+
+        Returns:
+          The state after the steps, and losses_S, each before its step.
+
+        Raises:
+          ValueError: targets are not one an example, one of them is not finite, a batch is empty
+            or holds no such example.
+        """
+        batch_SxK = np.asarray(batch_SxK)
+        N = self.x_NxD.shape[0]
+        if batch_SxK.ndim != 2 or batch_SxK.shape[1] == 0:
+            raise ValueError(f"batches are a matrix, one a row; got shape {batch_SxK.shape}")
+        if batch_SxK.size and not (batch_SxK.min() >= 0 and batch_SxK.max() < N):
+            raise ValueError(f"batches hold numbers of examples, 0 to {N - 1}")
+        targets = jax.tree.map(jnp.asarray, targets)
+        for leaf in jax.tree.leaves(targets):
+            if leaf.ndim == 0 or leaf.shape[0] != N:
+                raise ValueError(f"{N} examples need {N} targets; got shape {leaf.shape}")
+            if jnp.issubdtype(leaf.dtype, jnp.floating):
+                _check_finite("target", leaf)
+        state = self.init(solver) if state is None else state
+        data = self.x_NxD if self.gram_NxN is None else self.gram_NxN
+        kernel = self.kernel if self.gram_NxN is None else None
+        return _train(kernel, solver, loss, data, targets, jnp.asarray(batch_SxK), state)
+
+    def __call__(self, c_NxE: jax.Array, y_MxD: jax.typing.ArrayLike | None = None) -> jax.Array:
+        """f of some inputs, a block of them at a time.
+
+        Args:
+          c_NxE: coefficients.
+          y_MxD: inputs, one a row, of the dimension of the examples; None for the examples
+            themselves, whose kernel matrix may be at hand.
+
+        Returns:
+          f_MxE.
+
+        Raises:
+          ValueError: the inputs are no matrix of that dimension, or one is not finite.
+        """
+        if y_MxD is None:
+            if self.gram_NxN is not None:
+                return _product(self.gram_NxN, c_NxE)
+            y_MxD = self.x_NxD
+        y_MxD = jnp.asarray(y_MxD, self.x_NxD.dtype)
+        if y_MxD.ndim != 2 or y_MxD.shape[1] != self.x_NxD.shape[1]:
+            raise ValueError(
+                f"inputs must have dimension {self.x_NxD.shape[1]}, as the examples have; got "
+                f"shape {y_MxD.shape}"
+            )
+        _check_finite("input", y_MxD)
+        values = [_product(rows, c_NxE) for rows in self._rows(y_MxD)]
+        return jnp.concatenate([jnp.zeros((0, self.outputs), c_NxE.dtype), *values])
+
+    def _rows(self, y_MxD: jax.Array) -> Iterator[jax.Array]:
+        """Rows of the kernel of some inputs with the examples, a block at a time."""
+        for first in range(0, y_MxD.shape[0], self.block):
+            yield self._compiled_kernel(y_MxD[first : first + self.block], self.x_NxD)
+
+
+def train_coefficients(
+    solver: KernelTransformation,
+    loss: Loss,
+    rows: Callable[[jax.Array], jax.Array],
+    targets: Any,
+    batch_SxK: jax.Array,
+    state: ReadoutState,
+) -> tuple[ReadoutState, jax.Array]:
+    """Takes S steps in coefficient space, unchecked: a pure function, to be mapped and compiled.
+
+    Args:
+      solver: the rule.
+      loss: of a batch; called with the outputs and the batch's targets.
+      rows: from the numbers of some examples, index_K, to their rows of the kernel, theta_KxN;
+        of a kernel matrix, `lambda index_K: gram_NxN[index_K]`.
+      targets: a tree of arrays with one entry an example along axis 0.
+      batch_SxK: which examples each batch holds.
+      state: where to start from.
+
+    Returns:
+      The state after the steps, and losses_S, each before its step.
+    """
+
+    def step(state: ReadoutState, index_K: jax.Array) -> tuple[ReadoutState, jax.Array]:
+        c_NxE, optimizer = state
+        theta_KxN = rows(index_K)
+        target_K = jax.tree.map(lambda leaf: leaf[index_K], targets)
+        value, delta_KxE = jax.value_and_grad(loss)(_product(theta_KxN, c_NxE), target_K)
+        gradient = FunctionalGradient(delta_KxE, index_K, theta_KxN[:, index_K])
+        updates, optimizer = solver.update(gradient, optimizer, c_NxE)
+        return ReadoutState(apply_updates(c_NxE, updates), optimizer), value
+
+    return jax.lax.scan(step, state, batch_SxK)
+
+
+@partial(jax.jit, static_argnames=("kernel", "solver", "loss"))
+def _train(
+    kernel: Kernel | None,
+    solver: KernelTransformation,
+    loss: Loss,
+    data: jax.Array,
+    targets: Any,
+    batch_SxK: jax.Array,
+    state: ReadoutState,
+) -> tuple[ReadoutState, jax.Array]:
+    """`data` is the kernel matrix of the examples or, where a kernel is given, the examples."""
+
+    def rows(index_K: jax.Array) -> jax.Array:
+        return data[index_K] if kernel is None else kernel(data[index_K], data)
+
+    return train_coefficients(solver, loss, rows, targets, batch_SxK, state)
+
+
+def _product(theta_MxN: jax.Array, c_NxE: jax.Array) -> jax.Array:
+    return jnp.matmul(theta_MxN, c_NxE, precision=jax.lax.Precision.HIGHEST)
+
+
+def _check_finite(what: str, values: jax.Array) -> None:
+    finite = np.isfinite(np.asarray(values))
+    if not finite.all():
+        first = int(np.argwhere(~finite)[0, 0])
+        raise ValueError(f"{what} {first} holds a number that is not finite")

@@ -1,0 +1,150 @@
+import dataclasses
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from infwidth.analysis import convergence
+from infwidth.analysis.statistics import Interval
+from infwidth.analysis.tables import table7_convergence
+from infwidth.analysis.tables.table import latex, markdown
+from infwidth.analysis.verdicts import Verdict
+from infwidth.config.errors import UserError
+from infwidth.plots import fig4_finite_to_infinite
+from infwidth.plots.style import paper_style
+from tests.analysis.convergence_synthetic import Truth, write
+from tests.plots.test_figures import drawn_texts, overlaps
+
+
+def measured(tmp_path, **changes):
+    return convergence.load(write(tmp_path, dataclasses.replace(Truth(), **changes)))
+
+
+def test_the_slope_is_found_whatever_lies_below_the_fitted_widths(tmp_path):
+    folder = write(tmp_path, Truth(slope=-0.45, slope_sd=0.0))
+    table = pd.read_parquet(folder / "curves.parquet")
+    table.loc[table["width"] < 128, "distance"] *= 3
+    table.to_parquet(folder / "curves.parquet")
+    slope = convergence.load(folder).slope("sgd", "test")
+    assert slope.mean.estimate == pytest.approx(-0.45, rel=1e-12)
+    assert slope.mean.count == 8
+
+
+def test_the_interval_covers_the_spread_of_seeds(tmp_path):
+    slope = measured(tmp_path, slope_sd=0.02).slope("momentum", "train")
+    assert slope.mean.lower < -0.5 < slope.mean.upper
+    assert slope.mean.half_width == pytest.approx(2.365 * slope.mean.sd / np.sqrt(8), rel=1e-3)
+    assert slope.mean.lower < slope.of_test.lower < slope.of_test.upper < slope.mean.upper
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        ({"slope_sd": 0.005}, Verdict.REPRODUCED),
+        ({"slope": -0.4, "slope_sd": 0.005}, Verdict.CONTRADICTED),
+        ({"slope_sd": 0.2}, Verdict.INCONCLUSIVE),
+        ({"seeds": 1}, Verdict.INCONCLUSIVE),
+        ({"judge": False}, Verdict.TOO_SMALL),
+    ],
+)
+def test_the_verdict_follows_the_rule(tmp_path, truth, expected):
+    found = measured(tmp_path, **truth)
+    assert found.slope("adam_star", "test").verdict == expected
+    assert found.all_slopes() == expected
+
+
+def test_the_test_agrees_with_the_interval_shown(tmp_path):
+    for place, slope in enumerate((-0.5, -0.52, -0.529, -0.535)):
+        found = measured(tmp_path / str(place), slope=slope, slope_sd=0.02).slope("sgd", "test")
+        inside = found.of_test.lower > -0.53 and found.of_test.upper < -0.47
+        assert inside == (found.evidence.p_holds < 0.05)
+
+
+def test_pairs_of_seeds_see_the_gap_and_not_the_noise(tmp_path):
+    found = measured(tmp_path)
+    for width in found.widths:
+        noise = 1.5**2 / width
+        single = found.from_star("adam", width, "test", "centred").estimate
+        assert single**2 == pytest.approx(0.4**2 + noise, rel=0.05)
+        # 28 pairs of 400 products: standard errors of 0.01 noise, and of 0.014 √noise for the gap.
+        control = found.gap("adam_star", width, "test", "centred").estimate
+        assert control == pytest.approx(0, abs=0.04 * noise)
+        gap = found.gap("adam", width, "test", "centred").estimate
+        assert gap == pytest.approx(0.4**2, abs=0.06 * np.sqrt(noise))
+    limit = found.limit_gap("test", "centred")
+    assert limit.lower < 0.4**2 < limit.upper
+    assert limit.half_width < 0.02
+
+
+def test_extrapolation_takes_a_bias_of_order_one_over_width_out(tmp_path):
+    folder = write(tmp_path, Truth(adam_gap=0.0))
+    table = pd.read_parquet(folder / "products.parquet")
+    table["product"] = 0.09 + 5.0 / table["width"]
+    table.to_parquet(folder / "products.parquet")
+    limit = convergence.load(folder).limit_gap("train", "outputs")
+    assert limit.estimate == pytest.approx(0.09, rel=1e-9)
+    assert limit.half_width == pytest.approx(0, abs=1e-12)
+
+
+def test_a_root_of_a_negative_square_is_zero():
+    assert convergence.root(Interval(-0.1, -0.4, 0.25)) == Interval(0.0, 0.0, 0.5)
+
+
+def test_a_missing_column_is_named(tmp_path):
+    folder = write(tmp_path, Truth())
+    pd.read_parquet(folder / "gaps.parquet").drop(columns="view").to_parquet(
+        folder / "gaps.parquet"
+    )
+    with pytest.raises(UserError, match="lacks the column 'view'"):
+        convergence.load(folder)
+
+
+def test_the_table_holds_slopes_verdicts_and_adams_limit(tmp_path):
+    table = table7_convergence.build(measured(tmp_path))
+    assert "for all rows together: reproduced" in table.caption
+    assert "reconstruction" in table.caption
+    raw = table.raw.set_index(["rule", "view", "split"]).sort_index()
+    assert len(raw) == 10
+    assert (raw.loc[["sgd", "momentum", "adam_star"], "verdict"] == "reproduced").all()
+    assert (raw.loc["adam", "verdict"] == "differs").all()
+    row = raw.loc[("adam", "centred", "test")]
+    assert row["limit_distance_lower"] < 0.4 < row["limit_distance_upper"]
+    assert "| ADAM*" in markdown(table)
+    assert r"\toprule" in latex(table)
+
+
+def test_a_limit_that_is_the_same_is_not_called_another(tmp_path):
+    raw = table7_convergence.build(measured(tmp_path, adam_gap=0.0)).raw
+    assert (raw.loc[raw["rule"] == "adam", "verdict"] == "not resolved").any()
+    unjudged = table7_convergence.build(measured(tmp_path / "unjudged", judge=False)).raw
+    assert (unjudged["verdict"] == "too small to judge").all()
+
+
+@pytest.mark.parametrize("changes", [{}, {"seeds": 1}, {"widths": (16, 32), "slope_from": 16}])
+def test_the_figure_is_drawn_and_says_what_is_reconstructed(tmp_path, changes):
+    found = measured(tmp_path, **changes)
+    figure = fig4_finite_to_infinite.draw(found)
+    with paper_style():
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        boxes = [
+            (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
+            for text in drawn_texts(figure)
+        ]
+    for text, box in boxes:
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
+    assert not [(a, b) for (a, x), (b, y) in combinations(boxes, 2) if overlaps(x, y)]
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert any("reconstruction" in text for text in texts)
+    mean = found.slope("sgd", "test").mean.estimate
+    assert any(f"SGD: −{-mean:.3f}" in text for text in texts)
+    # Distances of all kernel rules at all widths, in the first panel.
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == len(found.widths)]
+    assert len(lines) >= 3
+    assert found.provenance()["inputs"].keys() == {
+        *("curves.parquet", "limits.parquet", "products.parquet", "gaps.parquet"),
+        "settings.json",
+    }

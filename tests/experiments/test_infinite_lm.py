@@ -1,0 +1,120 @@
+"""Infinite width against finite ones: which runs there are, and what is gathered of them."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from infwidth.config.errors import UserError
+from infwidth.config.infinite_lm import InfiniteLmSettings
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.experiments.infinite_lm import gather, run_variant, training_of
+from infwidth.experiments.lm_width import Bench
+
+OWN = InfiniteLmSettings.model_validate(
+    {
+        "widths": [8, 4],
+        "seeds": [10, 11],
+        "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
+    }
+)
+
+
+class FakeRuns:
+    """Answers with a loss that is least at the rate 3; keeps the specs and writes what runs do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.specs = []
+
+    def result(self, spec):
+        self.specs.append(spec)
+        loss = 2.0 + 0.1 * abs(math.log((spec.learning_rate or 3.0) / 3.0))
+        result = {"status": "done", "steps": 2, "validation_loss": loss, "tokens": 8, "flops": 5}
+        result |= {"rate_unit": 1.0, "device_seconds": 0.1, "device": "cpu"}
+        if "test" in spec.splits:
+            result["test_loss"] = loss + 0.5
+        folder = self.folder / spec.key
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(result))
+        rows = [{"step": step, "loss": 3.0 / step} for step in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return result
+
+
+@pytest.fixture
+def bench(tmp_path):
+    training = training_of(TrainingSettings(), OWN)
+    return Bench(FakeRuns(tmp_path), ModelSettings(), training, "digest", 258, "cpu")
+
+
+def _reported(bench):
+    return [spec for spec in bench.runs.specs if "test" in spec.splits]
+
+
+@pytest.mark.parametrize("name", ["ntk", "adam_star"])
+def test_finite_and_infinite_runs_differ_in_width_alone(bench, name):
+    part = run_variant(bench, name, OWN)
+    specs = _reported(bench)
+    assert [(spec.width, spec.seed) for spec in specs] == [
+        (width, seed) for width in (4, 8, None) for seed in (10, 11)
+    ]
+    assert len({replace(spec, width=4, seed=10) for spec in specs}) == 1
+    assert {spec.learning_rate for spec in specs} == {3.0} == {part["selection"]["learning_rate"]}
+    tuning = [spec for spec in bench.runs.specs if "test" not in spec.splits]
+    assert {(spec.width, spec.seed) for spec in tuning} == {(256, 0)}
+
+
+@pytest.mark.parametrize(("name", "widths"), [("unfrozen", [4, 8]), ("constant", [0])])
+def test_other_variants_run_at_finite_widths(bench, name, widths):
+    run_variant(bench, name, OWN)
+    assert sorted({spec.width for spec in _reported(bench)}) == widths
+
+
+def test_what_is_gathered_are_all_runs_and_the_curves_of_reported_ones(bench, tmp_path):
+    parts = [run_variant(bench, name, OWN) for name in ("adam_star", "constant")]
+    tables = gather(parts, tmp_path)
+    runs, curves = tables["runs"], tables["curves"]
+    assert len(runs) == len(bench.runs.specs)
+    infinite = runs[runs["width"] == math.inf]
+    assert list(infinite["seed"]) == [10, 11]
+    assert set(infinite["test_loss"]) == {2.5}
+    assert runs.loc[runs["role"] != "report", "test_loss"].isna().all()
+    reported = runs[runs["role"] == "report"]
+    assert set(curves["key"]) == set(reported["key"])
+    assert len(curves) == 2 * len(reported)
+
+
+def test_a_run_whose_result_is_gone_is_named(bench, tmp_path):
+    part = run_variant(bench, "adam_star", OWN)
+    key = part["entries"][-1]["key"]
+    (tmp_path / key / "result.json").unlink()
+    with pytest.raises(UserError, match=rf"{key}: this run's result is gone"):
+        gather([part], tmp_path)
+
+
+def test_the_experiments_own_settings_stand_over_the_common_ones():
+    training = training_of(TrainingSettings(b2=0.9, batch_size=77), OWN)
+    assert (training.steps, training.batch_size, training.b2) == (OWN.steps, OWN.batch_size, 0.9)
+    # What is put together must be settings that a user could have written.
+    TrainingSettings.model_validate(training.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"infinite_variants": ["frozen"]}, "'frozen', which has no kernel form here; allowed are"),
+        ({"infinite_variants": ["adam_star_normalized"]}, "allowed are ntk, adam_star"),
+        ({"variants": ["ntk"]}, "'adam_star', which is not one of variants"),
+        ({"variants": ["ntkk"]}, "unknown variant 'ntkk'"),
+        ({"steps": 35}, r"steps must be a multiple of log_every \(10\)"),
+        ({"warmup_steps": 300}, r"warmup_steps must be below steps \(300\)"),
+        ({"seeds": [0]}, "seed 0 is in seeds and in tuning.seeds"),
+        ({"widths": [64, 64]}, "64 is given twice"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(values, line):
+    with pytest.raises(ValidationError, match=line):
+        InfiniteLmSettings.model_validate(values)

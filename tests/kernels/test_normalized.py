@@ -1,0 +1,148 @@
+"""The kernel of normalised features, against the layer that has them and against quadrature.
+
+Shapes: N inputs of dimension D, H features, Q nodes.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy.special import ndtr
+
+from infwidth.kernels import normalized_relu_kernel, relu_kernel
+from infwidth.kernels.normalized import nodes
+from infwidth.models.features import FeatureMLP
+from infwidth.models.normalization import feature_scale
+
+D = 6
+BIAS = math.sqrt(D) / 2
+X_NxD = np.random.default_rng(0).normal(size=(8, D))
+
+
+def by_quadrature(x, y):
+    """E over ω_b, and over the argument at x; the one at y, given both, is normal."""
+    d = len(x) + 1
+    sigma, tau = np.linalg.norm(x) / math.sqrt(d), np.linalg.norm(y) / math.sqrt(d)
+    rho = x @ y / (d * sigma * tau)
+    rest = tau * math.sqrt(1 - rho**2)
+    node, weight = np.polynomial.legendre.leggauss(400)
+    total = 0.0
+    for low, high in ((-8.0, 0.0), (0.0, 8.0)):
+        omega_Qx1 = ((high - low) * node + high + low)[:, None] / 2
+        scale_Qx1 = feature_scale(omega_Qx1, len(x), BIAS)
+        a_Qx1 = BIAS * omega_Qx1 / math.sqrt(d)
+        least_Qx1 = np.clip(-a_Qx1 / sigma, -12, 12)
+        z_QxZ = least_Qx1 + (12 - least_Qx1) / 2 * (node + 1)
+        mean_QxZ = a_Qx1 + tau * rho * z_QxZ
+        relu_QxZ = mean_QxZ * ndtr(mean_QxZ / rest) + rest * density(mean_QxZ / rest)
+        value_QxZ = (12 - least_Qx1) / 2 * density(z_QxZ) * (a_Qx1 + sigma * z_QxZ) * relu_QxZ
+        density_Q = (density(omega_Qx1) / scale_Qx1**2)[:, 0]
+        total += (high - low) / 2 * (weight * density_Q) @ (value_QxZ @ weight)
+    return total
+
+
+def density(z):
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (X_NxD[0], X_NxD[1]),
+        (X_NxD[0], X_NxD[0] + 0.01 * X_NxD[1]),
+        (X_NxD[0], -X_NxD[0] + 0.01 * X_NxD[1]),
+        (0.1 * X_NxD[0], 3 * X_NxD[1]),
+    ],
+    ids=["apart", "close", "opposite", "of different lengths"],
+)
+def test_it_is_the_expectation(pair):
+    with jax.enable_x64(True):
+        found = normalized_relu_kernel(pair[0][None], pair[1][None], bias=BIAS)
+    assert float(found[0, 0]) == pytest.approx(by_quadrature(*pair), rel=3e-7)
+
+
+def test_its_weights_are_those_of_the_finite_layer():
+    omega_Q, weight_Q = nodes(BIAS / math.sqrt(D))
+    plain_Q = nodes(1e-12).weight_Q  # without a bias all features are alike
+    np.testing.assert_allclose(plain_Q.sum(), 1, rtol=1e-9)
+    expected_Q = plain_Q / feature_scale(omega_Q, D, BIAS) ** 2
+    np.testing.assert_allclose(weight_Q, expected_Q, rtol=1e-8)
+
+
+def test_it_is_the_limit_of_the_finite_layer():
+    width = 200_000
+    layer = FeatureMLP(D, width, normalized=True, rngs=nnx.Rngs(features=0, readout=0))
+    omega_Hxd = np.asarray(layer.omega_Hxd[...], np.float64)
+    extended_Nxd = np.pad(X_NxD, ((0, 0), (0, 1)), constant_values=BIAS)
+    g_NxH = np.maximum(extended_Nxd @ omega_Hxd.T / math.sqrt(D + 1), 0)
+    products_NxNxH = g_NxH[:, None] * g_NxH[None]
+    error_NxN = products_NxNxH.std(axis=2) / math.sqrt(width)
+    found_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS), np.float64)
+    # 36 different pairs, five standard errors.
+    assert (np.abs(found_NxN - products_NxNxH.mean(axis=2)) < 5 * error_NxN).all()
+    # Features that are not normalised would be 10 times further off.
+    plain_NxN = np.asarray(relu_kernel(X_NxD, X_NxD, bias=BIAS))
+    assert (np.abs(plain_NxN - found_NxN) > 5 * error_NxN).mean() > 0.8
+
+
+def test_it_is_symmetric_and_positive():
+    with jax.enable_x64(True):
+        theta_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS))
+    np.testing.assert_allclose(theta_NxN, theta_NxN.T, rtol=1e-12)
+    assert np.linalg.eigvalsh(theta_NxN)[0] > 0
+
+
+def test_float32_keeps_six_digits():
+    single_NxN = normalized_relu_kernel(X_NxD.astype(np.float32), X_NxD, bias=BIAS)
+    assert single_NxN.dtype == jnp.float32
+    with jax.enable_x64(True):
+        double_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS))
+    # Sums of a thousand positive terms, and the inputs' own rounding.
+    np.testing.assert_allclose(single_NxN, double_NxN, rtol=3e-6)
+
+
+def test_the_gradient_is_the_slope():
+    x_D, y_D = X_NxD[0], X_NxD[1]
+
+    def value(x_D):
+        return normalized_relu_kernel(x_D[None], jnp.asarray(y_D)[None], bias=BIAS)[0, 0]
+
+    with jax.enable_x64(True):
+        found_D = np.asarray(jax.grad(value)(jnp.asarray(x_D)))
+        step = 1e-5
+        x_D = jnp.asarray(x_D)
+        slope_D = [
+            float(value(jnp.asarray(x_D + step * e)) - value(jnp.asarray(x_D - step * e)))
+            / 2
+            / step
+            for e in np.eye(D)
+        ]
+    np.testing.assert_allclose(found_D, slope_D, rtol=1e-7)
+
+
+@pytest.mark.parametrize("y", [X_NxD[0], -X_NxD[0], 0 * X_NxD[0]], ids=["x = y", "x = -y", "y = 0"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_are_finite_where_angles_end(y, dtype):
+    with jax.enable_x64(dtype == np.float64):
+        pair = [jnp.asarray(z[None], dtype) for z in (X_NxD[0], y)]
+
+        def value(x_1xD, y_1xD):
+            return normalized_relu_kernel(x_1xD, y_1xD, bias=BIAS)[0, 0]
+
+        gradients = jax.grad(value, argnums=(0, 1))(*pair)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_strong_bias_leaves_it_finite():
+    bias = 8 * math.sqrt(D)
+    found_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=bias))
+    assert np.isfinite(found_NxN).all()
+
+
+@pytest.mark.parametrize("bias", [0.0, -1.0, math.nan])
+def test_without_a_bias_it_is_refused(bias):
+    with pytest.raises(ValueError, match="bias must be > 0"):
+        normalized_relu_kernel(X_NxD, X_NxD, bias=bias)

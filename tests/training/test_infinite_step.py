@@ -1,0 +1,247 @@
+"""The infinite-width transformer's step: exact, the limit of finite ones, and done in place."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from infwidth.config.errors import UserError
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.infinite import room
+from infwidth.infinite import support as support_module
+from infwidth.kernels import relu_kernel
+from infwidth.models.loss import cross_entropy
+from infwidth.models.transformer import Transformer, random_streams
+from infwidth.models.variables import merge, split
+from infwidth.training.infinite_step import InfiniteProgram
+from infwidth.training.rules import Hyperparameters, schedule, sgd_unit
+from infwidth.training.step import compile_program
+
+MODEL = ModelSettings(d_model=8, layers=2, heads=2, context=6)
+TRAINING = TrainingSettings(
+    steps=40, warmup_steps=2, batch_size=4, log_every=10, checkpoint_every=20
+)
+V, D, N, BIAS = 16, 8, 24, 8**0.5 / 2
+RULES = ("ntk", "adam_star")
+
+
+def _rates(trunk=1e-2, readout=1.0):
+    return Hyperparameters(*(jnp.asarray(x) for x in (trunk, readout, 1.0)))
+
+
+def _program(variant="adam_star", training=TRAINING):
+    return InfiniteProgram(MODEL, training, VARIANTS[variant], V)
+
+
+@cache
+def _compiled(variant):
+    """A program that tests share, since most of their time is compilation."""
+    return _program(variant)
+
+
+def _tokens(steps=40, symbols=3):
+    shape = (steps, TRAINING.batch_size, MODEL.context + 1)
+    return np.random.default_rng(0).integers(symbols, size=shape, dtype=np.int32)
+
+
+class _DenseMLP:
+    """f(x) = shift + Σ_i c_i Θ(x, x_i), all inputs and coefficients at hand; keeps its input."""
+
+    def __init__(self, seen_DxT, c_ExT, shift_ExN):
+        self.seen_DxT, self.c_ExT, self.shift_ExN = seen_DxT, c_ExT, shift_ExN
+
+    def __call__(self, x_DxN):
+        self.x_DxN = x_DxN
+        theta_TxN = relu_kernel(self.seen_DxT.T, x_DxN.T, bias=BIAS)
+        return self.shift_ExN + self.c_ExT @ theta_TxN
+
+
+def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
+    """Losses and last trunk of training with coefficients and momentum for every input.
+
+    Also how many of the layers' gradients were above the clipping norm.
+    """
+    structure, start = split(
+        Transformer(MODEL, lambda rngs: nnx.Module(), V, rngs=nnx.Rngs(**random_streams(1)))
+    )
+    trunk, clipped = start.trunk, 0
+    adam = optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.scale_by_adam(TRAINING.b1, TRAINING.b2, TRAINING.eps),
+    )
+    moments = adam.init(trunk)
+    seen = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
+    c = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
+    a = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
+    v = [np.zeros(D) for _ in range(MODEL.layers)]
+    losses = []
+    for step, tokens in enumerate(tokens_SxBxT1, start=1):
+
+        def loss_and_inputs(trunk, shifts, tokens=tokens):
+            model = merge(structure, start._replace(trunk=trunk))
+            layers = [
+                _DenseMLP(jnp.asarray(x), jnp.asarray(y), shift)
+                for x, y, shift in zip(seen, c, shifts, strict=True)
+            ]
+            for block, layer in zip(model.blocks, layers, strict=True):
+                block.mlp = layer
+            losses_N = cross_entropy(model(tokens[:, :-1]), jnp.asarray(tokens[:, 1:].reshape(-1)))
+            return jnp.mean(losses_N), [layer.x_DxN for layer in layers]
+
+        shifts = [jnp.zeros((D, N))] * MODEL.layers
+        (loss, inputs), (gradient, deltas) = jax.value_and_grad(
+            loss_and_inputs, argnums=(0, 1), has_aux=True
+        )(trunk, shifts)
+        losses.append(float(loss))
+        scale = float(schedule(TRAINING)(step - 1))
+        with jax.numpy_dtype_promotion("standard"):
+            direction, moments = adam.update(gradient, moments)
+        trunk = jax.tree.map(lambda p, u, s=scale: p - s * rates[0] * u, trunk, direction)
+        for layer, (x, delta) in enumerate(zip(inputs, deltas, strict=True)):
+            x, delta = np.asarray(x), np.asarray(delta)
+            theta = np.asarray(relu_kernel(x.T, x.T, bias=BIAS))
+            norm = np.sqrt(np.einsum("en,nm,em->", delta, theta, delta))
+            clipped += int(norm > clip_norm)
+            delta = delta * min(1, clip_norm / norm)
+            seen[layer] = np.concatenate([seen[layer], x], axis=1)
+            fresh = np.concatenate([np.zeros_like(c[layer]), delta], axis=1)
+            pad = ((0, 0), (0, N))
+            c[layer], a[layer] = np.pad(c[layer], pad), np.pad(a[layer], pad)
+            if rule == "ntk":
+                c[layer] = c[layer] - scale * rates[1] * fresh
+                continue
+            b1, b2 = TRAINING.b1, TRAINING.b2
+            a[layer] = b1 * a[layer] + (1 - b1) * fresh
+            square = np.einsum("en,nm,em->e", delta, theta, delta)
+            v[layer] = b2 * v[layer] + (1 - b2) * square
+            root = np.sqrt(v[layer] / (1 - b2**step)) + TRAINING.eps
+            c[layer] = c[layer] - scale * rates[1] * a[layer] / (1 - b1**step) / root[:, None]
+    return losses, trunk, clipped
+
+
+@pytest.mark.parametrize(
+    ("rule", "rate", "clip_norm"), [("ntk", 20.0, 1e9), ("adam_star", 1.0, 0.2)]
+)
+def test_a_run_is_that_of_dense_kernels_and_a_momentum_for_every_input(
+    rule, rate, clip_norm, monkeypatch
+):
+    monkeypatch.setattr(support_module, "BLOCK_ON_CPU", 7)
+    training, tokens = TRAINING.model_copy(update={"clip_norm": clip_norm}), _tokens(steps=8)
+    with jax.enable_x64(True):
+        losses, trunk, clipped = _train_densely(rule, tokens, (1e-2, rate), clip_norm)
+        program = _program(rule, training)
+        state, metrics = program.train(program.init(1), _rates(1e-2, rate), tokens)
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-10)
+    assert losses[0] > 1.2 * losses[-1]
+    assert clipped == 0 if rule == "ntk" else 0 < clipped < len(tokens) * MODEL.layers
+    for name, leaf in trunk.items():
+        # Adam divides rounding of 1e-16 by gradients that may be 1e-8.
+        np.testing.assert_allclose(state.trunk[name], leaf, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_finite_models_come_closer_with_width(rule):
+    tokens, rate = _tokens(), 1.0 if rule == "adam_star" else 13.0
+    program = _compiled(rule)
+    _, metrics = program.train(program.init(0), _rates(readout=rate), tokens)
+
+    def gap(width):
+        finite = compile_program(MODEL, TRAINING, VARIANTS[rule], width, V)
+        rates = Hyperparameters(*(jnp.float32(x) for x in (1e-2, rate, 1.0)))
+        _, others = finite.train(finite.init(0), rates, tokens)
+        return float(jnp.mean(jnp.abs(others["loss"] - metrics["loss"])))
+
+    narrow, wide = gap(32), gap(16_384)
+    assert narrow > 5 * wide
+    assert wide < 1e-3
+
+
+def test_a_call_of_many_steps_equals_many_calls_of_one_while_buffers_double(monkeypatch):
+    monkeypatch.setattr(room, "FIRST_INPUTS", 1)
+    program, tokens = _program(), _tokens(steps=4)
+    together, _ = program.train(program.init(0), _rates(), tokens)
+    state = program.init(0)
+    for batch, rows in zip(tokens, (1, 2, 4, 4), strict=True):
+        state, _ = program.train(state, _rates(), batch[None])
+        assert state.readout["blocks/0/mlp/q_SxE"].shape[0] == rows
+    jax.tree.map(np.testing.assert_array_equal, together, state)
+
+
+def test_the_unit_of_sgd_is_that_of_very_wide_models():
+    program, batch = _compiled("ntk"), _tokens()[0]
+    unit = sgd_unit(program.functional_gradients(program.init(0), batch))
+    finite = compile_program(MODEL, TRAINING, VARIANTS["ntk"], 65_536, V)
+    finite_unit = sgd_unit(finite.functional_gradients(finite.init(0), batch))
+    # A mean of G² over 65,536 features has a standard error of about √(5 / 65,536) = 0.9%.
+    assert float(unit) == pytest.approx(float(finite_unit), rel=0.03)
+
+
+def test_sweeping_rates_and_seeds_compiles_nothing_anew(caplog):
+    program, tokens = _compiled("adam_star"), _tokens()
+    program.train(program.init(0), _rates(), tokens)
+    with jax.log_compiles(True), caplog.at_level("WARNING"):
+        program.train(program.init(1), _rates(2e-3, 3.0), tokens)
+    assert not [r.message for r in caplog.records if "Compiling" in r.message]
+
+
+def test_evaluation_and_activations_see_the_trained_mlps():
+    program, tokens = _compiled("adam_star"), _tokens()
+    state, metrics = program.train(program.init(0), _rates(), tokens)
+    sums = program.evaluate(state, tokens[0], np.ones((4, MODEL.context), bool))
+    sizes = program.probe(state, tokens[0])
+    assert 0 < float(sums.sum()) / N < 0.7 * float(metrics["loss"][0])
+    assert float(sizes["blocks/1/mlp"]) > 1e-3
+
+
+def test_peak_memory_of_a_step_does_not_grow_with_the_inputs_seen():
+    program, tokens = _program(), _tokens(steps=2)
+    state = program.init(0)
+
+    def temporaries(steps):
+        shapes = jax.eval_shape(lambda state: program.resized(state, steps), state)
+        compiled = program._jitted_train.lower(shapes, _rates(), tokens).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    rooms = [room.steps_with_room(steps, N) for steps in (1, 16_000)]
+    few, many = map(temporaries, rooms)
+    buffers = room.support_bytes(rooms[1], N, D, MODEL.layers)
+    vectors = 4 * rooms[1] * D * MODEL.layers
+    # Neither a copy of the buffers nor a matrix of the batch by all inputs: only the vectors q.
+    assert many - few < 4 * vectors < buffers / 5
+
+
+def test_counts_of_parameters_bytes_and_flops():
+    program = _program()
+    trunk = (V + MODEL.context) * D + D + MODEL.layers * (4 * D * D + 2 * D)
+    seen = MODEL.layers * TRAINING.steps * N
+    assert program.parameter_counts == {
+        "trunk": trunk,
+        "features": seen * (D + 1),
+        "readout": seen * D + MODEL.layers * TRAINING.steps * D,
+    }
+    # m and v of the trunk and a count; v of each layer.
+    assert program.optimizer_bytes == 4 * (2 * trunk + 1 + MODEL.layers * D)
+    # Θ and its product with c; Θ again, the product of c with δ, that with the directions.
+    per_pair = 2 * ((D + 1) + D + (D + 1) + D + (D + 1))
+    constant = compile_program(MODEL, TRAINING, VARIANTS["constant"], 0, V).flops_per_step
+    mlps = program.flops_per_step - constant
+    own_batch = 2 * (D + 1 + D)
+    pairs = N * N * (TRAINING.steps - 1) // 2
+    assert mlps == MODEL.layers * (per_pair * pairs + own_batch * N * N)
+
+
+@pytest.mark.parametrize("name", ["unfrozen", "frozen", "adam_star_normalized", "constant"])
+def test_variants_without_a_kernel_here_are_refused(name):
+    with pytest.raises(ValueError, match="fixed features and trains by sgd or adam_star"):
+        _program(name)
+
+
+def test_a_run_that_would_outgrow_memory_does_not_start(monkeypatch):
+    monkeypatch.setattr(room, "device_memory", lambda: 1000)
+    with pytest.raises(UserError, match=r"960 inputs in each of 2 layers.* lower steps \(40\)"):
+        _program()
