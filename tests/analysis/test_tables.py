@@ -94,6 +94,13 @@ def test_verdicts_follow_the_truth(tmp_path):
     assert last["ADAM* tracks frozen"] == "contradicted"
 
 
+def test_where_the_ntk_wins_there_is_no_gap_to_close(tmp_path):
+    losses = BASE.losses | {"ntk": (1.500, 0.0)}
+    truth = dataclasses.replace(BASE, losses=losses)
+    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
+    assert set(shown["gap closed"][:-1]) == {"no gap"}
+
+
 def test_quick_configurations_are_too_small_to_judge(tmp_path):
     shown = build("table2_gap_closed", Measurements.load(write(tmp_path, CASES["one seed"]))).shown
     assert set(shown["NTK worse than frozen"]) == {"too small to judge"}

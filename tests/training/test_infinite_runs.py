@@ -1,14 +1,32 @@
 """Runs at infinite width: cached, keyed by their code, resumed to the bit while buffers grow."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from infwidth.infinite import room
+from infwidth.training import runs
 from infwidth.training.records import read_rows
 from infwidth.training.spec import run_code_digest
 from tests.training.conftest import PLACE
 from tests.training.test_runs import here_variant, numbers
+
+_program = cache(runs._compile)
+"""Shared by all tests here: programs have no state, and most of the time is compilation."""
+
+
+@pytest.fixture
+def bench(bench, monkeypatch):
+    """Makes a bench whose runs start with room for 10 of their 20 steps of 32 tokens."""
+    monkeypatch.setattr(room, "FIRST_INPUTS", 320)
+
+    def make(**options):
+        made = bench(**options)
+        made.runs._program = _program
+        return made
+
+    return make
 
 
 def _spec(bench):
@@ -19,9 +37,7 @@ def _folder(bench):
     return bench.runs._folder / _spec(bench).key
 
 
-def test_a_run_that_is_interrupted_while_buffers_grow_ends_with_the_same_bits(bench, monkeypatch):
-    # 32 tokens a step: room for 8 steps, then 16 and 32.
-    monkeypatch.setattr(room, "FIRST_INPUTS", 256)
+def test_a_run_that_is_interrupted_while_buffers_grow_ends_with_the_same_bits(bench):
     whole = bench(folder="whole")
     result = whole.runs.result(_spec(whole))
     assert result["status"] == "done"
@@ -35,9 +51,6 @@ def test_a_run_that_is_interrupted_while_buffers_grow_ends_with_the_same_bits(be
             raise Stop
 
     stopped, resumed = bench(report=stop, folder="stopped"), bench(folder="stopped")
-    for other in (stopped, resumed):
-        # Most of the time is compilation; its programs have no state.
-        other.runs._program = whole.runs._program
     with pytest.raises(Stop):
         stopped.runs.result(_spec(stopped))
     resumed.runs.result(_spec(resumed))

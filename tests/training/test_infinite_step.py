@@ -27,7 +27,6 @@ TRAINING = TrainingSettings(
     steps=40, warmup_steps=2, batch_size=4, log_every=10, checkpoint_every=20
 )
 V, D, N, BIAS = 16, 8, 24, 8**0.5 / 2
-RULES = ("ntk", "adam_star")
 
 
 def _rates(trunk=1e-2, readout=1.0):
@@ -69,74 +68,71 @@ def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
     structure, start = split(
         Transformer(MODEL, lambda rngs: nnx.Module(), V, rngs=nnx.Rngs(**random_streams(1)))
     )
-    trunk, clipped = start.trunk, 0
+    trunk, clipped, losses = start.trunk, 0, []
     adam = optax.chain(
         optax.clip_by_global_norm(clip_norm),
         optax.scale_by_adam(TRAINING.b1, TRAINING.b2, TRAINING.eps),
     )
     moments = adam.init(trunk)
-    seen = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
-    c = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
-    a = [np.zeros((D, 0)) for _ in range(MODEL.layers)]
-    v = [np.zeros(D) for _ in range(MODEL.layers)]
-    losses = []
+    shape = (MODEL.layers, D, len(tokens_SxBxT1) * N)
+    seen, c, a = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    v = np.zeros((MODEL.layers, D))
+
+    def loss_and_inputs(trunk, shifts, seen, c, tokens):
+        model = merge(structure, start._replace(trunk=trunk))
+        layers = [_DenseMLP(*each) for each in zip(seen, c, shifts, strict=True)]
+        for block, layer in zip(model.blocks, layers, strict=True):
+            block.mlp = layer
+        losses_N = cross_entropy(model(tokens[:, :-1]), tokens[:, 1:].reshape(-1))
+        return jnp.mean(losses_N), [layer.x_DxN for layer in layers]
+
+    gradients = jax.jit(jax.value_and_grad(loss_and_inputs, argnums=(0, 1), has_aux=True))
+    kernel = jax.jit(lambda x_DxN: relu_kernel(x_DxN.T, x_DxN.T, bias=BIAS))
     for step, tokens in enumerate(tokens_SxBxT1, start=1):
-
-        def loss_and_inputs(trunk, shifts, tokens=tokens):
-            model = merge(structure, start._replace(trunk=trunk))
-            layers = [
-                _DenseMLP(jnp.asarray(x), jnp.asarray(y), shift)
-                for x, y, shift in zip(seen, c, shifts, strict=True)
-            ]
-            for block, layer in zip(model.blocks, layers, strict=True):
-                block.mlp = layer
-            losses_N = cross_entropy(model(tokens[:, :-1]), jnp.asarray(tokens[:, 1:].reshape(-1)))
-            return jnp.mean(losses_N), [layer.x_DxN for layer in layers]
-
-        shifts = [jnp.zeros((D, N))] * MODEL.layers
-        (loss, inputs), (gradient, deltas) = jax.value_and_grad(
-            loss_and_inputs, argnums=(0, 1), has_aux=True
-        )(trunk, shifts)
+        shifts = jnp.zeros((MODEL.layers, D, N))
+        (loss, inputs), (gradient, deltas) = gradients(trunk, shifts, seen, c, tokens)
         losses.append(float(loss))
         scale = float(schedule(TRAINING)(step - 1))
         with jax.numpy_dtype_promotion("standard"):
             direction, moments = adam.update(gradient, moments)
         trunk = jax.tree.map(lambda p, u, s=scale: p - s * rates[0] * u, trunk, direction)
-        for layer, (x, delta) in enumerate(zip(inputs, deltas, strict=True)):
-            x, delta = np.asarray(x), np.asarray(delta)
-            theta = np.asarray(relu_kernel(x.T, x.T, bias=BIAS))
-            norm = np.sqrt(np.einsum("en,nm,em->", delta, theta, delta))
+        slots = slice((step - 1) * N, step * N)
+        for layer, (x_DxN, delta_ExN) in enumerate(zip(inputs, np.asarray(deltas), strict=True)):
+            theta_NxN = np.asarray(kernel(x_DxN))
+            square_E = np.einsum("en,nm,em->e", delta_ExN, theta_NxN, delta_ExN)
+            norm = np.sqrt(square_E.sum())
             clipped += int(norm > clip_norm)
-            delta = delta * min(1, clip_norm / norm)
-            seen[layer] = np.concatenate([seen[layer], x], axis=1)
-            fresh = np.concatenate([np.zeros_like(c[layer]), delta], axis=1)
-            pad = ((0, 0), (0, N))
-            c[layer], a[layer] = np.pad(c[layer], pad), np.pad(a[layer], pad)
+            shrink = min(1, clip_norm / norm)
+            seen[layer, :, slots] = x_DxN
             if rule == "ntk":
-                c[layer] = c[layer] - scale * rates[1] * fresh
+                c[layer, :, slots] = -scale * rates[1] * shrink * delta_ExN
                 continue
             b1, b2 = TRAINING.b1, TRAINING.b2
-            a[layer] = b1 * a[layer] + (1 - b1) * fresh
-            square = np.einsum("en,nm,em->e", delta, theta, delta)
-            v[layer] = b2 * v[layer] + (1 - b2) * square
-            root = np.sqrt(v[layer] / (1 - b2**step)) + TRAINING.eps
-            c[layer] = c[layer] - scale * rates[1] * a[layer] / (1 - b1**step) / root[:, None]
+            a[layer] *= b1
+            a[layer, :, slots] = (1 - b1) * shrink * delta_ExN
+            v[layer] = b2 * v[layer] + (1 - b2) * shrink**2 * square_E
+            root_E = np.sqrt(v[layer] / (1 - b2**step)) + TRAINING.eps
+            c[layer] -= scale * rates[1] * a[layer] / (1 - b1**step) / root_E[:, None]
     return losses, trunk, clipped
 
 
 @pytest.mark.parametrize(
-    ("rule", "rate", "clip_norm"), [("ntk", 20.0, 1e9), ("adam_star", 1.0, 0.2)]
+    ("rule", "rate", "clip_norm", "steps_with_room"),
+    [("ntk", 20.0, 1e9, 8), ("adam_star", 1.0, 0.2, 4)],
 )
 def test_a_run_is_that_of_dense_kernels_and_a_momentum_for_every_input(
-    rule, rate, clip_norm, monkeypatch
+    rule, rate, clip_norm, steps_with_room, monkeypatch
 ):
     monkeypatch.setattr(support_module, "BLOCK_ON_CPU", 7)
+    # The buffers of the second double on the way.
+    monkeypatch.setattr(room, "FIRST_INPUTS", steps_with_room * N)
     training, tokens = TRAINING.model_copy(update={"clip_norm": clip_norm}), _tokens(steps=8)
     with jax.enable_x64(True):
         losses, trunk, clipped = _train_densely(rule, tokens, (1e-2, rate), clip_norm)
         program = _program(rule, training)
-        state, metrics = program.train(program.init(1), _rates(1e-2, rate), tokens)
-    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-10)
+        state, first = program.train(program.init(1), _rates(1e-2, rate), tokens[:4])
+        state, second = program.train(state, _rates(1e-2, rate), tokens[4:])
+    np.testing.assert_allclose([*first["loss"], *second["loss"]], losses, rtol=1e-10)
     assert losses[0] > 1.2 * losses[-1]
     assert clipped == 0 if rule == "ntk" else 0 < clipped < len(tokens) * MODEL.layers
     for name, leaf in trunk.items():
@@ -144,32 +140,19 @@ def test_a_run_is_that_of_dense_kernels_and_a_momentum_for_every_input(
         np.testing.assert_allclose(state.trunk[name], leaf, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_finite_models_come_closer_with_width(rule):
-    tokens, rate = _tokens(), 1.0 if rule == "adam_star" else 13.0
-    program = _compiled(rule)
-    _, metrics = program.train(program.init(0), _rates(readout=rate), tokens)
+def test_finite_models_come_closer_with_width():
+    tokens, program = _tokens(), _compiled("adam_star")
+    _, metrics = program.train(program.init(0), _rates(), tokens)
 
     def gap(width):
-        finite = compile_program(MODEL, TRAINING, VARIANTS[rule], width, V)
-        rates = Hyperparameters(*(jnp.float32(x) for x in (1e-2, rate, 1.0)))
-        _, others = finite.train(finite.init(0), rates, tokens)
+        finite = compile_program(MODEL, TRAINING, VARIANTS["adam_star"], width, V)
+        _, others = finite.train(finite.init(0), _rates(), tokens)
         return float(jnp.mean(jnp.abs(others["loss"] - metrics["loss"])))
 
     narrow, wide = gap(32), gap(16_384)
+    # 512 times the features: 23 times closer, had the losses the rate that their kernels have.
     assert narrow > 5 * wide
     assert wide < 1e-3
-
-
-def test_a_call_of_many_steps_equals_many_calls_of_one_while_buffers_double(monkeypatch):
-    monkeypatch.setattr(room, "FIRST_INPUTS", 1)
-    program, tokens = _program(), _tokens(steps=4)
-    together, _ = program.train(program.init(0), _rates(), tokens)
-    state = program.init(0)
-    for batch, rows in zip(tokens, (1, 2, 4, 4), strict=True):
-        state, _ = program.train(state, _rates(), batch[None])
-        assert state.readout["blocks/0/mlp/q_SxE"].shape[0] == rows
-    jax.tree.map(np.testing.assert_array_equal, together, state)
 
 
 def test_the_unit_of_sgd_is_that_of_very_wide_models():
@@ -189,30 +172,17 @@ def test_sweeping_rates_and_seeds_compiles_nothing_anew(caplog):
     assert not [r.message for r in caplog.records if "Compiling" in r.message]
 
 
-def test_evaluation_and_activations_see_the_trained_mlps():
-    program, tokens = _compiled("adam_star"), _tokens()
-    state, metrics = program.train(program.init(0), _rates(), tokens)
-    sums = program.evaluate(state, tokens[0], np.ones((4, MODEL.context), bool))
-    sizes = program.probe(state, tokens[0])
-    assert 0 < float(sums.sum()) / N < 0.7 * float(metrics["loss"][0])
-    assert float(sizes["blocks/1/mlp"]) > 1e-3
-
-
-def test_peak_memory_of_a_step_does_not_grow_with_the_inputs_seen():
+def test_a_step_takes_no_memory_for_all_that_was_seen_but_the_support_itself():
     program, tokens = _program(), _tokens(steps=2)
-    state = program.init(0)
-
-    def temporaries(steps):
-        shapes = jax.eval_shape(lambda state: program.resized(state, steps), state)
-        compiled = program._jitted_train.lower(shapes, _rates(), tokens).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
-
-    rooms = [room.steps_with_room(steps, N) for steps in (1, 16_000)]
-    few, many = map(temporaries, rooms)
-    buffers = room.support_bytes(rooms[1], N, D, MODEL.layers)
-    vectors = 4 * rooms[1] * D * MODEL.layers
-    # Neither a copy of the buffers nor a matrix of the batch by all inputs: only the vectors q.
-    assert many - few < 4 * vectors < buffers / 5
+    steps = room.steps_with_room(16_000, N)
+    state = jax.eval_shape(lambda seed: program.resized(program.init(seed), steps), 0)
+    compiled = program._jitted_train.lower(state, _rates(), tokens).compile()
+    memory = compiled.memory_analysis()
+    support = room.support_bytes(steps, N, D, MODEL.layers)
+    # Neither a copy of it nor a matrix of the batch by all inputs: a few times the vectors q.
+    vectors = 4 * steps * D * MODEL.layers
+    assert memory.temp_size_in_bytes < 4 * vectors + 2**18 < support / 5
+    assert memory.alias_size_in_bytes > support
 
 
 def test_counts_of_parameters_bytes_and_flops():

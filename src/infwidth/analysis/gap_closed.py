@@ -19,11 +19,13 @@ class GapClosed(Interval):
         p_more_than_fraction: one-sided p value of `numerator > fraction · denominator`, which needs
             no ratio and stands in for it where it is undefined.
         fraction: the fraction of that test.
+        gap: mean of the denominator; where it is negative there is no gap, whatever the ratio is.
     """
 
     defined: bool
     p_more_than_fraction: float
     fraction: float
+    gap: float
 
 
 def gap_closed(
@@ -55,14 +57,14 @@ def gap_closed(
     top, bottom = (float(x.mean()) if count else math.nan for x in (top_S, bottom_S))
     ratio = top / bottom if bottom else math.nan
     if count < 2:
-        return GapClosed(ratio, math.nan, math.nan, False, p_value, fraction)
+        return GapClosed(ratio, math.nan, math.nan, False, p_value, fraction, bottom)
     quantile = float(stats.t.ppf((1 + confidence) / 2, count - 1))
     covariance = np.cov(top_S, bottom_S) * (quantile**2 / count)
     square = bottom**2 - float(covariance[1, 1])
     if square <= 0:
-        return GapClosed(ratio, math.nan, math.nan, False, p_value, fraction)
+        return GapClosed(ratio, math.nan, math.nan, False, p_value, fraction, bottom)
     cross = top * bottom - float(covariance[0, 1])
     constant = top**2 - float(covariance[0, 0])
     root = math.sqrt(max(cross**2 - square * constant, 0.0))
     lower, upper = (cross - root) / square, (cross + root) / square
-    return GapClosed(ratio, lower, upper, True, p_value, fraction)
+    return GapClosed(ratio, lower, upper, True, p_value, fraction, bottom)

@@ -48,8 +48,10 @@ _LOG = logging.getLogger(__name__)
 FEATURES_AT_A_TIME = 4096
 """Features, of some inits together, that are held at a time: what a core's caches have room for."""
 
-FIXED = len(CASES)
-"""Folded into the key of the fixed half's inits, where the trained half has the case's place."""
+FIXED = "fixed"
+
+_PLACES = (*CASES, FIXED)
+"""A name's place here is folded into the key of its inits, so that all have inits of their own."""
 
 
 def measure(
@@ -152,8 +154,7 @@ class _Study:
         def outputs(g_NxF: jax.Array, g_PxF: jax.Array) -> jax.Array:
             return trained_outputs(self._problem, case, constants, g_NxF, g_PxF, width)
 
-        place = list(CASES).index(name)
-        chunks = list(self._differences(place, width, inits, solution, outputs))
+        chunks = list(self._differences(name, width, inits, solution, outputs))
         d_RxK = np.concatenate(chunks).reshape(inits, -1)
         if not np.isfinite(d_RxK).all():
             raise UserError(
@@ -173,7 +174,7 @@ class _Study:
 
     def _differences(
         self,
-        place: int,
+        name: str,
         width: int,
         inits: int,
         solution: Solution,
@@ -181,10 +182,10 @@ class _Study:
     ) -> Iterator[np.ndarray]:
         """Outputs of finite models minus those of the infinite one, float64, some inits a time."""
         key = jax.random.key(self._settings.seed)
-        for number in (place, width):
+        for number in (_PLACES.index(name), width):
             key = jax.random.fold_in(key, number)
         f_PxE = np.asarray(solution.f_PxE, np.float64)
-        _LOG.info("%s, width %d: %d inits", (*CASES, "fixed")[place], width, inits)
+        _LOG.info("%s, width %d: %d inits", name, width, inits)
         size = max(1, FEATURES_AT_A_TIME // width)
         for first in range(0, inits, size):
             # The last chunk is as long as the others, so that one program serves all.

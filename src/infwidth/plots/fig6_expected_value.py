@@ -119,6 +119,8 @@ def _reference(
     axes: Axes, widths: Sequence[int], start: float, power: float, text: str, above: bool
 ) -> None:
     """A thin line of a power of H from `start` on, and what it is proportional to."""
+    if len(widths) == 1:
+        return
     x = np.array([widths[0], math.sqrt(widths[0] * widths[-1]), widths[-1]])
     y = start * (x / x[0]) ** power
     axes.plot(x, y, color="#aaaaaa", linewidth=0.7)

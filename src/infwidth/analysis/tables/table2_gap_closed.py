@@ -95,7 +95,7 @@ def _caption(measured: Measurements) -> str:
             "Intervals over test documents, and every p value, are in the CSV.",
             "Gap closed is (NTK − ADAM*) / (NTK − frozen) with Fieller's interval; where that is "
             "unbounded it is undefined, and the p value is that of ADAM* closing more than "
-            f"{settings.gap_fraction:.0%}.",
+            f"{settings.gap_fraction:.0%}. No gap: the NTK does better than frozen features.",
             "r is the lowest correlation of a pair over seeds;",
             f"seeds needed show a difference of {settings.effect_of_interest:g} with power "
             f"{settings.power:g}, for the most demanding pair.",
@@ -162,6 +162,8 @@ def _show(compared: Comparison | None) -> str:
 def _show_share(share: GapClosed | None) -> str:
     if share is None:
         return MISSING
+    if share.defined and share.gap < 0:
+        return "no gap"
     if share.defined:
         return f"{share.estimate:.0%} [{share.lower:.0%}, {share.upper:.0%}]".replace("-", "−")
     if math.isfinite(share.p_more_than_fraction):
@@ -218,6 +220,12 @@ def _share_row(width: int, share: GapClosed, whole: Comparison | None) -> dict[s
         "seeds_lower": share.lower,
         "seeds_upper": share.upper,
         "pairs": whole.over_seeds.count if whole else None,
-        "rule": "defined" if share.defined else f"undefined; more than {share.fraction:g} closed",
+        "rule": _share_rule(share),
         "p_holds": share.p_more_than_fraction,
     }
+
+
+def _share_rule(share: GapClosed) -> str:
+    if not share.defined:
+        return f"undefined; more than {share.fraction:g} closed"
+    return "defined" if share.gap > 0 else "no gap: ntk does better than frozen"
