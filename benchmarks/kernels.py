@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
 
 
 def times_in_turn(
-    functions: dict[str, Callable[..., Any]], operands: tuple, rounds: int
+    functions: Mapping[str, Callable[..., Any]], operands: tuple, rounds: int
 ) -> dict[str, list[float]]:
     """Seconds of each function, round after round, so that the machine's moods meet all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
