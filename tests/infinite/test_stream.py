@@ -33,9 +33,7 @@ def _stream(rule, square_SxE, rate_S, decay_S, dtype, b1=B1):
     def step(carry, given):
         q_SxE, v_E = carry
         count, square_E, rate, decay = given
-        moved = advance(
-            rule, q_SxE, v_E, square_E, count, rate, b1=b1, b2=B2, eps=EPS, decay=decay
-        )
+        moved = advance(rule, q_SxE, v_E, square_E, count, rate, b1=b1, b2=B2, eps=EPS, decay=decay)
         return moved, None
 
     steps = len(rate_S)

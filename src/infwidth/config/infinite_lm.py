@@ -18,7 +18,7 @@ class InfiniteLmTuning(TuningSettings):
     """The search for each variant's readout rate; finite and infinite models run at the same."""
 
     learning_rates: list[LearningRate] = Field(
-        [1.0, 3.0, 10.0, 30.0],
+        [0.3, 1.0, 3.0, 10.0],
         min_length=2,
         description="The readout's rates, in units in which every rule's first step has rms η.",
     )
@@ -29,6 +29,11 @@ class InfiniteLmTuning(TuningSettings):
     )
     max_extensions: Annotated[int, Field(ge=0)] = Field(
         3, description="Steps by which a grid may grow where its best lies at an edge."
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        0.0005,
+        description="Nats a token within which two rates count as equal; the smallest rate wins. "
+        "Small, since in runs this short a rate that leaves the MLPs idle loses little.",
     )
 
 
@@ -70,7 +75,7 @@ class InfiniteLmSettings(Section):
         10, description="Steps a compiled chunk, and between two points of a loss curve."
     )
     checkpoint_every: Count = Field(
-        50, description="Steps between checkpoints; a multiple of log_every."
+        100, description="Steps between checkpoints; a multiple of log_every."
     )
     tuning: InfiniteLmTuning = Field(default_factory=InfiniteLmTuning)
 

@@ -129,6 +129,6 @@ def _result(runs: Path, key: str) -> dict[str, Any]:
     if result is None:
         raise UserError(
             f"{runs / key}: this run's result is gone; train it again with "
-            "`snakemake --cores all -R infinite_lm`"
+            "`snakemake --cores all -R infinite_lm_train`"
         )
     return result
