@@ -3,7 +3,12 @@
 EXPECTED_VALUE = LAYOUT.results / "expected_value"
 MEASURED["expected_value"] = [
     f"{LAYOUT.measurements('expected_value')}/{name}"
-    for name in ("infinite.parquet", "fixed.parquet", "trained.parquet", "settings.json")
+    for name in (
+        "infinite.parquet",
+        "fixed.parquet",
+        "trained.parquet",
+        "settings.json",
+    )
 ]
 
 

@@ -40,7 +40,10 @@ rule infinite_lm:
     """Gathers the losses and loss curves of finite and infinite models."""
     input:
         tokens=f"{LAYOUT.tokens}/manifest.json",
-        parts=expand(f"{INFINITE_LM}/parts/{{variant}}.json", variant=SETTINGS.infinite_lm.variants),
+        parts=expand(
+            f"{INFINITE_LM}/parts/{{variant}}.json",
+            variant=SETTINGS.infinite_lm.variants,
+        ),
     output:
         MEASURED["infinite_lm"],
     log:
@@ -49,7 +52,9 @@ rule infinite_lm:
         CONDA
     params:
         settings=slice_of("infinite_lm collect"),
-        code=code_digest(["infwidth.experiments.infinite_lm", "infwidth.experiments.recording"]),
+        code=code_digest(
+            ["infwidth.experiments.infinite_lm", "infwidth.experiments.recording"]
+        ),
     shell:
         f"infwidth infinite_lm collect --settings {{params.settings:q}} --parts {{input.parts}}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {LAYOUT.measurements('infinite_lm')} 2> {{log}}"
