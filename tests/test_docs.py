@@ -9,12 +9,23 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
 
 
-def test_the_example_of_adam_star_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def _run_example(place):
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(examples) == 2
     names = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(examples[place], "README.md", "exec"), names)
+    return names
+
+
+def test_the_example_of_adam_star_runs():
+    names = _run_example(0)
     start = float(names["loss"](names["M"] * 0.0))
     assert float(names["loss"](names["M"])) < 0.1 * start
+
+
+def test_the_example_at_infinite_width_reads_digits(capsys):
+    _run_example(1)
+    assert float(capsys.readouterr().out) == pytest.approx(0.86, abs=0.01)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
