@@ -22,6 +22,8 @@ for _figure, _experiment in FIGURES.items():
             CONDA
         params:
             code=code_digest([figure_module(_figure), "infwidth.plots.draw"]),
+            # The command is put together when the job runs, after this loop has ended.
+            measurements=LAYOUT.measurements(_experiment),
             figure=_figure,
         shell:
-            f"infwidth figure {{params.figure}} --measurements {LAYOUT.measurements(_experiment)} --out {LAYOUT.figures} 2> {{log}}"
+            f"infwidth figure {{params.figure}} --measurements {{params.measurements}} --out {LAYOUT.figures} 2> {{log}}"

@@ -16,6 +16,8 @@ for _table, _experiment in TABLES.items():
             CONDA
         params:
             code=code_digest([table_module(_table), "infwidth.analysis.tables.write"]),
+            # The command is put together when the job runs, after this loop has ended.
+            measurements=LAYOUT.measurements(_experiment),
             table=_table,
         shell:
-            f"infwidth table {{params.table}} --measurements {LAYOUT.measurements(_experiment)} --out {LAYOUT.tables} 2> {{log}}"
+            f"infwidth table {{params.table}} --measurements {{params.measurements}} --out {LAYOUT.tables} 2> {{log}}"
