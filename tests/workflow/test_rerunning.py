@@ -5,6 +5,7 @@ import json
 import pytest
 
 from infwidth.catalogue import FIGURES, TABLES
+from infwidth.config.convergence import RULES
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
@@ -48,7 +49,12 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         "_X = 1\n\n\ndef scale_by_adam_star(",
     )
     planned = checkout.planned()
-    assert planned == {"tune": 1, "train_widths": 1, "collect": 1} | dict.fromkeys(PICTURES, 1)
+    assert planned == {
+        **{"tune": 1, "train_widths": 1, "collect": 1},
+        **{"infinite_lm_train": 1, "infinite_lm": 1},
+        **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
+        **dict.fromkeys(PICTURES, 1),
+    }
     before = checkout.results()
     checkout.snakemake()
     after = checkout.results()
@@ -88,7 +94,7 @@ def test_forcing_training_finds_its_runs_cached(checkout):
 
 def test_retrain_trains_anew_and_leaves_nothing_to_do(checkout):
     before = checkout.results()
-    checkout.snakemake("-R", "train_widths", "tune", "--config", "retrain=true")
+    checkout.snakemake("--forceall", "--config", "retrain=true")
     after = checkout.results()
     assert after.keys() == before.keys()
     assert all(after[key] > before[key] for key in before)

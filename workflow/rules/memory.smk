@@ -19,7 +19,7 @@ rule memory:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("memory"),
-        code=code_digest(["infwidth.experiments.memory"]),
+        code=code_digest(["infwidth.experiments.memory", "infwidth.optim.adam_star"]),
     shell:
         "infwidth memory --settings {params.settings:q}"
         f" --out {LAYOUT.measurements('memory')} 2> {{log}}"

@@ -186,7 +186,8 @@ class Settings(Section):
         "and paper_figures/<name>/.",
     )
     retrain: bool = Field(
-        False, description="Forget cached runs and train anew (with `-R tune train_widths`)."
+        False,
+        description="Forget cached runs and train anew (with `--forceall`, or `-R` and a rule).",
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
