@@ -91,7 +91,7 @@ def test_a_rate_that_diverges_loses():
 
 def test_if_every_rate_diverges_one_line_says_what_to_do():
     with pytest.raises(
-        UserError, match=r"adam_star: every readout rate diverged .* lower lm_width"
+        UserError, match=r"adam_star: every readout rate diverged .* lower the learning_rates"
     ):
         tune(FakeBench(lambda place: None), "adam_star", 256, TUNING)
 

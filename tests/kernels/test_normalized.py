@@ -88,6 +88,20 @@ def test_it_is_the_limit_of_the_finite_layer():
     assert (np.abs(plain_NxN - found_NxN) > 5 * error_NxN).mean() > 0.8
 
 
+def test_at_zero_it_is_what_it_tends_to():
+    zero_1xD = np.zeros((1, D))
+    with jax.enable_x64(True):
+        at_zero, near = (
+            np.asarray(normalized_relu_kernel(x_1xD, np.vstack([X_NxD, zero_1xD]), bias=BIAS))
+            for x_1xD in (zero_1xD, zero_1xD + 1e-9)
+        )
+        gradient_1xD = jax.grad(lambda x: normalized_relu_kernel(x, X_NxD, bias=BIAS).sum())(
+            jnp.asarray(zero_1xD)
+        )
+    np.testing.assert_allclose(at_zero, near, rtol=1e-7)
+    assert np.isfinite(gradient_1xD).all()
+
+
 def test_it_is_symmetric_and_positive():
     with jax.enable_x64(True):
         theta_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS))

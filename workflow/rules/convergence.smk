@@ -30,7 +30,7 @@ rule convergence_models:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("convergence"),
-        code=code_digest(["infwidth.experiments.convergence"]),
+        code=code_digest(["infwidth.experiments.convergence", "infwidth.data.digits"]),
     shell:
         "infwidth convergence --settings {params.settings:q} --rule {wildcards.optimizer}"
         f" --parts {CONVERGENCE}/parts --out {{output}} 2> {{log}}"
@@ -51,7 +51,7 @@ rule convergence:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("convergence"),
-        code=code_digest(["infwidth.experiments.convergence"]),
+        code=code_digest(["infwidth.experiments.convergence", "infwidth.data.digits"]),
     shell:
         "infwidth convergence --settings {params.settings:q}"
         f" --parts {CONVERGENCE}/parts --out {LAYOUT.measurements('convergence')} 2> {{log}}"

@@ -25,7 +25,9 @@ rule expected_value:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("expected_value"),
-        code=code_digest(["infwidth.experiments.expected_value"]),
+        code=code_digest(
+            ["infwidth.experiments.expected_value", "infwidth.data.digits"]
+        ),
     shell:
         "infwidth expected_value --settings {params.settings:q}"
         f" --parts {EXPECTED_VALUE}/parts --out {LAYOUT.measurements('expected_value')} 2> {{log}}"

@@ -174,8 +174,8 @@ def pair_estimate(square: ArrayLike, product: ArrayLike) -> tuple[float, float]:
 
     Its expectation is |E d|², whatever the noise, where that of |mean of d|² is larger by the
     variance over R. The error is the jackknife's. Where there is no bias the jackknife overstates
-    the variance, by up to a factor of 2, and the estimate is skewed to the right; the two roughly
-    cancel in the tail that decides whether a bias counts as resolved.
+    the variance, by up to a factor of 2, so that its interval is conservative: a bias counts as
+    resolved more seldom than the confidence says.
 
     Args:
         square: |d_r|², shape (R,).

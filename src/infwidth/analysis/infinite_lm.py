@@ -130,10 +130,12 @@ class InfiniteLm:
 
         That is mean_T |finite − infinite| of the training loss of each logged stretch, over the
         stretches that both have, for each seed: the two start at the same trunk and see the same
-        batches. Its mean over seeds, with the interval.
+        batches. Its mean over the seeds of which neither diverged, with the interval.
         """
+        cells = self._cell(variant, width), self._cell(variant, math.inf)
+        done = [set(cell.loc[cell["status"] == "done", "seed"].astype(int)) for cell in cells]
         distance = (self.curves(variant, width) - self.curves(variant, math.inf)).abs()
-        by_seed = distance.dropna(axis=1, how="all").mean(axis=0)
+        by_seed = distance[sorted(done[0] & done[1])].mean(axis=0)
         return mean_interval(by_seed, self.confidence)
 
     def rate(self, variant: str) -> float:

@@ -46,7 +46,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     problem = convergence_models.make_problem(own, *load_digits())
     # In the workflow, what gathers finds the models that the rules' own jobs trained anew.
     retrain = args.retrain or (args.rule is not None and os.environ.get(RETRAIN) == "1")
-    parts = Parts(args.parts or folder / "parts", convergence_models.__name__, platform, retrain)
+    modules = (convergence.__name__, load_digits.__module__)
+    parts = Parts(args.parts or folder / "parts", modules, platform, retrain)
     if args.rule is not None:
         count = sum(1 for _ in convergence.train(problem, args.rule, own, parts))
         write_json(args.out or folder / f"{args.rule}.json", {"rule": args.rule, "models": count})

@@ -43,7 +43,7 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         expected_value_models.make_problem(own, *load_digits()),
         own,
         settings.statistics.confidence,
-        Parts(folder, expected_value_models.__name__, platform, args.retrain),
+        Parts(folder, (expected_value.__name__, load_digits.__module__), platform, args.retrain),
     )
     out = args.out or layout.measurements("expected_value")
     write_measurements(out, tables, settings.model_dump(mode="json"))

@@ -55,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_OUTPUT_CLOSED)
+    except RuntimeError as error:
+        # JAX's own error, which is not imported where JAX is not used.
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        sys.exit(_fail("out of memory: lower the widths or the batch that were asked for", 2))
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise

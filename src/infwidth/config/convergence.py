@@ -44,7 +44,7 @@ class ConvergenceSettings(Section):
     adam_learning_rate: LearningRate = Field(0.1, description="Rate of ADAM* and of Adam.")
     b1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="β1 of ADAM* and Adam.")
     b2: Annotated[float, Field(ge=0, lt=1)] = Field(0.98, description="β2 of ADAM* and Adam.")
-    eps: Annotated[float, Field(ge=0)] = Field(1e-9, description="ε of ADAM* and Adam.")
+    eps: Annotated[float, Field(gt=0)] = Field(1e-9, description="ε of ADAM* and Adam.")
     slope_from: Width = Field(
         256, description="Least width of the fit of log distance on log width; smaller are shown."
     )

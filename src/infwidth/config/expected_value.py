@@ -51,7 +51,7 @@ class TrainedReadoutSettings(Section):
     sgd_learning_rate: LearningRate = Field(1.0, description="SGD's rate.")
     b1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="β1 of ADAM*.")
     b2: Annotated[float, Field(ge=0, lt=1)] = Field(0.98, description="β2 of ADAM*.")
-    eps: Annotated[float, Field(ge=0)] = Field(1e-9, description="ε of ADAM*.")
+    eps: Annotated[float, Field(gt=0)] = Field(1e-9, description="ε of ADAM*.")
 
     _no_duplicates = each_once("widths")
 

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from infwidth.config.convergence import RULES, ConvergenceSettings, Rule
+from infwidth.config.errors import UserError
 from infwidth.experiments.convergence_models import Problem, finite_model, infinite_outputs
 from infwidth.experiments.parts import Parts
 
@@ -112,7 +114,7 @@ def train(
         started, trained = time.monotonic(), 0
         compiled = cache(lambda width=width: finite_model(problem, rule, width, settings))
         for seed in settings.seeds:
-            outputs = cache(lambda seed=seed, model=compiled: np.asarray(model()(seed), np.float64))
+            outputs = cache(lambda seed=seed, model=compiled: _finite(rule, model()(seed)))
             yield _model(problem, rule, settings, parts, width, seed, outputs, limit)
             trained += outputs.cache_info().currsize
         if trained:
@@ -157,9 +159,15 @@ def _model(
 
 def _limit(problem: Problem, rule: Rule, settings: ConvergenceSettings) -> np.ndarray:
     """f_LxAxE of the exact machine; for elementwise Adam, which has none, of ADAM*'s."""
-    return infinite_outputs(problem, "adam_star" if rule == "adam" else rule, settings).astype(
-        np.float64
-    )
+    rule = "adam_star" if rule == "adam" else rule
+    return _finite(rule, infinite_outputs(problem, rule, settings))
+
+
+def _finite(rule: Rule, f_LxAxE: ArrayLike) -> np.ndarray:
+    f_LxAxE = np.asarray(f_LxAxE, np.float64)
+    if not np.isfinite(f_LxAxE).all():
+        raise UserError(f"{rule} diverged: lower its learning rate in the section convergence")
+    return f_LxAxE
 
 
 def _splits(problem: Problem) -> dict[str, slice]:

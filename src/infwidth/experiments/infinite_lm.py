@@ -18,6 +18,7 @@ from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import TrainingSettings
 from infwidth.experiments.lm_width import Bench, Entry, tune
 from infwidth.experiments.lm_width_plan import Place, widths_of
+from infwidth.infinite.room import require_memory
 from infwidth.training.records import read_result, read_rows
 
 _OWN_TRAINING = (
@@ -45,6 +46,9 @@ def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, A
     Raises:
       UserError: every rate diverged, or an infinite run would need more memory than there is.
     """
+    if name in own.infinite_variants:
+        tokens = own.batch_size * bench.model.context
+        require_memory(own.steps, tokens, bench.model.d_model, bench.model.layers)
     selection, entries = tune(bench, name, own.reference_width, own.tuning)
     cell = Cell(selection["learning_rate"], selection["kappa"])
     for width in widths_of(name, own.widths):

@@ -109,6 +109,6 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
     selection = selection_entry(trials, tuning.tolerance, extensions)
     if selection["learning_rate"] is None:
         rates = f"readout rate diverged at width {width}" if searched else "trunk rate diverged"
-        mend = "lm_width.tuning.learning_rates" if searched else "training.trunk_learning_rate"
-        raise UserError(f"{name}: every {rates}; lower {mend}")
+        setting = "the learning_rates of its tuning" if searched else "trunk_learning_rate"
+        raise UserError(f"{name}: every {rates}; lower {setting}")
     return Tuned(selection, entries)

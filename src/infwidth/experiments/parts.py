@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ class Parts:
 
     Args:
       folder: where they lie.
-      module: the module that computes them; it and all that it imports are part of the hash.
+      modules: those that compute them; they and all that they import are part of the hash.
       platform: "cpu", "gpu" or "tpu"; numbers differ by rounding between them.
       retrain: forget what is kept and compute anew.
     """
 
-    def __init__(self, folder: Path, module: str, platform: str, retrain: bool = False) -> None:
+    def __init__(
+        self, folder: Path, modules: Sequence[str], platform: str, retrain: bool = False
+    ) -> None:
         self._folder = folder
         self._shared = {
-            "code": code_digest([module]),
+            "code": code_digest(modules),
             "software": software(),
             "platform": platform,
         }

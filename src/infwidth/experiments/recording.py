@@ -10,7 +10,7 @@ import pandas as pd
 
 from infwidth.atomic import replacing_file, write_json
 
-_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
+_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
 
 def write_measurements(

@@ -136,12 +136,19 @@ class Readout:
 
         Raises:
           ValueError: targets are not one an example, one of them is not finite, a batch is empty
-            or holds no such example.
+            or holds no such example, or the solver is not of this package.
         """
         batch_SxK = np.asarray(batch_SxK)
         N = self.x_NxD.shape[0]
         if batch_SxK.ndim != 2 or batch_SxK.shape[1] == 0:
             raise ValueError(f"batches are a matrix, one a row; got shape {batch_SxK.shape}")
+        if not np.issubdtype(batch_SxK.dtype, np.integer):
+            raise ValueError(f"batches hold numbers of examples, integers; got {batch_SxK.dtype}")
+        if not isinstance(solver, KernelTransformation):
+            raise ValueError(
+                f"solver is a {type(solver).__name__}; use a rule of infwidth.infinite, such as "
+                "infinite.adam_star(1e-3)"
+            )
         if batch_SxK.size and not (batch_SxK.min() >= 0 and batch_SxK.max() < N):
             raise ValueError(f"batches hold numbers of examples, 0 to {N - 1}")
         targets = jax.tree.map(jnp.asarray, targets)
@@ -167,8 +174,14 @@ class Readout:
           f_MxE.
 
         Raises:
-          ValueError: the inputs are no matrix of that dimension, or one is not finite.
+          ValueError: the coefficients are not of these examples and outputs; the inputs are no
+            matrix of that dimension, or one is not finite.
         """
+        if c_NxE.shape != (self.x_NxD.shape[0], self.outputs):
+            raise ValueError(
+                f"coefficients must have shape {(self.x_NxD.shape[0], self.outputs)}, one row an "
+                f"example; got {c_NxE.shape}"
+            )
         if y_MxD is None:
             if self.gram_NxN is not None:
                 return _product(self.gram_NxN, c_NxE)

@@ -174,7 +174,12 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
 
     Reference:
       docs/theory.md, equation (13).
+
+    Raises:
+      ValueError: the norm is a number that is not positive.
     """
+    if isinstance(max_norm, int | float) and not max_norm > 0:
+        raise ValueError(f"max_norm must be positive; got {max_norm}")
 
     def update(
         updates: Updates, state: tuple, c_NxE: jax.Array | None = None

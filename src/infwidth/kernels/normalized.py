@@ -129,8 +129,11 @@ def _density(z: np.ndarray) -> np.ndarray:
 
 def _one_variable(sigma_N: jax.Array, a_Q: jax.Array) -> tuple[jax.Array, jax.Array]:
     """P(z > 0) and E[relu(z)] for z ~ N(a, σ²), each of shape (N, Q)."""
+    # At σ = 0 the argument is a itself.
+    varies_Nx1 = (sigma_N > 0)[:, None]
     h_NxQ = a_Q[None, :] / _positive(sigma_N)[:, None]
-    active_NxQ = jax.scipy.special.ndtr(h_NxQ)
+    certain_1xQ = (a_Q > 0).astype(a_Q.dtype)[None, :]
+    active_NxQ = jnp.where(varies_Nx1, jax.scipy.special.ndtr(h_NxQ), certain_1xQ)
     density_NxQ = jnp.exp(-jnp.square(h_NxQ) / 2) / math.sqrt(2 * math.pi)
     return active_NxQ, a_Q[None, :] * active_NxQ + sigma_N[:, None] * density_NxQ
 
@@ -173,5 +176,5 @@ def _remainder(
 
 
 def _positive(sigma_N: jax.Array) -> jax.Array:
-    """σ, but above 0: of an input of 0 all that is multiplied by σ vanishes."""
+    """σ where it is above 0, else 1, to divide by."""
     return jnp.where(sigma_N > 0, sigma_N, jnp.ones_like(sigma_N))
