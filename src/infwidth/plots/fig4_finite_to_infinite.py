@@ -119,7 +119,7 @@ def _losses(axes: Axes, measured: Convergence) -> None:
             limit = measured.limit(rule, SPLIT, "loss")
             axes.axhline(limit, color=LOOKS[rule].color, linewidth=0.7, linestyle=(0, (1, 1.5)))
     _width_axis(axes, measured)
-    _key(axes, "upper right")
+    _key(axes, "best")
     axes.set_ylabel("test loss (nats)")
 
 
@@ -137,7 +137,7 @@ def _adam(axes: Axes, measured: Convergence) -> None:
         _line(axes, widths, means, LOOKS["adam"], "Adam to its own limit", face="none")
     _log_axis(axes)
     _width_axis(axes, measured)
-    _key(axes, "lower left")
+    _key(axes, "best")
     _room_below(axes, 0.22)
     axes.set_ylabel("rms distance, centred outputs")
 
