@@ -77,7 +77,9 @@ def test_unexpected_extra_arguments_are_accepted_and_nothing_recompiles(factory)
 def test_the_bare_transformation_accepts_extra_arguments():
     transform = scale_by_adam_star()
     g_HxE = jnp.ones((4, 3))
-    transform.update(g_HxE, transform.init(g_HxE), unexpected_extra_argument=1)
+    state = transform.init(g_HxE)
+    plain, extra = (transform.update(g_HxE, state, **words) for words in ({}, {"unexpected": 1}))
+    close(extra[0], plain[0])
 
 
 @every_factory

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import read_json, replacing_file, write_json
+from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.recording import commit
+from infwidth.experiments.recording import write_measurements
 from infwidth.training.records import SETTINGS, read_result, read_rows
 
 Entry = dict[str, Any]
@@ -43,31 +43,26 @@ def collect(
         entries += read_json(path, "infwidth train", ("entries",))["entries"]
     results = {entry["key"]: _result(runs, entry["key"]) for entry in entries}
     reported = sorted({entry["key"] for entry in entries if entry["role"] == "report"})
-    out.mkdir(parents=True, exist_ok=True)
-    frames = {
+    rows = {
         "runs": [_run_row(entry, results[entry["key"]]) for entry in entries],
         "documents": [
             row for key in reported for row in _document_rows(key, results[key], dataset)
         ],
         "curves": [row for key in reported for row in _curve_rows(key, runs)],
     }
-    for name, rows in frames.items():
-        frame = pd.DataFrame(rows, columns=_COLUMNS[name])
-        with replacing_file(out / f"{name}.parquet") as path:
-            frame.to_parquet(path, index=False)
+    write_measurements(
+        out,
+        {name: pd.DataFrame(rows[name], columns=columns) for name, columns in _COLUMNS.items()},
+        settings.model_dump(mode="json", exclude={"retrain"})
+        | {
+            "corpus": dataset.manifest["corpus"]["statement"]["text"],
+            "runs": _software(runs, reported),
+        },
+    )
     selection = {name: content["selection"] for name, content in tuned.items()}
     if "constant" in selection:
         selection["trunk"] = selection.pop("constant")
     write_json(out / "selection.json", selection)
-    write_json(
-        out / "settings.json",
-        settings.model_dump(mode="json", exclude={"retrain"})
-        | {
-            "corpus": dataset.manifest["corpus"]["statement"]["text"],
-            "commit": commit(),
-            "runs": _software(runs, reported),
-        },
-    )
 
 
 _COLUMNS = {
