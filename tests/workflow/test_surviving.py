@@ -1,5 +1,6 @@
 """Killed anywhere, the same command again completes, with the same numbers."""
 
+import contextlib
 import json
 import os
 import signal
@@ -64,15 +65,19 @@ def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
         assert "clearing the lock" in output
 
 
+def tuning_process(folder):
+    """A process that trains runs of `infwidth tune`, or None; its shell is not one."""
+    for process in trainers(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "tune" in process.cmdline() and "snakemake" not in process.cmdline():
+                return process
+    return None
+
+
 def test_a_trainer_that_is_killed_fails_alone_and_the_next_run_completes(finished, fresh):
-    runs = fresh.folder / "results/smoke/runs"
     process = fresh.start("infwidth", "reproduce", "--cores", "2", *SMOKE)
-    wait_until(lambda: any(runs.glob("*/metrics.jsonl")))
-    for trainer in trainers(fresh.folder):
-        words = trainer.cmdline()
-        if "tune" in words and "snakemake" not in words:
-            trainer.kill()
-            break
+    wait_until(lambda: tuning_process(fresh.folder))
+    tuning_process(fresh.folder).kill()
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
     fresh.run("infwidth", "reproduce", "--cores", "2", *SMOKE)
