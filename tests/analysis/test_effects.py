@@ -1,0 +1,42 @@
+"""Effects agree with the t test of the repeats that they summarise, and say nothing without one."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from infwidth.analysis.effects import Effect, paired_effect
+from infwidth.analysis.statistics import p_greater, p_less
+
+VALUES = np.array([0.03, 0.05, 0.01, 0.04])
+
+
+@pytest.mark.parametrize("bound", [-0.02, 0.0, 0.02, 0.05])
+def test_p_values_are_those_of_the_t_test(bound):
+    effect = Effect.of_repeats("H = 4", VALUES)
+    assert effect.p_above(bound) == pytest.approx(p_greater(VALUES, bound), rel=1e-12)
+    assert effect.p_below(bound) == pytest.approx(p_less(VALUES, bound), rel=1e-12)
+
+
+def test_the_interval_is_scipys():
+    low, high = stats.ttest_1samp(VALUES, 0).confidence_interval(0.9)
+    interval = Effect.of_repeats("", VALUES).interval(0.9)
+    assert (interval.lower, interval.upper) == pytest.approx((low, high), rel=1e-12)
+
+
+@pytest.mark.parametrize("values", [[], [0.1]])
+def test_one_repeat_tells_nothing(values):
+    effect = Effect.of_repeats("", values)
+    assert math.isnan(effect.p_above(0)) and math.isnan(effect.interval(0.95).lower)
+
+
+def test_a_lost_repeat_forbids_the_test_and_not_the_estimate():
+    effect = paired_effect("", {1: 2.0, 2: 3.0, 3: 2.5}, {1: 1.0, 2: 1.5}, [1, 2, 3])
+    assert effect.estimate == 1.25 and effect.lost == 1 and math.isnan(effect.p_above(0))
+
+
+def test_what_is_exact_leaves_no_doubt():
+    effect = Effect.exact("", 1.5)
+    assert (effect.p_above(1.0), effect.p_above(1.5), effect.p_below(2.0)) == (0.0, 1.0, 0.0)
+    assert effect.interval(0.95).lower == effect.interval(0.95).upper == 1.5
