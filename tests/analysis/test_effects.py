@@ -28,12 +28,14 @@ def test_the_interval_is_scipys():
 @pytest.mark.parametrize("values", [[], [0.1]])
 def test_one_repeat_tells_nothing(values):
     effect = Effect.of_repeats("", values)
-    assert math.isnan(effect.p_above(0)) and math.isnan(effect.interval(0.95).lower)
+    assert math.isnan(effect.p_above(0))
+    assert math.isnan(effect.interval(0.95).lower)
 
 
 def test_a_lost_repeat_forbids_the_test_and_not_the_estimate():
     effect = paired_effect("", {1: 2.0, 2: 3.0, 3: 2.5}, {1: 1.0, 2: 1.5}, [1, 2, 3])
-    assert effect.estimate == 1.25 and effect.lost == 1 and math.isnan(effect.p_above(0))
+    assert (effect.estimate, effect.lost) == (1.25, 1)
+    assert math.isnan(effect.p_above(0))
 
 
 def test_what_is_exact_leaves_no_doubt():
