@@ -1,7 +1,7 @@
 """Effects: what an experiment says on a question, as a number with its error, place by place.
 
 An experiment's module in `infwidth.analysis` gives its effects by name, with
-`effects(measured) -> dict[str, list[Effect]]`; a rule of config/claims.yaml names one and judges it.
+`effects(measured) -> dict[str, list[Effect]]`; a rule of config/claims.yaml names one of them.
 """
 
 import math
