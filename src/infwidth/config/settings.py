@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
+from infwidth.config.feature_support import FeatureSupportSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
 from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
@@ -173,7 +174,10 @@ class LmWidthSettings(Section):
 
 
 # What stands under results/ in any case.
-_EXPERIMENTS = ("lm_width", "convergence", "infinite_lm", "expected_value", "memory")
+_EXPERIMENTS = (
+    *("lm_width", "convergence", "infinite_lm", "expected_value", "memory"),
+    "feature_support",
+)
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
 
@@ -197,6 +201,7 @@ class Settings(Section):
     infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

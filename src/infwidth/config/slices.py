@@ -34,6 +34,7 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "feature_support": ("name", "feature_support", "statistics.confidence"),
     "table": (),
     "figure": (),
     "status": ("name", "model", "training", "lm_width"),
