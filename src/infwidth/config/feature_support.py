@@ -16,7 +16,7 @@ class NodesSettings(Section):
     """Nodes of a Gauss–Legendre rule over the inputs, in panels of 8."""
 
     line: Nodes = Field(1600, description="Nodes where inputs are one number.")
-    plane: Nodes = Field(40, description="Nodes an axis, where they are two.")
+    plane: Nodes = Field(48, description="Nodes an axis, where they are two.")
 
 
 class SupportTrainingSettings(Section):
@@ -44,8 +44,9 @@ class SupportReportSettings(Section):
     inputs: Annotated[int, Field(ge=16)] = Field(256, description="Inputs N of a report.")
     draws: Count = Field(99, description="Draws of the null.")
     level: Share = Field(0.01, description="Level of the test.")
+    repeats: Count = Field(20, description="Reports of each case, seeds 0, 1, …")
     controls: Count = Field(
-        100, description="Reports on features with total support, each for line and plane."
+        100, description="The same where support is total, on the line and on the plane."
     )
 
     @model_validator(mode="after")
@@ -88,7 +89,8 @@ class FeatureSupportSettings(Section):
         description="Values that each weight is rounded to, from −2 to 2, equally far apart.",
     )
     ridge: Annotated[float, Field(gt=0)] = Field(
-        1e-9, description="Of the best readout's least squares, in units of the Gram matrix's trace."
+        1e-9,
+        description="Of the best readout's least squares, in units of the Gram matrix's trace.",
     )
     margin: Share = Field(
         0.01,

@@ -12,6 +12,7 @@ Shapes: N nodes, P nodes to test at, H features, d = D + 1.
 import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +105,7 @@ class _Study:
                 yield self._parts.table(
                     f"errors-{case.name}-{seed}-{width}",
                     self._depends_on(case, seed) | {"width": width},
-                    lambda seed=seed, width=width: self._errors(case, seed, width),
+                    partial(self._errors, case, seed, width),
                 )
 
     def functions(self, case: Case) -> pd.DataFrame:
@@ -127,11 +128,11 @@ class _Study:
     def reports(self, case: Case) -> pd.DataFrame:
         """A report a row; of features with total support there are many, for false alarms."""
         own = self._settings.report
-        seeds = range(own.controls) if case.kind == "total" else self._settings.seeds
+        count = own.controls if case.kind == "total" else own.repeats
         return self._parts.table(
             f"reports-{case.name}",
-            self._law(case) | {"seeds": list(seeds), "report": own.model_dump(mode="json")},
-            lambda: pd.DataFrame([self._report(case, seed) for seed in seeds]),
+            self._law(case) | {"count": count, "report": own.model_dump(mode="json")},
+            lambda: pd.DataFrame([self._report(case, seed) for seed in range(count)]),
         )
 
     def _errors(self, case: Case, seed: int, width: int) -> pd.DataFrame:

@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 FAR = 9.0
 """Inputs beyond this have a share of 2e-19."""
 
-NEAR = 5.5
-"""Inputs beyond this have a share of 4e-8."""
+NEAR = 5.0
+"""Inputs beyond this have a share of 6e-7, and are left out where features take samples."""
 
 POINTS = 8
 """Nodes a panel of `sample_nodes`."""

@@ -12,8 +12,8 @@ constant b appended, and features relu(ω·x̃/√d), of which only the directio
   left of −T, and what the best straight line leaves right of T.
 - *Atoms*: the distance from the span of finitely many functions, by least squares on a quadrature
   that is exact to rounding, since its panels end at all kinks.
-- *Subspace* of the plane, ω_x ∥ p, ω_b free: the features see z = p·x, and in it they are universal;
-  the residual is E Var(y | z).
+- *Subspace* of the plane, ω_x ∥ p, ω_b free: the features see z = p·x alone, in which they are
+  universal; the residual is E Var(y | z).
 - *Analytic* features on an open set: none, that of total support. For h ∈ L² orthogonal to them
   all, ω ↦ E[h g_ω] is analytic (erf grows slowly enough in a strip around the reals) and 0 on an
   open set, thus 0 everywhere.

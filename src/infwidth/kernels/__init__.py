@@ -1,7 +1,7 @@
 """Kernels of infinitely wide layers and networks: exact, differentiable, in JAX.
 
-All take x: [n, D] and y: [m, D] and return [n, m]. `support_report` says which direction a sample of
-features leaves out.
+All take x: [n, D] and y: [m, D] and return [n, m]. `support_report` is no kernel: it says which
+direction a sample of features leaves out.
 """
 
 from infwidth.kernels.deep import nngp_kernel, ntk_kernel
