@@ -172,12 +172,12 @@ def _verdict(measured: FeatureSupport, readout: Readout) -> str:
     away = [label(case) for case in measured.cases if not measured.levels_off(case, readout)]
     who = "The best readout" if readout == "best" else "ADAM*"
     found = f"{who} is at the residual within {margin:g} ({measured.confidence:.0%})"
-    return f"{found}, but for {', '.join(away)}." if away else f"{found} in every case."
+    return f"{found}, but for {'; '.join(away)}." if away else f"{found} in every case."
 
 
 def _reports(measured: FeatureSupport) -> str:
     """What the diagnostic said."""
-    finds = ", ".join(
+    finds = "; ".join(
         f"{label(case)} {found.missing}/{found.count}"
         for case in measured.limited
         if (found := measured.reports(case)).count
