@@ -3,7 +3,7 @@
 Each is its namesake of optax or `infwidth.optim`, applied to all readouts M_ω at once: the same
 hyperparameters, the same numbers up to the difference between a mean over H units and an
 expectation. Every rule here keeps the kernel: M_ω stays a combination of the features of the
-inputs seen (docs/theory.md, sections 6 to 8).
+inputs seen (docs/theory.md, sections 6 to 8 and 13).
 
 Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
@@ -137,7 +137,7 @@ def scale_by_rms_star(
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
     Reference:
-      docs/theory.md, equation (22).
+      docs/theory.md, equation (23).
     """
     check_second_moment(second_moment)
 
