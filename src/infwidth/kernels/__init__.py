@@ -6,6 +6,7 @@ All take x: [n, D] and y: [m, D] and return [n, m].
 from infwidth.kernels.deep import nngp_kernel, ntk_kernel
 from infwidth.kernels.monte_carlo import monte_carlo_kernel
 from infwidth.kernels.normalized import normalized_relu_kernel
+from infwidth.kernels.shifted import shifted_relu_kernel
 from infwidth.kernels.single_layer import erf_kernel, gelu_kernel, relu_kernel
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "normalized_relu_kernel",
     "ntk_kernel",
     "relu_kernel",
+    "shifted_relu_kernel",
 ]

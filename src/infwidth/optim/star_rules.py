@@ -2,7 +2,7 @@
 
 Each is its namesake with one second moment for each output, shared along the axis that may become
 infinite, as in ADAM*; Muon* has none, and multiplies the momentum by an E×E matrix. A step of any
-of them is a combination of the features of the inputs seen (docs/theory.md, section 7). Ours, not
+of them is a combination of the features of the inputs seen (docs/theory.md, section 13). Ours, not
 the paper's.
 
 Gradients are taken as they come: chain `scale_by_width` before, where the model divides by its
@@ -68,7 +68,7 @@ def scale_by_rms_star(
       [1. 1.]
 
     Reference:
-      docs/theory.md, equation (22).
+      docs/theory.md, equation (23).
     """
 
     def init(params: Any) -> ScaleByRmsStarState:
@@ -115,7 +115,7 @@ def scale_by_adagrad_star(
       ValueError: At init and update, `width_axis` does not fit.
 
     Reference:
-      docs/theory.md, equation (23).
+      docs/theory.md, equation (24).
     """
 
     def init(params: Any) -> ScaleByAdagradStarState:
@@ -168,7 +168,7 @@ def scale_by_nadam_star(
 
     Reference:
       Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016; docs/theory.md,
-      equation (24).
+      equation (25).
     """
 
     def numerator(updates: Any, mu: Any, count: jax.Array) -> Any:
@@ -260,7 +260,7 @@ def scale_by_muon_star(
 
     Reference:
       Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon/; docs/theory.md,
-      equations (12) and (25).
+      equations (12) and (26).
     """
 
     def init(params: Any) -> ScaleByMuonStarState:
