@@ -170,7 +170,8 @@ def number_of(bound: float | str, settings: Settings) -> float:
     if not isinstance(bound, str):
         return bound
     if bound == "1 - statistics.confidence":
-        return 1 - settings.statistics.confidence
+        # Rounded, or it would be 0.05 and a bit.
+        return round(1 - settings.statistics.confidence, 12)
     section, name = bound.split(".")
     return float(getattr(getattr(settings, section), name))
 
