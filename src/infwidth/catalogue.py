@@ -12,6 +12,7 @@ FIGURES: dict[str, str] = {
     "fig4_finite_to_infinite": "convergence",
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
+    "fig9_optimizer_ablation": "optimizer_ablation",
     "fig11_memory": "memory",
 }
 
@@ -21,6 +22,7 @@ TABLES: dict[str, str] = {
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
     "table5_claims": "claims",
+    "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
 }
 

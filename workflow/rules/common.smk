@@ -15,7 +15,7 @@ from infwidth.catalogue import (
 from infwidth.code_digest import code_digest
 from infwidth.config.claims import read_claims
 from infwidth.config.load import CLAIMS
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments.lm_width_plan import jobs
 from infwidth.layout import Layout
 from infwidth.training.devices import gpu_count

@@ -19,6 +19,7 @@ from infwidth.cli import (
     infinite_lm,
     lm_width,
     memory,
+    optimizer_ablation,
     publish,
     reproduce,
     status,
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory)
+    experiments = (lm_width, convergence, infinite_lm, expected_value, memory, optimizer_ablation)
     for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser

@@ -34,6 +34,17 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "optimizer_ablation train": ("model", "training", "optimizer_ablation"),
+    "optimizer_ablation collect": (
+        "name",
+        "data",
+        "model",
+        "training",
+        "optimizer_ablation",
+        "statistics",
+    ),
+    "table": (),
+    "figure": (),
     "claims": (
         "name",
         "statistics.confidence",
@@ -42,7 +53,5 @@ SLICES: dict[str, tuple[str, ...]] = {
         "statistics.gap_fraction",
         "convergence.slope_margin",
     ),
-    "table": (),
-    "figure": (),
     "status": ("name", "model", "training", "lm_width"),
 }
