@@ -128,11 +128,18 @@ def test_the_table_of_places_has_both_intervals_and_the_evidence(text):
 
 
 def test_it_opens_with_what_was_found(text):
-    opening = text.splitlines()[2]
-    assert opening.startswith("Of the paper's claims (12 rows): **3 reproduced**, **1 contradicted")
-    assert "Of the questions (2 rows): **2 yes**." in opening
+    opening = text.partition("\n| no. |")[0]
+    assert "claims: **3 reproduced**, **1 contradicted**, **6 inconclusive**, **2 not" in opening
+    assert "adds: **2 yes**." in opening
+    assert "14 of the 14 rules stood before" in opening
     assert "**our reconstruction** (B)" in opening
-    assert "which is one domain" in opening
+    assert "Corpus: a synthetic corpus, which is one domain.\nConfiguration: `default`." in opening
+
+
+def test_a_rule_that_came_later_says_so():
+    said = page(judged(row("a", "worse"), row("b", "worse", fixed="after")), LINKS)
+    assert "1 of the 2 rules stood before" in said
+    assert said.count("It was written down after a first complete run had been seen.") == 1
 
 
 def test_numbers_show_two_digits_of_what_is_not_known():

@@ -56,7 +56,7 @@ def page(judged: JudgedClaims, links: Links) -> str:
     """The whole page."""
     parts = [
         "# What the runs say on each claim",
-        _opening(judged),
+        _opening(judged, links),
         _overview(judged, links),
         "## Claim by claim",
         *(_details(each, judged, links) for each in judged.claims),
@@ -82,29 +82,23 @@ def escaped(text: str) -> str:
     return "`".join(pieces)
 
 
-def _opening(judged: JudgedClaims) -> str:
-    lines = [f"Of the paper's claims {_counted(judged.counts(question=False))}."]
-    if questions := judged.counts(question=True):
-        lines.append(f"Of the questions {_counted(questions)}.")
-    lines.append(
-        "Each verdict follows from a rule in `config/claims.yaml`, never from a look at the "
-        "numbers; a contradicted claim is a finding, not a failure."
-    )
-    lines.append(
-        "ADAM\\*'s formula is **our reconstruction** (B): what is said on it here is said of "
-        "that, at the scale of these runs, not of the paper's own."
-    )
-    lines += [f"Corpus: {escaped(corpus)}." for corpus in judged.corpora]
-    lines.append(f"Configuration: `{judged.configuration}`.")
-    return " ".join(lines)
+def _opening(judged: JudgedClaims, links: Links) -> str:
+    before = sum(each.claim.fixed == "before" for each in judged.claims)
+    corpora = "".join(f" Corpus: {escaped(corpus)}." for corpus in judged.corpora)
+    return f"""- What the paper claims: {_counted(judged.counts(question=False))}.
+- What it leaves open, and what this project adds: {_counted(judged.counts(question=True))}.
+
+Each verdict follows from a rule in [`config/claims.yaml`]({links.rules}), never from a look at
+the numbers: {before} of the {len(judged.claims)} rules stood before a first complete run, and each
+of the others says that it did not. A contradicted claim is a finding, not a failure.
+
+ADAM\\*'s formula is **our reconstruction** (B): what is said on it here is said of that, at the
+scale of these runs, and not of the paper's own.{corpora}
+Configuration: `{judged.configuration}`."""
 
 
 def _counted(counts: dict[Verdict, int]) -> str:
-    if not counts:
-        return "none was judged"
-    parts = [f"**{count} {word}**" for word, count in counts.items()]
-    total = sum(counts.values())
-    return f"({total} rows): " + ", ".join(parts)
+    return ", ".join(f"**{count} {word}**" for word, count in counts.items()) or "nothing"
 
 
 def _overview(judged: JudgedClaims, links: Links) -> str:
