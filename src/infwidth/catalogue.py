@@ -3,6 +3,8 @@
 A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`.
 """
 
+from importlib.util import find_spec
+
 FIGURES: dict[str, str] = {
     "fig1_loss_vs_width": "lm_width",
     "fig2_loss_curves": "lm_width",
@@ -19,6 +21,7 @@ TABLES: dict[str, str] = {
     "table2_gap_closed": "lm_width",
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
+    "table5_claims": "claims",
     "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
 }
@@ -37,3 +40,9 @@ def table_module(name: str) -> str:
 def reader(experiment: str) -> str:
     """The module whose `load` reads what an experiment measured."""
     return f"infwidth.analysis.{experiment}"
+
+
+def effects_module(experiment: str) -> str:
+    """The module whose `effects` says what was found: one of its own, or else the reader."""
+    own = f"{reader(experiment)}_effects"
+    return own if find_spec(own) else reader(experiment)

@@ -4,8 +4,17 @@
 from functools import partial
 
 from infwidth import workflow as support
-from infwidth.catalogue import FIGURES, TABLES, figure_module, table_module
+from infwidth.catalogue import (
+    FIGURES,
+    TABLES,
+    effects_module,
+    figure_module,
+    reader,
+    table_module,
+)
 from infwidth.code_digest import code_digest
+from infwidth.config.claims import read_claims
+from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments.lm_width_plan import jobs
 from infwidth.layout import Layout

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from infwidth import __version__
 from infwidth.cli import (
+    claims,
     config,
     convergence,
     data,
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (lm_width, convergence, infinite_lm, expected_value, memory, optimizer_ablation)
-    for module in (data, *experiments, draw, status, config, reproduce, publish):
+    for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
 

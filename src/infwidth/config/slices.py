@@ -45,5 +45,13 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "table": (),
     "figure": (),
+    "claims": (
+        "name",
+        "statistics.confidence",
+        "statistics.judge",
+        "statistics.equivalence_margin",
+        "statistics.gap_fraction",
+        "convergence.slope_margin",
+    ),
     "status": ("name", "model", "training", "lm_width"),
 }
