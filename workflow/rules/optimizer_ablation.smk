@@ -1,13 +1,18 @@
 # Which part of the optimizer closes the gap, and where: a job an arm (a variant in a context), then
 # the table. The context of the other vocabulary has tokens of its own.
 
-from infwidth.experiments.optimizer_ablation_plan import jobs as ablation_jobs
+from infwidth.experiments.optimizer_ablation_plan import halves, jobs as ablation_jobs
 
 ABLATION = LAYOUT.results / "optimizer_ablation"
 ABLATION_JOBS = ablation_jobs(SETTINGS.optimizer_ablation)
+ABLATION_TOKENS = {
+    job: LAYOUT.other_tokens if some[0].other_vocabulary else LAYOUT.tokens
+    for job, some in ABLATION_JOBS.items()
+}
+ABLATION_RULES = halves(SETTINGS.optimizer_ablation.digits.rules)
 MEASURED["optimizer_ablation"] = [
     f"{LAYOUT.measurements('optimizer_ablation')}/{name}"
-    for name in ("runs.parquet", "settings.json")
+    for name in ("runs.parquet", "digits.parquet", "settings.json")
 ]
 
 
@@ -33,16 +38,10 @@ use rule tokenize as other_tokenize with:
         f"{LAYOUT.logs}/other_tokenize.log",
 
 
-def ablation_tokens(wildcards):
-    """The tokens that a job's arms read."""
-    other = ABLATION_JOBS[wildcards.job][0].other_vocabulary
-    return f"{LAYOUT.other_tokens if other else LAYOUT.tokens}/manifest.json"
-
-
 rule optimizer_ablation_train:
     """Tunes each arm of a job by itself and trains it on the reporting seeds."""
     input:
-        ablation_tokens,
+        lambda wildcards: f"{ABLATION_TOKENS[wildcards.job]}/manifest.json",
     output:
         f"{ABLATION}/parts/{{job}}.json",
     log:
@@ -69,10 +68,33 @@ rule optimizer_ablation_train:
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
+rule optimizer_ablation_digits:
+    """Tunes and trains half of the rules at exactly infinite width, on digits."""
+    output:
+        f"{ABLATION}/digits-{{half}}.parquet",
+    log:
+        f"{LAYOUT.logs}/optimizer_ablation/digits-{{half}}.log",
+    wildcard_constraints:
+        half="|".join(ABLATION_RULES),
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=1 if GPUS else 0,
+    params:
+        settings=slice_of("optimizer_ablation digits"),
+        rules=lambda wildcards: ABLATION_RULES[wildcards.half],
+        code=code_digest(["infwidth.experiments.optimizer_ablation_digits"]),
+    shell:
+        "infwidth optimizer_ablation digits --settings {params.settings:q} --rules {params.rules}"
+        f" --parts {ABLATION}/digits --out {{output}} 2> {{log}}"
+
+
 rule optimizer_ablation:
-    """Gathers the losses of all arms."""
+    """Gathers the losses of all arms and of the rules at infinite width."""
     input:
-        expand(f"{ABLATION}/parts/{{job}}.json", job=ABLATION_JOBS),
+        parts=expand(f"{ABLATION}/parts/{{job}}.json", job=ABLATION_JOBS),
+        digits=expand(f"{ABLATION}/digits-{{half}}.parquet", half=ABLATION_RULES),
     output:
         MEASURED["optimizer_ablation"],
     log:
@@ -88,5 +110,6 @@ rule optimizer_ablation:
             ]
         ),
     shell:
-        "infwidth optimizer_ablation collect --settings {params.settings:q} --parts {input}"
+        "infwidth optimizer_ablation collect --settings {params.settings:q} --parts {input.parts}"
+        " --digits {input.digits}"
         f" --runs {LAYOUT.runs} --out {LAYOUT.measurements('optimizer_ablation')} 2> {{log}}"

@@ -4,7 +4,6 @@ Every loss is in nats per token; differences are paired by seed. Between context
 are comparable, since data, length or model are others.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,15 @@ COLUMNS = {
         *("key", "context", "role", "variant", "width", "learning_rate", "kappa", "seed"),
         *("status", "test_loss", "device_seconds"),
     ),
+    "digits": ("rule", "kernel", "width", "role", "seed", "learning_rate", "loss", "status"),
 }
+KEEP_THE_KERNEL = (
+    *("momentum", "rms_star", "adam_star_global", "adam_star_uncorrected"),
+    *("nadam_star", "adagrad_star", "muon_star"),
+)
+"""Rules besides SGD and ADAM* that keep the kernel Θ of plain features."""
+DIGITS_REFERENCE = ("adam", "plain")
+"""Elementwise Adam on frozen plain features, at finite width."""
 REFERENCE = "frozen"
 
 
@@ -137,6 +144,32 @@ class OptimizerAblation:
         fraction = float(self.settings["statistics"]["gap_fraction"])
         return gap_closed(ntk - own, ntk - frozen, self.confidence, fraction)
 
+    @property
+    def digits(self) -> pd.DataFrame:
+        """The runs on digits whose losses are reported, nats an image."""
+        runs = self.tables.tables["digits"]
+        return runs[runs["role"] == "report"]
+
+    def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
+        """The test losses on digits of the runs that finished, by seed, nats an image."""
+        runs = self.digits
+        runs = runs[(runs["rule"] == rule) & (runs["kernel"] == kernel)]
+        done = runs[runs["status"] == "done"]
+        pairs = zip(done["seed"], done["loss"], strict=True)
+        return {int(seed): float(loss) for seed, loss in pairs}
+
+    def digits_difference(
+        self, rule: str, kernel: str, reference: tuple[str, str] = DIGITS_REFERENCE, where: str = ""
+    ) -> Effect:
+        """The loss on digits of a rule with a kernel minus that of another, paired by seed."""
+        runs = self.digits
+        ran = [
+            set(runs.loc[(runs["rule"] == r) & (runs["kernel"] == k), "seed"])
+            for r, k in ((rule, kernel), reference)
+        ]
+        own, other = self.digits_losses(rule, kernel), self.digits_losses(*reference)
+        return paired_effect(where or rule, own, other, sorted(ran[0] & ran[1]))
+
     def _cell(self, context: str, variant: str, width: int | None) -> pd.DataFrame:
         runs = self.runs
         runs = runs[(runs["context"] == context) & (runs["variant"] == variant)]
@@ -165,37 +198,3 @@ def load(folder: Path | str) -> OptimizerAblation:
                 f"{path}: column '{column}' holds '{strange[0]}'; allowed are {', '.join(known)}"
             )
     return OptimizerAblation(tables)
-
-
-def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
-    """Differences in nats a token, paired by seed, for the claims.
-
-    - `<variant>_minus_frozen`: by context.
-    - `<variant>_minus_ntk`: what a rule gains on SGD (below 0: it is better), by context.
-    - `standard_minus_mean_field_<variant>`: by width, at one rate tuned at the ablation's width.
-    """
-    found: dict[str, list[Effect]] = {}
-    for context in measured.contexts:
-        if context in ("mean_field", "standard"):
-            continue
-        variants = measured.variants(context)
-        for reference in (REFERENCE, "ntk"):
-            for variant in variants:
-                if reference in variants and variant != reference:
-                    effect = measured.difference(
-                        context, variant, reference, where=label_of_context(context)
-                    )
-                    found.setdefault(f"{variant}_minus_{reference}", []).append(effect)
-    if {"mean_field", "standard"} <= set(measured.contexts):
-        for variant in measured.variants("standard"):
-            found[f"standard_minus_mean_field_{variant}"] = [
-                measured.difference(
-                    "standard", variant, variant, width, "mean_field", f"H = {width:,}"
-                )
-                for width in measured.widths("standard")
-            ]
-    return {name: places for name, places in found.items() if _known(places)}
-
-
-def _known(places: list[Effect]) -> bool:
-    return any(math.isfinite(effect.estimate) for effect in places)

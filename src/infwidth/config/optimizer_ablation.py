@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.contexts import CONTEXTS
+from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
 from infwidth.config.section import LearningRate, Section, Seed, Width, each_once
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
@@ -44,6 +45,7 @@ class OptimizerAblationSettings(Section):
         1, description="Variants in a context that share a process; raise it where runs are short."
     )
     tuning: TuningSettings = Field(default_factory=TuningSettings)
+    digits: DigitsAblationSettings = Field(default_factory=DigitsAblationSettings)
 
     _no_duplicates = each_once("variants", "contexts", "standard_widths", "seeds")
 

@@ -1,5 +1,6 @@
 """The plan of the ablation: which arms there are and who trains them (without JAX)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from infwidth.config.contexts import BASE, CONTEXTS
@@ -41,3 +42,9 @@ def jobs(own: OptimizerAblationSettings) -> dict[str, list[Arm]]:
             more = f"-and-{len(chunk) - 1}-more" if len(chunk) > 1 else ""
             named[chunk[0].name + more] = chunk
     return named
+
+
+def halves(rules: Sequence[str]) -> dict[str, list[str]]:
+    """The rules of the study on digits in two jobs; one, where there is one rule."""
+    some = {"first": list(rules[::2]), "second": list(rules[1::2])}
+    return {name: half for name, half in some.items() if half}
