@@ -16,6 +16,7 @@ from infwidth.experiments.lm_width import Bench
 OWN = InfiniteLmSettings.model_validate(
     {
         "widths": [8, 4],
+        "extra_widths": [16, 4],
         "seeds": [10, 11],
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }
@@ -59,7 +60,7 @@ def test_finite_and_infinite_runs_differ_in_width_alone(bench, name):
     part = run_variant(bench, name, OWN)
     specs = _reported(bench)
     assert [(spec.width, spec.seed) for spec in specs] == [
-        (width, seed) for width in (4, 8, None) for seed in (10, 11)
+        (width, seed) for width in (4, 8, 16, None) for seed in (10, 11)
     ]
     assert len({replace(spec, width=4, seed=10) for spec in specs}) == 1
     assert {spec.learning_rate for spec in specs} == {3.0} == {part["selection"]["learning_rate"]}

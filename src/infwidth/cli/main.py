@@ -21,6 +21,7 @@ from infwidth.cli import (
     publish,
     reproduce,
     status,
+    width_limit,
 )
 from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import UserError
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory)
+    experiments = (lm_width, convergence, infinite_lm, expected_value, memory, width_limit)
     for module in (data, *experiments, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser

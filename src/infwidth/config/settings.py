@@ -12,6 +12,7 @@ from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
+from infwidth.config.width_limit import WidthLimitSettings
 
 
 class DataSettings(Section):
@@ -173,7 +174,7 @@ class LmWidthSettings(Section):
 
 
 # What stands under results/ in any case.
-_EXPERIMENTS = ("lm_width", "convergence", "infinite_lm", "expected_value", "memory")
+_EXPERIMENTS = ("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "width_limit")
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
 
@@ -197,6 +198,7 @@ class Settings(Section):
     infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

@@ -51,12 +51,18 @@ def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, A
         require_memory(own.steps, tokens, bench.model.d_model, bench.model.layers)
     selection, entries = tune(bench, name, own.reference_width, own.tuning)
     cell = Cell(selection["learning_rate"], selection["kappa"])
-    for width in widths_of(name, own.widths):
+    for width in widths_of(name, finite_widths(name, own)):
         places = [Place("report", name, width, cell, seed) for seed in own.seeds]
         entries += [bench.run(place)[0] for place in places]
     if name in own.infinite_variants:
         entries += [_run_infinite(bench, name, cell, seed) for seed in own.seeds]
     return {"selection": selection, "entries": entries}
+
+
+def finite_widths(name: str, own: InfiniteLmSettings) -> list[int]:
+    """The finite widths of a variant: more of them where the limit is known, to fit it by."""
+    extra = own.extra_widths if name in own.infinite_variants else []
+    return sorted({*own.widths, *extra})
 
 
 def _run_infinite(bench: Bench, name: str, cell: Cell, seed: int) -> Entry:
@@ -96,12 +102,13 @@ def gather(parts: list[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
         for row in read_rows(runs / key)
     ]
     return {
-        "runs": pd.DataFrame([_row(entry, _result(runs, entry["key"])) for entry in entries]),
+        "runs": pd.DataFrame([run_row(entry, _result(runs, entry["key"])) for entry in entries]),
         "curves": pd.DataFrame(curves, columns=["key", "step", "loss"]),
     }
 
 
-def _row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+def run_row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    """A run's row in a table: its place, its losses in nats a token (NaN where none), its costs."""
     return {
         "key": entry["key"],
         "role": entry["role"],
