@@ -83,10 +83,15 @@ def runs(tmp_path):
 
 def test_what_is_gathered_are_reported_runs_by_parametrization(runs):
     mean_field = [_entry("a", "adam_star", 16), _entry("x", "adam_star", 16, "sensitivity")]
-    tables = gather(mean_field, [_entry("b", "unfrozen", 16)], [_entry("c", "ntk", None)], runs)
+    known = [
+        _entry("a", "ntk", 16, "extra"),
+        _entry("c", "ntk", None),
+        _entry("x", "ntk", 16, "tuning"),
+    ]
+    tables = gather(mean_field, [_entry("b", "unfrozen", 16)], known, runs)
     named = tables["runs"][["parametrization", "key", "test_loss"]].to_numpy().tolist()
     assert named == [["mean-field", "a", 2.5], ["ntk", "b", 2.5]]
-    assert tables["known"][["key", "width"]].to_numpy().tolist() == [["c", math.inf]]
+    assert tables["known"][["key", "width"]].to_numpy().tolist() == [["a", 16], ["c", math.inf]]
     nothing_known = gather(mean_field, [], [], runs)["known"]
     assert list(nothing_known) == list(tables["known"])
 

@@ -55,9 +55,9 @@ class InfiniteLmSettings(Section):
         [64, 256, 1024, 4096], min_length=1, description="Finite MLP widths H."
     )
     extra_widths: list[Width] = Field(
-        [128, 512, 2048],
-        description="Further widths of infinite_variants, from which width_limit tries to find "
-        "the limit that their infinite runs give.",
+        [16, 32, 512],
+        description="Further widths of infinite_variants: with them these have all the widths "
+        "that width_limit extrapolates from, and it tries its method where the limit is known.",
     )
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(

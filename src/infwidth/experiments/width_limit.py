@@ -13,7 +13,7 @@ import pandas as pd
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings
-from infwidth.experiments.infinite_lm import run_row
+from infwidth.experiments.infinite_lm import EXTRA, run_row
 from infwidth.experiments.lm_width import Entry
 from infwidth.training.records import read_result
 
@@ -55,7 +55,7 @@ def _rows(entries: Iterable[Entry], runs: Path) -> list[dict[str, Any]]:
     return [
         run_row(entry, _result(runs, entry["key"]))
         for entry in entries
-        if entry["role"] == "report"
+        if entry["role"] in ("report", EXTRA)
     ]
 
 
