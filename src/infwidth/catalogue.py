@@ -11,6 +11,7 @@ FIGURES: dict[str, str] = {
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
     "fig11_memory": "memory",
+    "fig12_width_limit": "width_limit",
 }
 
 TABLES: dict[str, str] = {
@@ -19,6 +20,7 @@ TABLES: dict[str, str] = {
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
     "table7_convergence": "convergence",
+    "table8_width_limit": "width_limit",
 }
 
 
