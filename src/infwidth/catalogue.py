@@ -10,6 +10,7 @@ FIGURES: dict[str, str] = {
     "fig4_finite_to_infinite": "convergence",
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
+    "fig9_optimizer_ablation": "optimizer_ablation",
     "fig11_memory": "memory",
     "fig12_width_limit": "width_limit",
 }
@@ -19,6 +20,7 @@ TABLES: dict[str, str] = {
     "table2_gap_closed": "lm_width",
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
+    "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
     "table8_width_limit": "width_limit",
 }

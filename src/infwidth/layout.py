@@ -19,6 +19,8 @@ class Layout:
         self.corpus = self.data / "corpus"
         self.vocabulary = self.data / "vocabulary"
         self.tokens = self.data / "tokens"
+        self.other_vocabulary = self.data / "other_vocabulary"
+        self.other_tokens = self.data / "other_tokens"
         self.runs = self.results / "runs"
         self.lm_width = self.results / "lm_width"
         self.tables = self.results / "tables"

@@ -203,8 +203,8 @@ def test_functional_gradients_are_the_width_times_the_gradients():
     batches = np.stack([tokens] * 3)
     state, _ = program.train(state, _rates(trunk=0.0, readout=0.0), batches[:2])
     state, _ = program.train(state, _rates(trunk=0.0, readout=1.0), batches[2:])
-    for name, m_HxD in state.readout.items():
-        np.testing.assert_allclose(-m_HxD, gradients[name], rtol=1e-5, atol=1e-8)
+    for name, m_HxE in state.readout.items():
+        np.testing.assert_allclose(-m_HxE, gradients[name], rtol=1e-5, atol=1e-8)
 
 
 def test_activations_at_the_start_do_not_depend_on_the_width():

@@ -18,6 +18,7 @@ from infwidth.cli import (
     infinite_lm,
     lm_width,
     memory,
+    optimizer_ablation,
     publish,
     reproduce,
     status,
@@ -87,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory, width_limit)
+    experiments = (
+        *(lm_width, convergence, infinite_lm, expected_value, memory),
+        *(optimizer_ablation, width_limit),
+    )
     for module in (data, *experiments, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser

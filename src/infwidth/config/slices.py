@@ -34,6 +34,15 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "optimizer_ablation train": ("model", "training", "optimizer_ablation"),
+    "optimizer_ablation collect": (
+        "name",
+        "data",
+        "model",
+        "training",
+        "optimizer_ablation",
+        "statistics",
+    ),
     "width_limit tune": ("model", "training", "lm_width.reference_width", "lm_width.tuning"),
     "width_limit train": (
         "model",

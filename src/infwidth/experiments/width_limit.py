@@ -11,11 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings
-from infwidth.experiments.infinite_lm import EXTRA, run_row
-from infwidth.experiments.lm_width import Entry
-from infwidth.training.records import read_result
+from infwidth.experiments.infinite_lm import EXTRA
+from infwidth.experiments.run_rows import Entry, run_row
 
 
 def ntk_model(model: ModelSettings) -> ModelSettings:
@@ -41,29 +39,19 @@ def gather(
     Raises:
       UserError: a run's result is gone.
     """
-    named = {"mean-field": mean_field, "ntk": ntk}
+    named = {
+        "mean-field": (mean_field, "train_widths"),
+        "ntk": (ntk, "width_limit_train"),
+    }
     rows = [
         {"parametrization": name} | row
-        for name, entries in named.items()
-        for row in _rows(entries, runs)
+        for name, (entries, rule) in named.items()
+        for row in _rows(entries, runs, rule)
     ]
-    known = pd.DataFrame(_rows(infinite_lm, runs), columns=pd.DataFrame(rows).columns[1:])
-    return {"runs": pd.DataFrame(rows), "known": known}
+    known = _rows(infinite_lm, runs, "infinite_lm_train")
+    columns = [name for name in rows[0] if name != "parametrization"]
+    return {"runs": pd.DataFrame(rows), "known": pd.DataFrame(known, columns=columns)}
 
 
-def _rows(entries: Iterable[Entry], runs: Path) -> list[dict[str, Any]]:
-    return [
-        run_row(entry, _result(runs, entry["key"]))
-        for entry in entries
-        if entry["role"] in ("report", EXTRA)
-    ]
-
-
-def _result(runs: Path, key: str) -> dict[str, Any]:
-    result = read_result(runs / key)
-    if result is None:
-        raise UserError(
-            f"{runs / key}: this run's result is gone; train it again with `snakemake --cores all "
-            "-R train_widths width_limit_train infinite_lm_train`"
-        )
-    return result
+def _rows(entries: Iterable[Entry], runs: Path, rule: str) -> list[dict[str, Any]]:
+    return [run_row(entry, runs, rule) for entry in entries if entry["role"] in ("report", EXTRA)]
