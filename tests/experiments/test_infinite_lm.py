@@ -1,6 +1,5 @@
 """Infinite width against finite ones: which runs there are, and what is gathered of them."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.experiments.infinite_lm import gather, run_variant, training_of
 from infwidth.experiments.lm_width import Bench
+from tests.experiments.fake_runs import FakeRuns
 
 OWN = InfiniteLmSettings.model_validate(
     {
@@ -21,28 +21,6 @@ OWN = InfiniteLmSettings.model_validate(
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }
 )
-
-
-class FakeRuns:
-    """Answers with a loss that is least at the rate 3; keeps the specs and writes what runs do."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.specs = []
-
-    def result(self, spec):
-        self.specs.append(spec)
-        loss = 2.0 + 0.1 * abs(math.log((spec.learning_rate or 3.0) / 3.0))
-        result = {"status": "done", "steps": 2, "validation_loss": loss, "tokens": 8, "flops": 5}
-        result |= {"rate_unit": 1.0, "device_seconds": 0.1, "device": "cpu"}
-        if "test" in spec.splits:
-            result["test_loss"] = loss + 0.5
-        folder = self.folder / spec.key
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(result))
-        rows = [{"step": step, "loss": 3.0 / step} for step in (1, 2)]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return result
 
 
 @pytest.fixture

@@ -98,3 +98,25 @@ def test_normalized_features_are_divided_by_their_scale():
     np.testing.assert_allclose(
         normalized.omega_Hxd[...] * scale[:, None], plain.omega_Hxd[...], rtol=1e-6
     )
+
+
+def test_size_in_the_ntk_parametrization_does_not_depend_on_the_width():
+    x_DxN = _inputs(200)
+
+    def size(width):
+        outputs = [_mlp(width, seed, readout_init="ntk")(x_DxN) for seed in range(10)]
+        return math.sqrt(np.mean(np.square(outputs)))
+
+    # As above: a ratio is known to 11%.
+    assert size(16) / size(4096) == pytest.approx(1, rel=0.33)
+
+
+def test_shifted_biases_are_plain_ones_moved():
+    plain, shifted = _mlp(50), _mlp(50, bias_shift=-0.41)
+    moved = np.asarray(shifted.omega_Hxd[...]) - np.asarray(plain.omega_Hxd[...])
+    np.testing.assert_allclose(moved[:, -1], -0.41, atol=1e-6)
+    assert not moved[:, :-1].any()
+
+
+def test_a_readout_may_have_outputs_of_its_own():
+    assert _mlp(6, outputs=3, readout_init="normal")(_inputs()).shape == (3, 5)

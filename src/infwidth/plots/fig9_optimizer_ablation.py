@@ -6,19 +6,22 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.optimizer_ablation import REFERENCE, OptimizerAblation, label_of_context
 from infwidth.config.contexts import BASE
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
-from infwidth.plots.layout import new_figure, small_print
+from infwidth.plots.layout import new_figure, small_print, text_size
 from infwidth.plots.style import LABEL, SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
 _ROW = 0.185
 """Inches a row."""
-_TOP, _BOTTOM, _GAP, _RIGHT = 0.24, 0.42, 0.16, 0.12
+_TITLE = 14.0
+"""Points between a panel and its title, with room for the key."""
+_TOP, _BOTTOM, _GAP, _RIGHT = 0.4, 0.42, 0.16, 0.12
 
 
 def draw(measured: OptimizerAblation) -> Figure:
@@ -42,6 +45,7 @@ def _draw(measured: OptimizerAblation) -> Figure:
     _rule_panel(left, measured, rules)
     _context_panel(right, measured, contexts)
     _place(figure, left, right, foot, height)
+    _key(figure, right, height)
     return figure
 
 
@@ -76,17 +80,6 @@ def _context_panel(axes: Axes, measured: OptimizerAblation, contexts: Sequence[s
             axes.axhspan(block - 0.5, block + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
     axes.set_yticks(range(len(contexts)), [label_of_context(name) for name in contexts])
     _finish(axes, len(contexts), "the main rules, in other contexts")
-    for place, name in enumerate(_MAIN):
-        axes.text(
-            0.99,
-            0.985 - 0.055 * place,
-            ALL_VARIANTS[name].label,
-            transform=axes.transAxes,
-            color=look(name).ink,
-            fontsize=SMALL_PRINT,
-            ha="right",
-            va="top",
-        )
 
 
 def _point(
@@ -115,8 +108,8 @@ def _finish(axes: Axes, rows: int, title: str) -> None:
     axes.grid(False)
     axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0, labelsize=LABEL)
-    axes.set_title(title, loc="left", pad=4)
-    axes.set_xlabel("loss − frozen features (Adam), nats per token")
+    axes.set_title(title, loc="left", pad=_TITLE)
+    axes.set_xlabel("loss − frozen, nats per token")
 
 
 def _label(measured: OptimizerAblation, context: str, name: str) -> str:
@@ -134,6 +127,34 @@ def _place(figure: Figure, left: Axes, right: Axes, foot: float, height: float) 
     for axes, room in zip((left, right), rooms, strict=True):
         axes.set_position(((start + room) / TEXT_WIDTH, bottom, panel / TEXT_WIDTH, tall))
         start += room + panel + _GAP
+
+
+def _key(figure: Figure, axes: Axes, height: float) -> None:
+    """The names of the main rules with their markers, in one line over the panel."""
+    widths = [text_size(figure, ALL_VARIANTS[n].label, SMALL_PRINT)[0] + 0.2 for n in _MAIN]
+    x = TEXT_WIDTH - _RIGHT - sum(widths)
+    for name, width in zip(_MAIN, widths, strict=True):
+        y = height - _TOP + 0.08
+        style = look(name)
+        figure.add_artist(
+            Line2D(
+                [(x + 0.05) / TEXT_WIDTH],
+                [y / height],
+                marker=style.marker,
+                color=style.color,
+                markersize=4,
+                linestyle="",
+            )
+        )
+        figure.text(
+            (x + 0.11) / TEXT_WIDTH,
+            y / height,
+            ALL_VARIANTS[name].label,
+            color=style.ink,
+            fontsize=SMALL_PRINT,
+            va="center_baseline",
+        )
+        x += width
 
 
 def _label_room(axes: Axes) -> float:
