@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -47,6 +48,46 @@ def test_both_rates_of_the_ntk_parametrization_fall_as_the_root_of_the_width():
     at_64, at_1024 = _lazy_step(64, 0.3, 256), _lazy_step(1024, 0.3, 256)
     assert at_64[0] == 0.6
     assert [wide / narrow for wide, narrow in zip(at_1024, at_64, strict=True)] == [0.25, 0.25]
+
+
+def _adam_trained(scale, M_H, w_H, readout_rate, feature_rate, steps=5):
+    """f = scale Σ M_h relu(w_h x) after steps of Adam (ε = 0) on a squared loss; and w."""
+    x_N, y_N, beta1, beta2 = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.3, -0.7]), 0.9, 0.98
+
+    def outputs():
+        return scale * M_H @ np.maximum(np.outer(w_H, x_N), 0)
+
+    m, v = np.zeros((2, M_H.size)), np.zeros((2, M_H.size))
+    for t in range(1, steps + 1):
+        active_HxN = np.outer(w_H, x_N) > 0
+        error_N = outputs() - y_N
+        gradient_M = scale * np.maximum(np.outer(w_H, x_N), 0) @ error_N
+        gradient_w = scale * M_H * (active_HxN @ (error_N * x_N))
+        g = np.stack([gradient_M, gradient_w])
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        step = (m / (1 - beta1**t)) / np.sqrt(v / (1 - beta2**t))
+        M_H, w_H = M_H - readout_rate * step[0], w_H - feature_rate * step[1]
+    return outputs(), w_H
+
+
+@pytest.mark.parametrize("width", [4, 64, 1024])
+def test_the_mean_field_runs_are_those_of_the_ntk_parametrization(width):
+    rng = np.random.default_rng(width)
+    M_H, w_H = rng.normal(size=(2, width))
+    reference, learning_rate, kappa, feature_unit = 256, 3.0, 0.3, 0.05
+    root = math.sqrt(width)
+    ntk = _adam_trained(
+        *(1 / root, M_H, w_H, learning_rate / root),
+        kappa * feature_unit * math.sqrt(reference) / root,
+    )
+    [place] = ntk_places([width], reference, Cell(learning_rate, kappa), [10])
+    mean_field = _adam_trained(
+        *(1 / width, root * M_H, w_H, place.cell.learning_rate), place.cell.kappa * feature_unit
+    )
+    for one, other in zip(ntk, mean_field, strict=True):  # κ_H has 6 digits
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    moved = np.abs(mean_field[1] - w_H).max()
+    assert 0 < moved < 5 * 1.5 * kappa * feature_unit * math.sqrt(reference) / root
 
 
 def test_at_the_reference_width_the_rates_are_those_that_were_tuned():

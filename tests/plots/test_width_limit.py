@@ -15,7 +15,6 @@ from tests.plots.test_figures import drawn_texts, overlaps
 
 CASES = {
     "full": {"noise": 0.01},
-    "no law fits": {"noise": 0.0},
     "edge, diverged": {"interior": False, "diverged": [("adam_star", "mean-field", 16, 10)]},
     "one seed": {"seeds": (10,), "ntk_seeds": (10,), "variants": ("unfrozen", "adam_star")},
     "two widths": {"widths": (4, 8), "known": ()},

@@ -29,13 +29,14 @@ PARAMETRIZATIONS = {MEAN_FIELD: "mean-field", NTK: "NTK parametrization"}
 """How the unfrozen model is parametrized, and in words; features that are fixed have no choice."""
 
 
-_SCALES = {MEAN_FIELD: "1/H", NTK: "1/√H"}
+SCALES = {MEAN_FIELD: "1/H", NTK: "1/√H"}
+"""The factor before the sum over units, by which the parametrizations are told apart."""
 
 
 def model_label(variant: str, parametrization: str) -> str:
     """A model's name: of the unfrozen one the parametrization is a part."""
     label = VARIANTS[variant].label
-    return f"{label}, {_SCALES[parametrization]}" if variant == REFERENCE else label
+    return f"{label}, {SCALES[parametrization]}" if variant == REFERENCE else label
 
 
 class Comparison(NamedTuple):

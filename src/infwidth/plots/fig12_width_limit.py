@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from infwidth.analysis.extrapolation import MOST_SKIPPED, Extrapolation
 from infwidth.analysis.statistics import Interval, mean_interval
-from infwidth.analysis.width_limit import MEAN_FIELD, NTK, WidthLimit
+from infwidth.analysis.width_limit import MEAN_FIELD, NTK, SCALES, WidthLimit
 from infwidth.config.variants import VARIANTS
 from infwidth.config.width_limit import REFERENCE
 from infwidth.plots.layout import (
@@ -27,7 +27,7 @@ from infwidth.plots.style import TEXT_WIDTH, Look, look, paper_style
 _SHORT = {"adam_star": "ADAM*", "adam_star_normalized": "normalised"}
 """Labels that are shorter than those of the table of variants."""
 
-_SCALES = {MEAN_FIELD: "$1/H$", NTK: "$1/\\sqrt{H}$"}
+_IN_MATH = {MEAN_FIELD: "$1/H$", NTK: "$1/\\sqrt{H}$"}
 _GREY = "#777777"
 _OCTAVES_TO_INFINITY = 1.6
 """How far right of the largest width infinity stands."""
@@ -87,7 +87,7 @@ def _panels(measured: WidthLimit) -> list[Panel]:
     comparisons = measured.comparisons
     panels = [
         Panel(
-            f"loss above that of unfrozen, {_SCALES[parametrization]}",
+            f"loss above that of unfrozen, {_IN_MATH[parametrization]}",
             "nats per token",
             [
                 Series(
@@ -114,7 +114,7 @@ def _panels(measured: WidthLimit) -> list[Panel]:
 
 def _label(variant: str, parametrization: str = MEAN_FIELD) -> str:
     label = _SHORT.get(variant, VARIANTS[variant].label)
-    return f"{label}, {_SCALES[parametrization]}" if variant == REFERENCE else label
+    return f"{label}, {_IN_MATH[parametrization]}" if variant == REFERENCE else label
 
 
 def _panel(axes: Axes, panel: Panel, measured: WidthLimit) -> list[EndLabel]:
@@ -205,8 +205,8 @@ def _print(measured: WidthLimit) -> str:
     exponents = sorted(own["exponents"])
     parts = [
         f"Means over {_seeds(measured)} with {confidence} t intervals, paired by seed.",
-        "Open: $1/\\sqrt{H}$, the NTK parametrization, where features come to stand still; with "
-        "$1/H$ they keep moving. ADAM*'s kernel is the same in both.",
+        "Open: 1/√H, the NTK parametrization, where features come to stand still; with "
+        "1/H they keep moving. ADAM*'s kernel is the same in both.",
         f"Lines: $L_\\infty+aH^{{-b}}$, $b$ from {exponents[0]:g} to {exponents[-1]:g}, from all "
         f"widths or without up to {MOST_SKIPPED} of the narrowest, and both ends' powers at once; "
         f"of these those that an F test does not reject (p ≥ {1 - measured.confidence:.2g}).",
@@ -245,14 +245,14 @@ def _seeds(measured: WidthLimit) -> str:
     shown = {n: f"{n} seed" if n == 1 else f"{n} seeds" for n in counts.values()}
     if len(shown) == 1:
         return next(iter(shown.values()))
-    return ", ".join(f"{shown[n]} ({_SCALES[p]})" for p, n in counts.items())
+    return ", ".join(f"{shown[n]} ({SCALES[p]})" for p, n in counts.items())
 
 
 def _limits(measured: WidthLimit) -> str:
     said = []
     for comparison in measured.comparisons:
         limit = measured.difference(comparison).interval(measured.confidence)
-        name = f"{_label(comparison.variant)}, {_SCALES[comparison.parametrization]}"
+        name = f"{_label(comparison.variant)}, {SCALES[comparison.parametrization]}"
         if math.isnan(limit.lower):
             said.append(f"{name}, unknown")
         else:
@@ -264,7 +264,7 @@ def _limits(measured: WidthLimit) -> str:
 def _unfitted(measured: WidthLimit) -> str:
     """The differences for which the data reject every model."""
     return "; ".join(
-        f"{_label(c.variant)}, {_SCALES[c.parametrization]}"
+        f"{_label(c.variant)}, {SCALES[c.parametrization]}"
         for c in measured.comparisons
         for limit in [measured.difference(c)]
         if limit.fits and not limit.fitting(measured.confidence)
