@@ -14,6 +14,7 @@ FIGURES: dict[str, str] = {
     "fig6_expected_value": "expected_value",
     "fig9_optimizer_ablation": "optimizer_ablation",
     "fig11_memory": "memory",
+    "fig12_width_limit": "width_limit",
 }
 
 TABLES: dict[str, str] = {
@@ -24,6 +25,7 @@ TABLES: dict[str, str] = {
     "table5_claims": "claims",
     "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
+    "table8_width_limit": "width_limit",
 }
 
 

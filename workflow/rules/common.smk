@@ -16,7 +16,9 @@ from infwidth.code_digest import code_digest
 from infwidth.config.claims import read_claims
 from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
+from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
+from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
 from infwidth.training.devices import gpu_count
 from infwidth.training.spec import run_code_digest

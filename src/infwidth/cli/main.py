@@ -23,6 +23,7 @@ from infwidth.cli import (
     publish,
     reproduce,
     status,
+    width_limit,
 )
 from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import UserError
@@ -88,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory, optimizer_ablation)
+    experiments = (
+        *(lm_width, convergence, infinite_lm, expected_value, memory),
+        *(optimizer_ablation, width_limit),
+    )
     for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser

@@ -13,6 +13,7 @@ from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
+from infwidth.config.width_limit import WidthLimitSettings
 
 
 class DataSettings(Section):
@@ -196,6 +197,7 @@ _EXPERIMENTS = (
     "expected_value",
     "memory",
     "optimizer_ablation",
+    "width_limit",
 )
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
@@ -221,6 +223,7 @@ class Settings(Section):
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
+    width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

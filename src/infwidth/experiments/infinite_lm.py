@@ -21,6 +21,9 @@ from infwidth.experiments.run_rows import Entry, run_row
 from infwidth.infinite.room import require_memory
 from infwidth.training.records import read_rows
 
+EXTRA = "extra"
+"""The role of finite runs that are made for `width_limit` alone."""
+
 _OWN_TRAINING = (
     *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),
     *("evaluation_tokens", "log_every", "checkpoint_every"),
@@ -52,11 +55,16 @@ def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, A
     selection, entries = tune(bench, name, own.reference_width, own.tuning)
     cell = Cell(selection["learning_rate"], selection["kappa"])
     for width in widths_of(name, own.widths):
-        places = [Place("report", name, width, cell, seed) for seed in own.seeds]
-        entries += [bench.run(place)[0] for place in places]
+        entries += _run(bench, name, width, cell, own)
     if name in own.infinite_variants:
+        for width in sorted(set(own.extra_widths) - set(own.widths)):
+            entries += [e | {"role": EXTRA} for e in _run(bench, name, width, cell, own)]
         entries += [_run_infinite(bench, name, cell, seed) for seed in own.seeds]
     return {"selection": selection, "entries": entries}
+
+
+def _run(bench: Bench, name: str, width: int, cell: Cell, own: InfiniteLmSettings) -> list[Entry]:
+    return [bench.run(Place("report", name, width, cell, seed))[0] for seed in own.seeds]
 
 
 def _run_infinite(bench: Bench, name: str, cell: Cell, seed: int) -> Entry:
