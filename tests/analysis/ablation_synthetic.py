@@ -8,6 +8,7 @@ import pandas as pd
 
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+from infwidth.config.optimizer_ablation_digits import DIGITS_KERNELS, DIGITS_RULES
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 
@@ -68,6 +69,22 @@ def write(
             "note": "the higher edge of its grid" if arm in edge else "interior",
         }
     pd.DataFrame(rows).to_parquet(folder / "runs.parquet")
+    digits = [
+        {
+            "rule": rule,
+            "kernel": kernel,
+            "width": 4096.0 if rule == "adam" else math.inf,
+            "role": "report",
+            "seed": seed,
+            "learning_rate": 1.0,
+            "loss": 0.1 + 0.01 * place + 0.02 * shift + (0.001 * seed if place else 0.0),
+            "status": "done",
+        }
+        for place, rule in enumerate(DIGITS_RULES)
+        for shift, kernel in enumerate(DIGITS_KERNELS)
+        for seed in seeds
+    ]
+    pd.DataFrame(digits).to_parquet(folder / "digits.parquet")
     settings = {
         "name": "synthetic",
         "commit": "0" * 40,

@@ -16,10 +16,12 @@ from infwidth.analysis.lm_width_effects import CONTRASTS, effects
 from infwidth.catalogue import effects_module, reader
 from infwidth.config.claims import read_claims
 from tests.analysis import (
+    ablation_synthetic,
     convergence_synthetic,
     expected_value_synthetic,
     infinite_lm_synthetic,
     memory_synthetic,
+    width_limit_synthetic,
 )
 from tests.analysis.synthetic import Truth, write
 
@@ -34,6 +36,8 @@ WRITERS = {
         folder, expected_value_synthetic.Truth()
     ),
     "memory": memory_synthetic.write,
+    "optimizer_ablation": ablation_synthetic.write,
+    "width_limit": width_limit_synthetic.write,
 }
 
 
@@ -63,8 +67,7 @@ def test_every_claim_asks_for_an_effect_that_there_is(claim, given):
 
 
 def test_every_experiment_that_a_claim_asks_is_one_of_the_project():
-    known = {*WRITERS, "width_limit"}
-    assert {claim.experiment for claim in read_claims().claims} <= known
+    assert {claim.experiment for claim in read_claims().claims} <= WRITERS.keys()
 
 
 def width(truth, folder):

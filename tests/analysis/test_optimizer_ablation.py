@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from infwidth.analysis.optimizer_ablation import effects, load
+from infwidth.analysis.optimizer_ablation import load
+from infwidth.analysis.optimizer_ablation_effects import effects
 from infwidth.analysis.tables.table6_ablation import build
 from infwidth.config.contexts import BASE
 from infwidth.config.errors import UserError
@@ -38,16 +39,38 @@ def test_a_run_that_diverged_is_lost_and_forbids_the_test(tmp_path):
 
 
 def test_the_standard_parametrization_is_compared_at_every_width(tmp_path):
-    found = effects(load(write(tmp_path)))["standard_minus_mean_field_ntk"]
+    found = effects(load(write(tmp_path)))["standard_minus_mean_field"]
     by_width = {effect.where: effect.estimate for effect in found}
-    assert by_width == pytest.approx({"H = 64": STANDARD, "H = 256": 0.0, "H = 1,024": STANDARD})
+    assert by_width == pytest.approx({"H = 64": STANDARD, "H = 1,024": STANDARD})
+
+
+def test_effects_by_rule_are_differences_from_adam_star(tmp_path):
+    found = effects(load(write(tmp_path)))
+    by_rule = {effect.where: effect.estimate for effect in found["kernel_rules_minus_adam_star"]}
+    expected = ABOVE_FROZEN["muon_star"] - ABOVE_FROZEN["adam_star"]
+    assert by_rule["Muon on M"] == pytest.approx(expected)
+    assert len(by_rule) == 7
+    assert [e.where for e in found["digits_adam_star_minus_adam"]] == [
+        *("plain features", "normalized features", "shifted features")
+    ]
+    # On digits a rule's loss is 0.01 above that of the rule before it in the table.
+    by_rule = {e.where: e.estimate for e in found["digits_kernel_rules_minus_adam_star"]}
+    assert by_rule["NAdam*"] == pytest.approx(0.01 * (9 - 4))
+
+
+def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
+    some = effects(load(write(tmp_path, variants=("ntk", "frozen"), contexts=())))
+    assert some["kernel_rules_minus_adam_star"] == []
+    assert some["shifted_minus_normalized"] == []
+    assert some["standard_minus_mean_field"] == []
+    assert [effect.where for effect in some["ntk_minus_frozen"]] == ["as in fig. 1"]
 
 
 def test_the_table_has_a_row_an_arm_and_width(tmp_path):
     measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk",)))
     table = build(measured)
     arms = {(row["context"], row["variant"], row["width"]) for _, row in table.raw.iterrows()}
-    assert len(arms) == len(table.raw) == 17 + 4 + 2 * 3
+    assert len(arms) == len(table.raw) == 17 + 4 + 2 * 3 + 14 * 3
     shown = table.shown.set_index(["Context", "Rule"])
     assert shown.loc[("a third of the steps", "NTK (SGD) †"), "gap closed"] == "–"
     assert "not interior" in table.caption

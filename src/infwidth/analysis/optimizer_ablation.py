@@ -31,6 +31,27 @@ KEEP_THE_KERNEL = (
     *("nadam_star", "adagrad_star", "muon_star"),
 )
 """Rules besides SGD and ADAM* that keep the kernel Θ of plain features."""
+DIGITS_LABELS = {
+    "sgd": "SGD",
+    "sgd_decay": "SGD, weight decay",
+    "momentum": "SGD with momentum",
+    "rmsprop_star": "RMSprop*",
+    "adam_star": "ADAM*",
+    "adam_star_global": "ADAM*, global v (A)",
+    "adam_star_error": "ADAM*, v of errors (C)",
+    "adam_star_uncorrected": "ADAM*, no bias correction",
+    "adam_star_decay": "ADAM*, weight decay",
+    "nadam_star": "NAdam*",
+    "adagrad_star": "Adagrad*",
+    "muon_star": "Muon on M",
+    "adam_star_factored": "ADAM*, factored v (D)",
+    "adam": "Adam, elementwise",
+}
+DIGITS_KERNEL_RULES = frozenset(DIGITS_LABELS) - {
+    *("sgd", "sgd_decay", "adam_star", "adam_star_decay", "adam_star_factored", "adam"),
+}
+"""Other optimizers that keep the kernel, on digits."""
+KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalised", "shifted": "shifted biases"}
 DIGITS_REFERENCE = ("adam", "plain")
 """Elementwise Adam on frozen plain features, at finite width."""
 REFERENCE = "frozen"
@@ -149,6 +170,12 @@ class OptimizerAblation:
         """The runs on digits whose losses are reported, nats an image."""
         runs = self.tables.tables["digits"]
         return runs[runs["role"] == "report"]
+
+    def digits_arms(self) -> list[tuple[str, str]]:
+        """The (rule, kernel) pairs that ran on digits, in the order of their labels."""
+        runs = self.digits
+        ran = set(zip(runs["rule"], runs["kernel"], strict=True))
+        return [(r, k) for r in DIGITS_LABELS for k in KERNEL_LABELS if (r, k) in ran]
 
     def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
         """The test losses on digits of the runs that finished, by seed, nats an image."""

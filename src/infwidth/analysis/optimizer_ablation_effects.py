@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.optimizer_ablation import (
+    DIGITS_KERNEL_RULES,
+    DIGITS_LABELS,
     KEEP_THE_KERNEL,
     REFERENCE,
     OptimizerAblation,
@@ -11,17 +13,6 @@ from infwidth.analysis.optimizer_ablation import (
 )
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ALL_VARIANTS
-
-_DIGITS_LABELS = {
-    "momentum": "SGD with momentum",
-    "rmsprop_star": "RMSprop*",
-    "adam_star_global": "ADAM*, global v (A)",
-    "adam_star_error": "ADAM*, v of errors (C)",
-    "adam_star_uncorrected": "ADAM*, no bias correction",
-    "nadam_star": "NAdam*",
-    "adagrad_star": "Adagrad*",
-    "muon_star": "Muon on M",
-}
 
 
 def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
@@ -94,8 +85,8 @@ def _standard(measured: OptimizerAblation) -> list[Effect]:
 
 def _digits_rules(measured: OptimizerAblation) -> Iterable[Effect]:
     ran = set(measured.digits["rule"])
-    for rule, label in _DIGITS_LABELS.items():
-        if {rule, "adam_star"} <= ran:
+    for rule, label in DIGITS_LABELS.items():
+        if rule in DIGITS_KERNEL_RULES and {rule, "adam_star"} <= ran:
             yield measured.digits_difference(rule, "plain", ("adam_star", "plain"), label)
 
 

@@ -175,7 +175,14 @@ def effects(measured: WidthLimit) -> dict[str, list[Effect]]:
     An effect's readings are all models of the extrapolation: what is concluded from it holds by
     each of them. With too few widths there is no error, hence no test.
     """
-    found = {
+    found: dict[str, list[Effect]] = {
+        "limit_adam_star_minus_unfrozen": [],
+        "limit_adam_star_normalized_minus_unfrozen": [],
+        "limit_adam_star_minus_unfrozen_ntk": [],
+        "limit_adam_star_normalized_minus_unfrozen_ntk": [],
+        "extrapolator_error": [],
+    }
+    found |= {
         comparison.effect: _effects(
             measured,
             measured.difference(comparison),

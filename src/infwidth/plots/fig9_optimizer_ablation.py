@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from infwidth.analysis.effects import Effect
-from infwidth.analysis.optimizer_ablation import REFERENCE, OptimizerAblation, label_of_context
+from infwidth.analysis.optimizer_ablation import (
+    DIGITS_LABELS,
+    DIGITS_REFERENCE,
+    KERNEL_LABELS,
+    REFERENCE,
+    OptimizerAblation,
+    label_of_context,
+)
 from infwidth.config.contexts import BASE
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
 from infwidth.plots.layout import new_figure, small_print, text_size
@@ -17,15 +24,20 @@ from infwidth.plots.style import LABEL, SMALL_PRINT, TEXT_WIDTH, Look, look, pap
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
+_KERNELS = {
+    "plain": look("adam_star"),
+    "normalized": look("adam_star_normalized"),
+    "shifted": _OTHER,
+}
 _ROW = 0.185
 """Inches a row."""
 _TITLE = 14.0
 """Points between a panel and its title, with room for the key."""
-_TOP, _BOTTOM, _GAP, _RIGHT = 0.4, 0.42, 0.16, 0.12
+_TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
 
 
 def draw(measured: OptimizerAblation) -> Figure:
-    """Left: every rule in the setting of fig1. Right: the main ones in other contexts."""
+    """Above: every rule in the setting of fig1, and the main ones elsewhere. Below: digits."""
     with paper_style():
         return _draw(measured)
 
@@ -33,19 +45,22 @@ def draw(measured: OptimizerAblation) -> Figure:
 def _draw(measured: OptimizerAblation) -> Figure:
     rules = _rules(measured)
     contexts = [name for name in measured.contexts if REFERENCE in measured.variants(name)]
-    rows = max(len(rules), len(contexts) * len(_MAIN))
-    figure = new_figure(TEXT_WIDTH, 1.0)
-    foot = small_print(figure, _print(measured))
-    height = _TOP + rows * _ROW + _BOTTOM + foot
-    figure.set_size_inches(TEXT_WIDTH, height)
-    for text in list(figure.texts):
-        text.remove()
-    foot = small_print(figure, _print(measured))
-    left, right = figure.subplots(1, 2)
+    foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
+    above = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
+    digits = len({rule for rule, _ in measured.digits_arms()}) * _ROW
+    height = foot + above + digits + 2 * (_TOP + _BOTTOM)
+    figure = new_figure(TEXT_WIDTH, height)
+    small_print(figure, _print(measured))
+    left, right, below = (figure.add_axes((0.1, 0.1, 0.1, 0.1)) for _ in range(3))
     _rule_panel(left, measured, rules)
     _context_panel(right, measured, contexts)
-    _place(figure, left, right, foot, height)
-    _key(figure, right, height)
+    _digits_panel(below, measured)
+    bottom = foot + _BOTTOM
+    _place(figure, [below], bottom, digits)
+    _key(figure, bottom + digits + _KEY, [(KERNEL_LABELS[k], _KERNELS[k]) for k in _KERNELS])
+    bottom += digits + _TOP + _BOTTOM
+    _place(figure, [left, right], bottom, above)
+    _key(figure, bottom + above + _KEY, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
     return figure
 
 
@@ -80,6 +95,21 @@ def _context_panel(axes: Axes, measured: OptimizerAblation, contexts: Sequence[s
             axes.axhspan(block - 0.5, block + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
     axes.set_yticks(range(len(contexts)), [label_of_context(name) for name in contexts])
     _finish(axes, len(contexts), "the main rules, in other contexts")
+
+
+def _digits_panel(axes: Axes, measured: OptimizerAblation) -> None:
+    arms = measured.digits_arms()
+    rules = list(dict.fromkeys(rule for rule, _ in arms))
+    for rule, kernel in arms:
+        if (rule, kernel) == DIGITS_REFERENCE:
+            continue
+        row = rules.index(rule) + 0.25 * (list(_KERNELS).index(kernel) - 1)
+        _point(axes, measured, measured.digits_difference(rule, kernel), row, _KERNELS[kernel])
+    for row in range(1, len(rules), 2):
+        axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
+    axes.set_yticks(range(len(rules)), [DIGITS_LABELS[rule] for rule in rules])
+    _finish(axes, len(rules), "at infinite width, digits")
+    axes.set_xlabel("loss − frozen, nats per image")
 
 
 def _point(
@@ -118,42 +148,35 @@ def _label(measured: OptimizerAblation, context: str, name: str) -> str:
     return ALL_VARIANTS[name].label + (" †" if loose else "")
 
 
-def _place(figure: Figure, left: Axes, right: Axes, foot: float, height: float) -> None:
-    """Both panels side by side, each as wide as its labels leave it."""
-    rooms = [_label_room(axes) for axes in (left, right)]
-    panel = (TEXT_WIDTH - sum(rooms) - _GAP - _RIGHT) / 2
-    bottom, tall = (foot + _BOTTOM) / height, (height - _TOP - _BOTTOM - foot) / height
+def _place(figure: Figure, row: Sequence[Axes], bottom: float, tall: float) -> None:
+    """Panels side by side, each as wide as their labels leave it; inches."""
+    height = figure.get_size_inches()[1]
+    rooms = [_label_room(axes) for axes in row]
+    panel = (TEXT_WIDTH - sum(rooms) - _GAP * (len(row) - 1) - _RIGHT) / len(row)
     start = 0.0
-    for axes, room in zip((left, right), rooms, strict=True):
-        axes.set_position(((start + room) / TEXT_WIDTH, bottom, panel / TEXT_WIDTH, tall))
+    for axes, room in zip(row, rooms, strict=True):
+        left = (start + room) / TEXT_WIDTH
+        axes.set_position((left, bottom / height, panel / TEXT_WIDTH, tall / height))
         start += room + panel + _GAP
 
 
-def _key(figure: Figure, axes: Axes, height: float) -> None:
-    """The names of the main rules with their markers, in one line over the panel."""
-    widths = [text_size(figure, ALL_VARIANTS[n].label, SMALL_PRINT)[0] + 0.2 for n in _MAIN]
+def _key(figure: Figure, y: float, names: Sequence[tuple[str, Look]]) -> None:
+    """Names with their markers in one line that ends at the right margin; y in inches."""
+    height = figure.get_size_inches()[1]
+    widths = [text_size(figure, name, SMALL_PRINT)[0] + 0.2 for name, _ in names]
     x = TEXT_WIDTH - _RIGHT - sum(widths)
-    for name, width in zip(_MAIN, widths, strict=True):
-        y = height - _TOP + 0.08
-        style = look(name)
-        figure.add_artist(
-            Line2D(
-                [(x + 0.05) / TEXT_WIDTH],
-                [y / height],
-                marker=style.marker,
-                color=style.color,
-                markersize=4,
-                linestyle="",
-            )
+    for (name, style), width in zip(names, widths, strict=True):
+        marker = Line2D(
+            [(x + 0.05) / TEXT_WIDTH],
+            [y / height],
+            marker=style.marker,
+            color=style.color,
+            markersize=4,
+            linestyle="",
         )
-        figure.text(
-            (x + 0.11) / TEXT_WIDTH,
-            y / height,
-            ALL_VARIANTS[name].label,
-            color=style.ink,
-            fontsize=SMALL_PRINT,
-            va="center_baseline",
-        )
+        figure.add_artist(marker)
+        place = ((x + 0.11) / TEXT_WIDTH, y / height)
+        figure.text(*place, name, color=style.ink, fontsize=SMALL_PRINT, va="center_baseline")
         x += width
 
 
@@ -175,6 +198,8 @@ def _print(measured: OptimizerAblation) -> str:
         f"Paired by seed, {seeds} seeds, {confidence} t intervals; H = {measured.width:,}. "
         "Each rule is tuned by itself in each context. 0 is Adam on frozen features in the same "
         "context; losses of different contexts are not compared.",
+        "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
+        "and have finite width.",
         "† The rate's optimum is not interior." if loose else "",
         "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
     ]
