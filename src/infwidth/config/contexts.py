@@ -38,7 +38,9 @@ CONTEXTS: dict[str, Context] = {
     "sgd_trunk": Context(
         "SGD everywhere", "SGD outside the MLPs, too", ("constant", "ntk", "adam_star", "frozen")
     ),
-    "weight_decay": Context("weight decay", "decoupled, on the readouts", ("ntk", "adam_star")),
+    "weight_decay": Context(
+        "weight decay", "decoupled, on the readouts", ("ntk", "adam_star", "frozen")
+    ),
     "mean_field": Context(
         "other widths", "one rate at every width", ("ntk", "adam_star"), at_widths=True
     ),
