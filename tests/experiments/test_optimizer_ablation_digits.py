@@ -158,7 +158,7 @@ def stubbed(monkeypatch):
     monkeypatch.setattr(study, "trainer", stub)
     monkeypatch.setattr(study, "load_digits", lambda: Digits(X_AxD, LABEL_A))
     changes = {"rules": ["sgd", "adam"], "kernels": ["plain"], "learning_rates": [1.0, 3.0]}
-    return SETTINGS.model_copy(update=changes | {"tolerance": 0.0})
+    return SETTINGS.model_copy(update=changes | {"tolerance": 0.0, "refinements": 1})
 
 
 def test_rates_are_extended_refined_and_reported(stubbed, tmp_path):

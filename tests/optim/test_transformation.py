@@ -11,7 +11,6 @@ from infwidth.optim import (
     clip_by_functional_norm,
     scale_by_adagrad_star,
     scale_by_adam_star,
-    scale_by_adam_star_uncorrected,
     scale_by_muon_star,
     scale_by_nadam_star,
     scale_by_rms_star,
@@ -31,7 +30,6 @@ FACTORIES = {
             scale_by_rms_star,
             scale_by_adagrad_star,
             scale_by_nadam_star,
-            scale_by_adam_star_uncorrected,
         )
     },
     # Of two units, m has at most two singular values for four outputs; roundings in what should be

@@ -59,7 +59,7 @@ class DigitsAblationSettings(Section):
         description="Seeds of the same, of the reported runs; none of the tuning seeds.",
     )
     learning_rates: list[LearningRate] = Field(
-        [0.3, 1.0, 3.0, 10.0, 30.0],
+        [1.0, 3.0, 10.0],
         min_length=2,
         description="Rates, in units in which SGD's and ADAM*'s first step has rms η.",
     )
@@ -67,7 +67,7 @@ class DigitsAblationSettings(Section):
         4, description="Steps by which a rule's grid may grow where its best lies at an edge."
     )
     refinements: Annotated[int, Field(ge=0)] = Field(
-        1,
+        2,
         description="How many times the rates half-way (in the logarithm) between the best and its "
         "neighbours are tried at the end: the best rates of two rules lie differently on a grid.",
     )
