@@ -15,6 +15,7 @@ from infwidth.cli import (
     data,
     draw,
     expected_value,
+    feature_selection,
     infinite_lm,
     lm_width,
     memory,
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory)
+    experiments = (lm_width, convergence, infinite_lm, expected_value, feature_selection, memory)
     for module in (data, *experiments, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
