@@ -56,7 +56,7 @@ class LeastSquaresSettings(Section):
     )
     units: Count = Field(16, description="Units of the network whose features train.")
     widths: list[Width] = Field(
-        [32, 64, 128, 256, 512, 1024, 2048],
+        [32, 64, 128, 256, 512, 1024],
         min_length=2,
         description="Widths H of the frozen networks.",
     )
@@ -87,9 +87,9 @@ class PlantedSettings(Section):
         "upper share of the features as drawn.",
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
-        0.0005,
-        description="Validation losses, in variances of the targets, that count as equal in "
-        "tuning; the smallest rate wins.",
+        0.05,
+        description="Validation losses that count as equal in tuning, the difference of their "
+        "natural logarithms; the smallest rate wins.",
     )
 
     _no_duplicates = each_once("widths", "logged_steps")

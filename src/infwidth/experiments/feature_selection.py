@@ -73,9 +73,9 @@ class _Study:
             _LOG.info("density ratio, inputs of dimension %d", dimension)
             for kappa in own.kappas:
                 for seed in self._settings.seeds:
-                    place = {"dimension": dimension, "kappa": kappa, "seed": seed}
-                    compute = partial(density.reproduce, own, **place)
+                    compute = partial(density.reproduce, own, dimension, kappa, seed)
                     name = f"density_ratio-{dimension}-{kappa}-{seed}"
+                    place = {"dimension": dimension, "kappa": kappa, "seed": seed}
                     tables.append(self._parts.table(name, shared | place, compute))
         return pd.concat(tables, ignore_index=True)
 
@@ -88,7 +88,7 @@ class _Study:
             _LOG.info("least squares, inputs of dimension %d", dimension)
             for seed in self._settings.seeds:
                 place = {"dimension": dimension, "seed": seed}
-                compute = partial(planted.reproduce_narrow, self._settings, cell, **place)
+                compute = partial(planted.reproduce_narrow, self._settings, cell, dimension, seed)
                 name = f"least_squares-{dimension}-{seed}"
                 tables.append(self._parts.table(name, shared | place, compute))
         return pd.concat(tables, ignore_index=True)
@@ -102,7 +102,7 @@ class _Study:
                 for seed in self._settings.seeds:
                     place = {"rule": rule, "width": width, "seed": seed}
                     compute = partial(
-                        planted.measure_mass, self._settings, cell=cell, unit=self._unit, **place
+                        planted.measure_mass, self._settings, rule, cell, width, seed, self._unit
                     )
                     name = f"planted-{rule}-{width}-{seed}"
                     depends_on = self._planted_settings(cell) | place
@@ -153,7 +153,8 @@ class _Study:
     def _planted_settings(self, cell: Cell) -> dict[str, Any]:
         """What the numbers of a network on the teacher's data depend on besides its place."""
         own = self._settings.planted.model_dump(mode="json", exclude={"widths", "tolerance"})
-        return own | self._of_all(cell)
+        # The first tuning seed sets SGD's unit.
+        return own | self._of_all(cell) | {"unit_seed": self._settings.tuning.seeds[0]}
 
     def _pruning_settings(self, cell: Cell) -> dict[str, Any]:
         beside = {"judged_share", "tolerance"}
@@ -162,6 +163,4 @@ class _Study:
 
     def _of_all(self, cell: Cell) -> dict[str, Any]:
         constants = {name: getattr(self._settings, name) for name in _CONSTANTS}
-        # The first tuning seed sets SGD's unit.
-        unit = {"unit_seed": self._settings.tuning.seeds[0]}
-        return constants | unit | {"cell": list(cell)}
+        return constants | {"cell": list(cell)}

@@ -95,7 +95,7 @@ def reproduce(
         return math.sqrt(np.square(difference_P).mean() / np.square(f_P).mean())
 
     grid_Fxd = grid(dimension, bands)
-    squares = {width: [] for width in sorted(settings.widths)}
+    squares: dict[int, list[float]] = {width: [] for width in sorted(settings.widths)}
     for draw in range(settings.draws):
         key = jax.random.fold_in(jax.random.key(seed), draw)
         frozen_Hxd = np.asarray(draw_features(key, max(squares), d), np.float64)
@@ -131,8 +131,9 @@ def train(settings: DensityRatioSettings, dimension: int, kappa: float, seed: in
         jnp.asarray(kappa, jnp.float32),
         settings.steps,
     )
-    end = (np.asarray(value, np.float64) for value in (omega_Nxd, m_N))
-    return Network(start_Nxd, *end, float(loss))
+    return Network(
+        start_Nxd, np.asarray(omega_Nxd, np.float64), np.asarray(m_N, np.float64), float(loss)
+    )
 
 
 @partial(jax.jit, static_argnames="steps")

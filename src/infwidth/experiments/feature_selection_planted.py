@@ -13,6 +13,7 @@ import pandas as pd
 from infwidth.analysis.selection import Cell
 from infwidth.config.feature_selection import FeatureSelectionSettings, Rule
 from infwidth.experiments.feature_selection_least_squares import best_readouts
+from infwidth.experiments.feature_selection_teacher import Teacher
 from infwidth.experiments.feature_selection_training import (
     Constants,
     Data,
@@ -55,11 +56,11 @@ def sgd_unit_of(settings: FeatureSelectionSettings) -> float:
 def validation_loss(
     settings: FeatureSelectionSettings, rule: Rule, cell: Cell, seed: int, unit: float
 ) -> float:
-    """The loss of a tuning run at the end, in variances of the targets."""
+    """The logarithm of a tuning run's loss at the end: losses differ by orders of magnitude."""
     planted = settings.planted
     data, _ = _data(settings, planted.dimension, seed)
     network = _train(settings, data, rule, cell, planted.reference_width, seed, unit)
-    return float(_losses(network, data, data.validation)[-1])
+    return float(np.log(_losses(network, data, data.validation)[-1]))
 
 
 def measure_mass(
@@ -157,7 +158,7 @@ def _bound(start_Hxd: np.ndarray, v_Kxd: np.ndarray, share: float) -> float:
     return float(np.quantile(alignment(start_Hxd, v_Kxd), 1 - share))
 
 
-def _data(settings: FeatureSelectionSettings, dimension: int, seed: int) -> tuple[Data, object]:
+def _data(settings: FeatureSelectionSettings, dimension: int, seed: int) -> tuple[Data, Teacher]:
     of = settings.planted
     return teacher_data(seed, of.units, dimension, of.train_examples, of.held_out_examples)
 
@@ -210,5 +211,7 @@ def _losses(network: Trained, data: Data, split: slice) -> np.ndarray:
         f_LxA = np.asarray(g_AxH @ network.m_LxHxE[..., 0].T / width, np.float64).T
     else:
         pairs = zip(network.omega_LxHxd, network.m_LxHxE, strict=True)
-        f_LxA = np.stack([np.asarray(relu(x_Axd, w) @ m[:, 0] / width, np.float64) for w, m in pairs])
+        f_LxA = np.stack(
+            [np.asarray(relu(x_Axd, w) @ m[:, 0] / width, np.float64) for w, m in pairs]
+        )
     return np.square(f_LxA - y_A[None, :]).mean(axis=1)

@@ -49,11 +49,6 @@ class Digits:
             own.data_seed, own.validation_examples, own.test_examples, x_AxD, label_A
         )
         self._label_A = np.asarray(self._data.target_A)
-        seed = settings.tuning.seeds[0]
-        first_SxK = self._batches(seed)
-        omega_Hxd = features_of(seed, own.width, self._data)
-        # One unit for all, as for the teacher's data.
-        self._unit = unit_of_sgd(self._data, omega_Hxd, first_SxK)
 
     @property
     def data(self) -> Data:
@@ -110,7 +105,9 @@ class Digits:
         """Outputs of all images, their features, and the readout, of a network of some features."""
         settings, data = self._settings, self._data
         omega_kxd = features_of(seed, settings.pruning.width, data)[index_k]
-        rate = cell.learning_rate * (self._unit if rule == "sgd" else 1.0)
+        batch_SxK = self._batches(seed)
+        # SGD's rate is in units of its own first step, as the other rules' rates are.
+        unit = unit_of_sgd(data, omega_kxd, batch_SxK) if rule == "sgd" else 1.0
         steps = settings.pruning.steps
         network = train(
             rule,
@@ -118,8 +115,8 @@ class Digits:
             data.target_A,
             data.outputs,
             omega_kxd,
-            self._batches(seed),
-            Constants.of(rate, 0.0, settings.b1, settings.b2, settings.eps),
+            batch_SxK,
+            Constants.of(cell.learning_rate * unit, 0.0, settings.b1, settings.b2, settings.eps),
             (steps,),
         )
         g_Axk = np.asarray(relu(data.x_Axd, omega_kxd), np.float64)

@@ -177,14 +177,11 @@ def train(
     width, steps = omega_Hxd.shape[0], batch_SxK.shape[0]
     unfrozen = rule == "unfrozen"
     # What is frozen is computed once.
-    g_AxH = None if unfrozen else relu(x_Axd, omega_Hxd)
+    g_AxH = jnp.zeros((0, width)) if unfrozen else relu(x_Axd, omega_Hxd)
     solver = optax.chain(scale_by_width(), _direction(rule, constants))
 
     def loss(parameters: dict[str, jax.Array], index_K: jax.Array) -> jax.Array:
-        if g_AxH is None:
-            g_KxH = relu(x_Axd[index_K], parameters["features"])
-        else:
-            g_KxH = g_AxH[index_K]
+        g_KxH = relu(x_Axd[index_K], parameters["features"]) if unfrozen else g_AxH[index_K]
         return mean_loss(jnp.dot(g_KxH, parameters["readout"]) / width, target_A[index_K])
 
     rate = {"readout": constants.rate, "features": constants.kappa * constants.rate}

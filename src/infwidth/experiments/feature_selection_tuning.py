@@ -63,8 +63,7 @@ def search(
     found = selection_entry(trials, tolerance, extensions)
     if found["learning_rate"] is None:
         raise UserError(
-            f"{study}: every rate of {rule} diverged; lower "
-            "feature_selection.tuning.learning_rates"
+            f"{study}: every rate of {rule} diverged; lower feature_selection.tuning.learning_rates"
         )
     names = ("learning_rate", "kappa", "interior", "note", "extensions")
     of = {"study": study, "rule": rule}
