@@ -88,8 +88,10 @@ def products(a_Hxd: np.ndarray, b_Nxd: np.ndarray) -> np.ndarray:
     k_1xN = bias * b_Nxd[:, -1:].T / sigma_1xN
     rho_HxN = np.clip((a_Hxd[:, :-1] / sigma_Hx1) @ (b_Nxd[:, :-1] / sigma_1xN.T).T, -1, 1)
     tau_HxN = np.sqrt((1 - rho_HxN) * (1 + rho_HxN))
-    # At ρ = ±1 the arguments below are 0 or infinite; what they are multiplied by is finite.
-    root_HxN = np.maximum(tau_HxN, 1e-8)
+    # A τ of this size is all rounding. Then p and q are infinite or, of equal features, 0.
+    apart_HxN = tau_HxN > 1e-7
+    rho_HxN = np.where(apart_HxN, rho_HxN, np.sign(rho_HxN))
+    root_HxN = np.where(apart_HxN, tau_HxN, 1e-6)
     p_HxN = (k_1xN - rho_HxN * h_Hx1) / root_HxN
     q_HxN = (h_Hx1 - rho_HxN * k_1xN) / root_HxN
     both_HxN = (
@@ -102,7 +104,7 @@ def products(a_Hxd: np.ndarray, b_Nxd: np.ndarray) -> np.ndarray:
         (h_Hx1 * k_1xN + rho_HxN) * both_HxN
         + h_Hx1 * density_1xN * ndtr(q_HxN)
         + k_1xN * density_Hx1 * ndtr(p_HxN)
-        + tau_HxN * density_Hx1 * _density(p_HxN)
+        + apart_HxN * tau_HxN * density_Hx1 * _density(p_HxN)
     )
     return sigma_Hx1 * sigma_1xN * bracket_HxN / d
 
