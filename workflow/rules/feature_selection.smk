@@ -7,6 +7,7 @@ MEASURED["feature_selection"] = [
         "density_ratio.parquet",
         "least_squares.parquet",
         "planted.parquet",
+        "infinite.parquet",
         "pruning.parquet",
         "selection.parquet",
         "tuning.parquet",

@@ -28,6 +28,7 @@ COLUMNS = {
         *("dimension", "seed", "width", "error", "price", "narrow_loss", "narrow_price"),
     ),
     "planted": ("rule", "width", "seed", "step", "aligned", "at_random", "loss"),
+    "infinite": ("rule", "seed", "loss"),
     "pruning": ("rule", "seed", "share", "kept", "kind", "retrained", "loss", "error"),
     "selection": ("study", "rule", "learning_rate", "kappa", "interior", "note", "extensions"),
     "tuning": ("study", "rule", "learning_rate", "kappa", "seed", "validation_loss"),
@@ -152,6 +153,20 @@ class FeatureSelection:
         """A value of the planted study after the last step, by seed."""
         return self.by_seed("planted", value, rule=rule, width=width, step=self.final_step())
 
+    def best_losses(self) -> dict[int, float]:
+        """By width, the least loss that any readout of frozen features has on the planted data.
+
+        The square of the error with which they make a trained network again; that one is the
+        teacher itself, up to `narrow_loss`. Empty where the two studies differ in dimension.
+        """
+        at = {"dimension": self.settings["planted"]["dimension"]}
+        if at["dimension"] not in self.places("least_squares", "dimension"):
+            return {}
+        return {
+            width: self.typical("least_squares", "error", width=width, **at).estimate ** 2
+            for width in self.places("least_squares", "width")
+        }
+
     def pruned(self, rule: str, kind: str, share: float, retrained: bool) -> dict[int, float]:
         """The test loss of pruned networks, by seed."""
         place = {"rule": rule, "kind": kind, "share": share, "retrained": retrained}
@@ -188,6 +203,8 @@ def effects(measured: FeatureSelection) -> dict[str, list[Effect]]:
       planted direction, minus what it is for a readout that is independent of the features.
     - `aligned_mass_adam_star_minus_sgd`, `…_minus_adam`, `…_minus_unfrozen`: differences of that
       share. `planted_log_loss_adam_star_minus_…`: of the logarithm of the test loss.
+    - `planted_log_loss_infinite_minus_unfrozen`: the same of exactly infinite width, rule by rule,
+      against the unfrozen network of the largest width.
     - `pruning_top_minus_random`: test loss with the top features kept and their readout trained
       anew, minus that with as many random ones; `…_not_retrained`: without training.
     """
@@ -246,9 +263,7 @@ def _aligned(measured: FeatureSelection) -> dict[str, list[Effect]]:
         return lambda width: measured.at_end(rule, width, value)
 
     def log_loss(rule: str) -> Callable[[int], dict[int, float]]:
-        return lambda width: {
-            seed: math.log(loss) for seed, loss in measured.at_end(rule, width, "loss").items()
-        }
+        return lambda width: _logarithms(measured.at_end(rule, width, "loss"))
 
     star = "adam_star"
     found = {
@@ -264,7 +279,20 @@ def _aligned(measured: FeatureSelection) -> dict[str, list[Effect]]:
             found[f"planted_log_loss_adam_star_minus_{rule}"] = over_widths(
                 log_loss(star), log_loss(rule)
             )
+    found["planted_log_loss_infinite_minus_unfrozen"] = [
+        paired_effect(
+            f"{LABELS[rule]}, against H = {widths[-1]}",
+            _logarithms(measured.by_seed("infinite", "loss", rule=rule)),
+            log_loss("unfrozen")(widths[-1]),
+            measured.seeds,
+        )
+        for rule in measured.rules("infinite")
+    ]
     return found
+
+
+def _logarithms(by_seed: dict[int, float]) -> dict[int, float]:
+    return {seed: math.log(value) for seed, value in by_seed.items()}
 
 
 def _pruning(measured: FeatureSelection, retrained: bool) -> list[Effect]:

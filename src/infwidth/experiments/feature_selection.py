@@ -49,6 +49,7 @@ def measure(
         "density_ratio": study.density_ratio(),
         "least_squares": study.least_squares(cells["planted", "unfrozen"]),
         "planted": study.planted(cells),
+        "infinite": study.infinite(cells),
         "pruning": study.pruning(cells),
         "selection": pd.DataFrame([found.selection for found in searches.values()]),
         "tuning": pd.DataFrame([row for found in searches.values() for row in found.trials]),
@@ -107,6 +108,18 @@ class _Study:
                     name = f"planted-{rule}-{width}-{seed}"
                     depends_on = self._planted_settings(cell) | place
                     tables.append(self._parts.table(name, depends_on, compute))
+        return pd.concat(tables, ignore_index=True)
+
+    def infinite(self, cells: Cells) -> pd.DataFrame:
+        _LOG.info("planted directions, infinite width")
+        of = {rule: cell for (study, rule), cell in cells.items() if study == "planted"}
+        solvers = planted.infinite_solvers(self._settings, of, self._unit)
+        depends_on = {rule: self._planted_settings(of[rule]) for rule in solvers}
+        tables = []
+        for seed in self._settings.seeds:
+            compute = partial(planted.measure_infinite, self._settings, solvers, seed)
+            place = {"seed": seed}
+            tables.append(self._parts.table(f"infinite-{seed}", depends_on | place, compute))
         return pd.concat(tables, ignore_index=True)
 
     def pruning(self, cells: Cells) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Shapes: K planted directions; H features, d = D + 1; E = 1 output; L logged step
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,11 @@ import pandas as pd
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.feature_selection import FeatureSelectionSettings, Rule
+from infwidth.experiments.feature_selection_infinite import (
+    KERNEL_RULES,
+    infinite_losses,
+    kernel_rule,
+)
 from infwidth.experiments.feature_selection_least_squares import best_readouts
 from infwidth.experiments.feature_selection_teacher import Teacher
 from infwidth.experiments.feature_selection_training import (
@@ -25,6 +31,7 @@ from infwidth.experiments.feature_selection_training import (
     train,
     unit_of_sgd,
 )
+from infwidth.infinite import KernelTransformation
 from infwidth.models.features import draw_features, feature_bias
 from infwidth.models.normalization import relu_second_moment
 
@@ -95,6 +102,30 @@ def measure_mass(
         step=_logged(settings),
         loss=_losses(network, data, data.test),
     )
+
+
+def infinite_solvers(
+    settings: FeatureSelectionSettings, cells: Mapping[Rule, Cell], unit: float
+) -> dict[Rule, KernelTransformation]:
+    """By rule, the solver at infinite width, at the rate that was tuned at finite width."""
+    constants = (settings.b1, settings.b2, settings.eps, _logged(settings)[-1])
+    return {
+        rule: kernel_rule(rule, cells[rule].learning_rate * _unit(rule, unit), *constants)
+        for rule in KERNEL_RULES
+    }
+
+
+def measure_infinite(
+    settings: FeatureSelectionSettings, solvers: Mapping[Rule, KernelTransformation], seed: int
+) -> pd.DataFrame:
+    """The test losses of infinitely wide networks on the data and batches of the finite ones.
+
+    Returns:
+      A row a rule, of `infinite_losses`, and the seed.
+    """
+    data, _ = _data(settings, settings.planted.dimension, seed)
+    batch_SxK = _batches(settings, data, seed)
+    return infinite_losses(data, batch_SxK, solvers).assign(seed=seed)
 
 
 def reproduce_narrow(
@@ -180,7 +211,7 @@ def _train(
     seed: int,
     unit: float,
 ) -> Trained:
-    rate = cell.learning_rate * (unit if rule == "sgd" else 1.0)
+    rate = cell.learning_rate * _unit(rule, unit)
     return train(
         rule,
         data.x_Axd,
@@ -191,6 +222,10 @@ def _train(
         Constants.of(rate, cell.kappa or 0.0, settings.b1, settings.b2, settings.eps),
         _logged(settings),
     )
+
+
+def _unit(rule: Rule, unit_of_sgd: float) -> float:
+    return unit_of_sgd if rule == "sgd" else 1.0
 
 
 def _float64(network: Trained) -> list[tuple[np.ndarray, np.ndarray]]:

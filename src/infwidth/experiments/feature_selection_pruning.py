@@ -27,6 +27,9 @@ from infwidth.experiments.feature_selection_training import (
 KINDS = ("top", "random")
 """Kept: those of the largest readout, or as many drawn at random."""
 
+RANDOM_DRAWS = 8
+"""Random choices over which is averaged where nothing is trained; the first is trained anew."""
+
 LOG_SCALES = (-6.0, 8.0)
 """Where the logarithm of a pruned network's scale is looked for."""
 
@@ -85,18 +88,23 @@ class Digits:
             yield place | self._scores(f_AxE, scaled=not retrained)
         rms_H = np.sqrt(np.square(g_AxH[self._data.train]).mean(axis=0))
         size_H = np.linalg.norm(m_HxE, axis=1) * rms_H
+        rng = np.random.default_rng([seed, 2])
         orders = {
-            "top": np.argsort(-size_H, kind="stable"),
-            "random": np.random.default_rng([seed, 2]).permutation(H),
+            "top": [np.argsort(-size_H, kind="stable")],
+            "random": [rng.permutation(H) for _ in range(RANDOM_DRAWS)],
         }
         for share in sorted(own.shares):
             kept = max(1, round(share * H))
             for kind in KINDS:
-                index_k = np.sort(orders[kind][:kept])
+                chosen = [np.sort(order_H[:kept]) for order_H in orders[kind]]
                 place = {"share": share, "kept": kept, "kind": kind}
-                cut_AxE = g_AxH[:, index_k] @ m_HxE[index_k] / kept
-                yield place | {"retrained": False} | self._scores(cut_AxE, scaled=True)
-                again_AxE, _, _ = self._train(rule, cell, seed, index_k)
+                cuts = [
+                    self._scores(g_AxH[:, index_k] @ m_HxE[index_k] / kept, scaled=True)
+                    for index_k in chosen
+                ]
+                mean = {name: float(np.mean([cut[name] for cut in cuts])) for name in cuts[0]}
+                yield place | {"retrained": False} | mean
+                again_AxE, _, _ = self._train(rule, cell, seed, chosen[0])
                 yield place | {"retrained": True} | self._scores(again_AxE, scaled=False)
 
     def _train(

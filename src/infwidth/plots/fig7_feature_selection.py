@@ -1,35 +1,20 @@
 """Figure 7: trained features against frozen ones that are weighted up and down."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from infwidth.analysis.feature_selection import LABELS, FeatureSelection, effects
-from infwidth.analysis.statistics import Interval
+from infwidth.analysis.feature_selection import FeatureSelection, effects
+from infwidth.plots import feature_selection_panels as panels
 from infwidth.plots.layout import new_figure, set_margins, small_print
-from infwidth.plots.style import TEXT_WIDTH, Look, look, paper_style
+from infwidth.plots.style import TEXT_WIDTH, paper_style
 
-KEY = 6.3
-"""Points of the keys."""
-
-LOOKS: dict[str, Look] = {
-    "unfrozen": look("unfrozen"),
-    "adam": look("frozen"),
-    "adam_star": look("adam_star"),
-    "sgd": look("ntk"),
-}
-"""By rule, as the variants that train so."""
-
-_BLUES = ("#9ecae1", "#5aa2cf", "#2a6fae", "#0b3d73")
-_MARKERS = ("o", "v", "s", "D")
-_FITS = (Look("#E69F00", "P", (0, (4, 1.5))), Look("#8C564B", "X", (0, (1, 1))))
-_DIMENSIONS = (Look("#CC79A7", "o", (0, (4, 1.5))), Look("#0b3d73", "D", "-"))
-_GREY = "#777777"
+PANELS = (
+    ("(a) trained networks made again", panels.made_again),
+    ("(b) what reweighting costs", panels.price),
+    ("(c) planted: mass on aligned features", panels.mass),
+    ("(d) planted: test loss", panels.planted_loss),
+    ("(e) digits: pruned and retrained", panels.retrained),
+    ("(f) digits: top against random features", panels.against_random),
+)
 
 
 def draw(measured: FeatureSelection) -> Figure:
@@ -41,246 +26,12 @@ def draw(measured: FeatureSelection) -> Figure:
 def _draw(measured: FeatureSelection) -> Figure:
     figure = new_figure(TEXT_WIDTH, 6.9)
     grid = figure.subplots(3, 2)
-    panels = (
-        ("(a) trained features made again", _made_again),
-        ("(b) what reweighting costs", _price),
-        ("(c) planted: mass on aligned features", _mass),
-        ("(d) planted: test loss", _planted_loss),
-        ("(e) digits: pruned and retrained", _retrained),
-        ("(f) digits: top features against random ones", _against_random),
-    )
-    for axes, (title, panel) in zip(grid.flat, panels, strict=True):
+    for axes, (title, panel) in zip(grid.flat, PANELS, strict=True):
         panel(axes, measured)
         axes.set_title(title, loc="left", pad=5)
     foot = small_print(figure, _print(measured))
     set_margins(figure, 0.1, 0.24, foot + 0.4, column_gap=0.66, row_gap=0.66)
     return figure
-
-
-def _made_again(axes: Axes, measured: FeatureSelection) -> None:
-    D = max(measured.places("density_ratio", "dimension"))
-    kappas = _some(measured.places("density_ratio", "kappa"), len(_BLUES))
-    widths: set[int] = set()
-    for kappa, color, marker in zip(kappas, _BLUES, _MARKERS, strict=False):
-        at, style = {"dimension": D, "kappa": kappa}, Look(color, marker, "-")
-        label = rf"$D$ = {D}, $\kappa$ = {kappa:g}"
-        widths |= _over_width(axes, measured, "density_ratio", at, style, label)
-    dimensions = _some(measured.places("least_squares", "dimension"), len(_FITS))
-    for D, style in zip(dimensions, _FITS, strict=False):
-        label = f"best readout, $D$ = {D}"
-        widths |= _over_width(axes, measured, "least_squares", {"dimension": D}, style, label)
-    _log_axis(axes)
-    _width_axis(axes, sorted(widths))
-    low, high = axes.get_ylim()
-    ends = np.array([min(widths), max(widths)], np.float64)
-    height = 2.5 * high * (ends / ends[0]) ** -0.5
-    axes.plot(ends, height, color="#999999", linestyle=(0, (1, 1)), linewidth=0.9)
-    axes.annotate(
-        "$H^{-1/2}$",
-        (math.sqrt(ends[0] * ends[1]), math.sqrt(height[0] * height[1])),
-        xytext=(2, 2),
-        textcoords="offset points",
-        color=_GREY,
-        fontsize=KEY,
-    )
-    axes.set_ylim(low * (low / high) ** 0.5, 3 * high)
-    _key(axes, "lower left", columns=2)
-    axes.set_ylabel("error relative to outputs")
-
-
-def _over_width(
-    axes: Axes,
-    measured: FeatureSelection,
-    name: str,
-    at: dict[str, Any],
-    style: Look,
-    label: str,
-) -> set[int]:
-    rows = measured.table(name)
-    for column, value in at.items():
-        rows = rows[rows[column] == value]
-    widths = sorted(rows["width"].unique())
-    means = [measured.typical(name, "error", width=width, **at) for width in widths]
-    _line(axes, widths, means, style, label)
-    return set(widths)
-
-
-def _price(axes: Axes, measured: FeatureSelection) -> None:
-    for D, style in zip(measured.places("density_ratio", "dimension"), _DIMENSIONS, strict=True):
-        cells = measured.density(D)
-        moved = [math.degrees(cell.moved.estimate) for cell in cells]
-        label = f"$D$ = {D}"
-        _line(axes, moved, [cell.price for cell in cells], style, label)
-        coarse = [cell.coarse_price for cell in cells]
-        _line(axes, moved, coarse, style, f"{label}, 1/16 of the cells", face="white", band=False)
-    _log_axis(axes, subs=(1.0,))
-    axes.set_xlabel("mean angle that features moved (degrees)")
-    axes.set_ylabel(r"$\mathbf{E}[\tilde{M}^2]\,/\,\mathbf{E}[M_t^2]$")
-    _key(axes, "upper left")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.35)
-
-
-def _mass(axes: Axes, measured: FeatureSelection) -> None:
-    width = measured.settings["planted"]["reference_width"]
-    widths = measured.places("planted", "width")
-    width = width if width in widths else widths[len(widths) // 2]
-    steps = measured.places("planted", "step")
-    for rule in measured.rules("planted"):
-        at = {"rule": rule, "width": width}
-        means = [measured.mean("planted", "aligned", step=step, **at) for step in steps]
-        _line(axes, steps, means, LOOKS[rule], LABELS[rule])
-    chance = measured.mean("planted", "at_random", rule=rule, width=width, step=steps[0])
-    axes.axhline(chance.estimate, color=_GREY, linestyle=(0, (1, 1.5)), linewidth=0.9)
-    axes.annotate(
-        "random readout",
-        (steps[-1], chance.estimate),
-        xytext=(0, -2),
-        textcoords="offset points",
-        color=_GREY,
-        fontsize=KEY,
-        ha="right",
-        va="top",
-    )
-    axes.set_ylim(0, 1)
-    _step_axis(axes)
-    axes.set_ylabel(f"share of mass ($H$ = {width:,})")
-    _key(axes, "upper left")
-
-
-def _planted_loss(axes: Axes, measured: FeatureSelection) -> None:
-    widths = measured.places("planted", "width")
-    for rule in measured.rules("planted"):
-        at = {"rule": rule, "step": measured.final_step()}
-        means = [measured.typical("planted", "loss", width=width, **at) for width in widths]
-        _line(axes, widths, means, LOOKS[rule], LABELS[rule])
-    _log_axis(axes, subs=(1.0,))
-    _width_axis(axes, widths)
-    axes.set_ylabel("mean square error / variance")
-    _key(axes, "center right")
-
-
-def _retrained(axes: Axes, measured: FeatureSelection) -> None:
-    shares = _shares(measured)
-    for rule in measured.rules("pruning"):
-        name = LABELS[rule].split(",")[0]
-        for kind, face in (("top", None), ("random", "white")):
-            at = {"rule": rule, "kind": kind, "retrained": True}
-            means = [measured.typical("pruning", "loss", share=share, **at) for share in shares]
-            percent = [100 * share for share in shares]
-            _line(axes, percent, means, LOOKS[rule], f"{name}, {kind}", face)
-        at = {"rule": rule, "kind": "whole", "retrained": True}
-        whole = measured.typical("pruning", "loss", **at).estimate
-        axes.axhline(whole, color=LOOKS[rule].color, linestyle=(0, (1, 1.5)), linewidth=0.7)
-    _share_axis(axes, shares)
-    _log_axis(axes)
-    axes.set_ylabel("test loss (nats)")
-    _key(axes, "upper right")
-
-
-def _against_random(axes: Axes, measured: FeatureSelection) -> None:
-    shares = _shares(measured)
-    for rule in measured.rules("pruning"):
-        name = LABELS[rule].split(",")[0]
-        for retrained, face, how in ((True, None, "retrained"), (False, "white", "not")):
-            ratios = [measured.top_over_random(rule, share, retrained) for share in shares]
-            percent = [100 * share for share in shares]
-            _line(axes, percent, ratios, LOOKS[rule], f"{name}, {how}", face)
-    axes.axhline(1, color="black", linewidth=0.6)
-    _share_axis(axes, shares)
-    _log_axis(axes)
-    axes.set_ylabel("loss of top / of random")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low * (low / high) ** 0.35, high)
-    _key(axes, "lower right", columns=2)
-
-
-def _shares(measured: FeatureSelection) -> list[float]:
-    return [share for share in measured.places("pruning", "share") if share < 1]
-
-
-def _share_axis(axes: Axes, shares: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set_xlabel("features kept (%)")
-
-
-def _line(
-    axes: Axes,
-    places: Sequence[float],
-    means: Sequence[Interval],
-    style: Look,
-    label: str,
-    face: str | None = None,
-    band: bool = True,
-) -> None:
-    """A curve, its intervals as a band; markers of another `face` are open."""
-    y, lower, upper = (
-        np.array([getattr(mean, end) for mean in means]) for end in ("estimate", "lower", "upper")
-    )
-    if band:
-        axes.fill_between(places, lower, upper, color=style.color, alpha=0.15, linewidth=0)
-    axes.plot(
-        places,
-        y,
-        color=style.color,
-        linestyle=style.line if face is None else (0, (1, 1)),
-        linewidth=1.0,
-        marker=style.marker,
-        markersize=3.4,
-        markerfacecolor=face or style.color,
-        markeredgecolor=style.color if face else "white",
-        markeredgewidth=0.7 if face else 0.4,
-        label=label,
-    )
-
-
-def _some(values: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of them, spread evenly, the first and the last among them."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(place)] for place in np.linspace(0, len(values) - 1, most)]
-
-
-def _key(axes: Axes, place: Any, columns: int = 1) -> None:
-    key = axes.legend(
-        loc=place,
-        ncols=columns,
-        fontsize=KEY,
-        handlelength=2.4,
-        borderaxespad=0.2,
-        labelspacing=0.3,
-        columnspacing=1.0,
-        frameon=False,
-    )
-    key.set_zorder(5)
-
-
-def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.25, widths[-1] * 1.25)
-    ticks = [4**k for k in range(16) if widths[0] <= 4**k <= widths[-1]]
-    axes.xaxis.set_major_locator(FixedLocator(widths if len(widths) <= 4 else ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("width $H$")
-
-
-def _step_axis(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("steps")
-
-
-def _log_axis(axes: Axes, subs: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, subs=subs))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
 
 
 def _print(measured: FeatureSelection) -> str:
@@ -292,19 +43,20 @@ def _print(measured: FeatureSelection) -> str:
         f"{error.where}: error ∝ {_power(error.estimate)}, E[M²] ∝ {_power(price.estimate)}"
         for error, price in pairs
     )
-    lost = measured.lost("planted") + measured.lost("pruning")
+    lost = sum(map(measured.lost, ("planted", "infinite", "pruning")))
     parts = [
         f"(a, b) Blue, pink: {settings['density_ratio']['particles']:,} units whose features "
         "trained, at κ times the readout's rate, made again by frozen features that are weighted "
         f"by density ratio: errors from ∝ {_power(max(slopes))} to ∝ {_power(min(slopes))}. Where "
-        "coarser cells (open) give less, E[M̃²] is not resolved. Orange, brown: "
-        f"{settings['least_squares']['units']} trained units, by the best readout of frozen "
+        r"coarser cells (open) give less, $\mathbf{E}[\tilde{M}^2]$ is not resolved. Orange, "
+        f"brown: {settings['least_squares']['units']} trained units, by the best readout of frozen "
         f"features; {best}.",
         f"(c) Aligned: |cos| to one of {settings['planted']['units']} planted directions in the "
         f"top {settings['planted']['aligned_share']:.0%} of the features as drawn.",
-        "(e, f) Top: features of the largest readout. Dotted: all features. What is not retrained "
-        "is multiplied by one number, fitted on validation.",
-        f"Bands: {confidence} intervals over {seeds} seeds, in (f) paired."
+        "(d) Dotted: the best that any readout of as many frozen features can do. (e, f) Top: "
+        "features of the largest readout. (e) Dotted: all features. (f) As is: not retrained, but "
+        "multiplied by one number, fitted on validation.",
+        f"Bands: {confidence} intervals over {seeds} seeds, in (f) paired, of what is retrained."
         if seeds > 1
         else "One seed.",
         f"{lost} diverged networks are left out." if lost else "",
