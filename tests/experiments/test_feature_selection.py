@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from infwidth import infinite
 from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
 from infwidth.config.feature_selection import (
@@ -23,6 +24,7 @@ from infwidth.config.load import read_config, validate
 from infwidth.experiments import feature_selection as experiment
 from infwidth.experiments import feature_selection_density as density
 from infwidth.experiments import feature_selection_planted as planted
+from infwidth.experiments.feature_selection_infinite import kernel_rule
 from infwidth.experiments.feature_selection_least_squares import best_readouts, products
 from infwidth.experiments.feature_selection_pruning import Digits, cross_entropy
 from infwidth.experiments.feature_selection_teacher import draw_teacher, extended, relu_features
@@ -32,6 +34,7 @@ from infwidth.experiments.feature_selection_training import (
     features_of,
     image_data,
     mean_loss,
+    relu,
     teacher_data,
     train,
     unit_of_sgd,
@@ -241,6 +244,27 @@ def test_frozen_features_train_as_in_plain_numpy(teacher, rule):
             np.testing.assert_allclose(found[logged.index(number + 1)], m_Hx1, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rule", ["sgd", "adam_star"])
+def test_the_kernel_form_is_the_same_training(teacher, rule):
+    # The theorem of docs/theory.md, section 6, with Θ_H in the place of Θ; inputs stand for their
+    # features, whose products are the kernel.
+    data, _ = teacher
+    H, S = 4, 6
+    omega_Hxd, batch_SxK = features_of(0, H, data), draw_batches(0, data, S, 5)
+    m_Hx1 = trained(data, rule, omega_Hxd, batch_SxK, (2, 6)).m_LxHxE[-1]
+    g_AxH = relu(data.x_Axd, omega_Hxd)
+
+    def kernel(g_AxH, g_BxH):
+        return jnp.dot(g_AxH, g_BxH.T) / H
+
+    readout = infinite.Readout(kernel, g_AxH[data.train], 1)
+    solver = kernel_rule(rule, 0.3, 0.9, 0.98, 1e-9, S)
+    state, _ = readout.train(solver, mean_loss, data.target_A[data.train], batch_SxK)
+    found_Mx1 = readout(state.coefficients_NxE, g_AxH[data.test])
+    expected_Mx1 = jnp.dot(g_AxH[data.test], m_Hx1) / H
+    np.testing.assert_allclose(found_Mx1, expected_Mx1, rtol=1e-4, atol=1e-5)
+
+
 def test_unfrozen_features_that_do_not_move_are_frozen_ones(teacher):
     data, _ = teacher
     omega_Hxd, batch_SxK = features_of(0, 4, data), draw_batches(0, data, 6, 5)
@@ -324,14 +348,14 @@ SMOKE = validate(read_config(["config/smoke.yaml"])).feature_selection
 @pytest.fixture(scope="module")
 def settings():
     pruning = SMOKE.pruning.model_copy(
-        update={"validation_examples": 20, "test_examples": 20, "shares": [0.05, 0.5]}
+        update={"validation_examples": 20, "test_examples": 20, "shares": [0.5]}
     )
     return SMOKE.model_copy(update={"pruning": pruning})
 
 
 def test_top_features_are_those_of_the_largest_readout(settings):
     table = Digits(settings, *images()).prune("adam", Cell(1.0), 5)
-    assert (table["kept"] == [20, 20, 1, 1, 1, 1, 10, 10, 10, 10]).all()
+    assert (table["kept"] == [20, 20, 10, 10, 10, 10]).all()
     assert np.isfinite(table["loss"]).all()
     # By hand: train, keep 10 of 20, fit the scale on a grid, look at the test images.
     data = image_data(settings.pruning.data_seed, 20, 20, *images())
@@ -356,17 +380,17 @@ def test_top_features_are_those_of_the_largest_readout(settings):
 
 
 def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
-    # Fewer rules and one share, since each is compiled for itself.
+    # Fewer rules, since each is compiled for itself.
     monkeypatch.setattr(experiment, "RULES", ("unfrozen", "adam_star"))
     monkeypatch.setattr(experiment, "FROZEN", ("adam_star",))
-    pruning = settings.pruning.model_copy(update={"shares": [0.5]})
-    settings = settings.model_copy(update={"pruning": pruning})
+    monkeypatch.setattr(planted, "KERNEL_RULES", ("adam_star",))
     digits = Digits(settings, *images())
     parts = partial(Parts, tmp_path, (experiment.__name__,), "cpu")
     tables = experiment.measure(settings, digits, parts())
     widths = tables["planted"].groupby(["rule", "seed", "width", "step"]).size()
     assert (widths == 1).all()
     assert len(widths) == 2 * 2 * 1 * 2
+    assert tables["infinite"].groupby("rule").size().to_dict() == {"adam_star": 2}
     assert tables["density_ratio"].groupby(["dimension", "kappa", "seed"]).size().tolist() == [2, 2]
     assert tables["least_squares"].groupby(["dimension", "seed"]).size().tolist() == [2, 2]
     assert len(tables["pruning"]) == 2 * (2 + 2 * 2)
@@ -376,7 +400,8 @@ def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed again")
 
-    for module, name in ((planted, "train"), (density, "train"), (Digits, "_train")):
+    used = ((planted, "train"), (planted, "infinite_losses"), (density, "train"))
+    for module, name in (*used, (Digits, "_train")):
         monkeypatch.setattr(module, name, refuse)
     again = experiment.measure(settings, digits, parts())
     for name, table in tables.items():

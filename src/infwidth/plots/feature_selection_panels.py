@@ -81,7 +81,7 @@ def _over_width(
 
 def price(axes: Axes, measured: FeatureSelection) -> None:
     """The second moment of the weights over how far features moved."""
-    for D, style in zip(measured.places("density_ratio", "dimension"), _DIMENSIONS, strict=True):
+    for D, style in zip(measured.places("density_ratio", "dimension"), _DIMENSIONS, strict=False):
         cells = measured.density(D)
         moved = [math.degrees(cell.moved.estimate) for cell in cells]
         label = f"$D$ = {D}"
