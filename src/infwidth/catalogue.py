@@ -12,6 +12,7 @@ FIGURES: dict[str, str] = {
     "fig4_finite_to_infinite": "convergence",
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
+    "fig7_feature_selection": "feature_selection",
     "fig9_optimizer_ablation": "optimizer_ablation",
     "fig11_memory": "memory",
     "fig12_width_limit": "width_limit",

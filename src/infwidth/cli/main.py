@@ -16,6 +16,7 @@ from infwidth.cli import (
     data,
     draw,
     expected_value,
+    feature_selection,
     infinite_lm,
     lm_width,
     memory,
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),
-        *(optimizer_ablation, width_limit),
+        *(feature_selection, optimizer_ablation, width_limit),
     )
     for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)

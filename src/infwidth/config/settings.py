@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
+from infwidth.config.feature_selection import FeatureSelectionSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
@@ -221,6 +222,7 @@ class Settings(Section):
     convergence: ConvergenceSettings = Field(default_factory=ConvergenceSettings)
     infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
+    feature_selection: FeatureSelectionSettings = Field(default_factory=FeatureSelectionSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
     width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)

@@ -33,6 +33,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         "statistics.confidence",
     ),
     "expected_value": ("name", "expected_value", "statistics.confidence"),
+    "feature_selection": ("name", "feature_selection", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
     "optimizer_ablation train": (
         "model",
