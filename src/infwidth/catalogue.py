@@ -13,6 +13,7 @@ FIGURES: dict[str, str] = {
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
     "fig7_feature_selection": "feature_selection",
+    "fig8_feature_support": "feature_support",
     "fig9_optimizer_ablation": "optimizer_ablation",
     "fig11_memory": "memory",
     "fig12_width_limit": "width_limit",

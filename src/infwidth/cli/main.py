@@ -17,6 +17,7 @@ from infwidth.cli import (
     draw,
     expected_value,
     feature_selection,
+    feature_support,
     infinite_lm,
     lm_width,
     memory,
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),
-        *(feature_selection, optimizer_ablation, width_limit),
+        *(feature_selection, feature_support, optimizer_ablation, width_limit),
     )
     for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)

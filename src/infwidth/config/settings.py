@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
 from infwidth.config.feature_selection import FeatureSelectionSettings
+from infwidth.config.feature_support import FeatureSupportSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
@@ -199,6 +200,8 @@ _EXPERIMENTS = (
     "memory",
     "optimizer_ablation",
     "width_limit",
+    "feature_selection",
+    "feature_support",
 )
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
@@ -226,6 +229,7 @@ class Settings(Section):
     memory: MemorySettings = Field(default_factory=MemorySettings)
     optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
     width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
+    feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

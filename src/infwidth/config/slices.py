@@ -35,6 +35,7 @@ SLICES: dict[str, tuple[str, ...]] = {
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "feature_selection": ("name", "feature_selection", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "feature_support": ("name", "feature_support", "statistics.confidence"),
     "optimizer_ablation train": (
         "model",
         "training",

@@ -28,7 +28,7 @@ def gpu_count() -> int:
 
 
 def set_up(compile_cache: Path) -> str:
-    """Prepares this process for training; call it before anything imports JAX.
+    """Prepares this process for training; call it before anything imports JAX or NumPy.
 
     On a CPU the process runs on one thread: models this small use the cores best as processes side
     by side, and their numbers then do not depend on the machine's number of cores. Of several GPUs
@@ -56,8 +56,9 @@ def set_up(compile_cache: Path) -> str:
 
 
 def one_thread() -> None:
-    """Holds XLA's CPU backend to one thread."""
+    """Holds XLA's CPU backend to one thread, and NumPy's and SciPy's linear algebra."""
     os.environ["NPROC"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 

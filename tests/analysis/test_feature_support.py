@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from infwidth.analysis import feature_support
+from infwidth.analysis.feature_support import effects
+from infwidth.config.errors import UserError
+from tests.analysis.feature_support_synthetic import LIMITED, Truth, write
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return feature_support.load(write(tmp_path_factory.mktemp("measured"), Truth()))
+
+
+def test_curves_and_residuals_are_means_over_seeds(measured):
+    assert measured.limited == list(LIMITED)
+    assert measured.residual("total") == 0
+    assert measured.residual("cone") == pytest.approx(0.4 / 4 + 0.02)
+    cells = measured.curve("cone", "best")
+    assert [cell.width for cell in cells] == [16, 64, 256, 4096]
+    assert all(cell.least <= cell.error <= cell.most for cell in cells)
+    # Residuals of the seeds span 0.04.
+    assert cells[0].most - cells[0].least == pytest.approx(0.04, abs=0.005)
+    assert measured.steps() == [100, 400]
+
+
+def test_what_is_left_is_paired_by_seed_at_the_largest_width(measured):
+    best = measured.left("cone", "best")
+    # Noise of 0.001; unpaired, the residuals' spread would make the error 0.007.
+    assert best.estimate == pytest.approx(2 / 4096 + 0.0008, abs=0.001)
+    assert best.error < 0.001
+    assert measured.left("cone", "adam_star").estimate == pytest.approx(0.03, abs=0.003)
+    assert measured.left("cone", "adam_star", 100).estimate == pytest.approx(0.12, abs=0.003)
+
+
+def test_an_error_is_the_residual_only_within_the_margin(measured, tmp_path):
+    assert all(measured.levels_off(case, "best") for case in measured.cases)
+    assert all(measured.levels_off(case, "adam_star") for case in measured.cases)
+    off = feature_support.load(write(tmp_path, Truth(left=0.02, trained_left=0.06)))
+    assert not any(off.levels_off(case, "best") for case in off.cases)
+    assert not any(off.levels_off(case, "adam_star") for case in off.cases)
+
+
+def test_one_seed_is_not_judged_and_a_lost_one_neither(tmp_path):
+    one = feature_support.load(write(tmp_path / "one", Truth(seeds=1)))
+    assert not one.levels_off("cone", "best")
+    folder = write(tmp_path / "lost", Truth())
+    table = pd.read_parquet(folder / "errors.parquet")
+    table[(table["seed"] != 2) | (table["case"] != "cone")].to_parquet(folder / "errors.parquet")
+    lost = feature_support.load(folder)
+    assert lost.left("cone", "best").lost == 1
+    assert not lost.levels_off("cone", "best")
+    assert lost.levels_off("atoms", "best")
+
+
+def test_reports_are_counted(measured):
+    reports = measured.reports(*LIMITED)
+    assert (reports.missing, reports.count) == (80, 80)
+    assert reports.named == 0.9
+    controls = measured.reports("total", "total_plane")
+    assert (controls.missing, controls.count) == (2, 40)
+    rate = controls.rate(0.95)
+    # Clopper and Pearson: P(X ≥ 2 | lower) = P(X ≤ 2 | upper) = 2.5%.
+    assert rate.estimate == 0.05
+    assert rate.lower == pytest.approx(0.0061, abs=1e-4)
+    assert rate.upper == pytest.approx(0.1692, abs=1e-4)
+    assert math.isnan(measured.reports("cone_erf").named)
+
+
+def test_effects_are_by_case(measured):
+    found = effects(measured)
+    assert set(found) == {
+        *("residual_left", "residual_left_trained", "error_stays"),
+        *("residual_analytic_cone", "residual_analytic_cone_trained"),
+        *("error_total_support", "error_total_support_trained"),
+        *("report_finds", "report_false_alarms"),
+    }
+    assert [effect.where for effect in found["residual_left"]] == list(LIMITED)
+    assert [effect.where for effect in found["error_total_support"]] == ["total", "total_plane"]
+    (cone,) = (e for e in found["error_stays"] if e.where == "cone")
+    assert cone.estimate == pytest.approx(0.12, abs=0.003)
+    assert [effect.estimate for effect in found["report_finds"]] == [1.0] * 4
+    assert found["report_false_alarms"][0].estimate == pytest.approx(0.05)
+    assert all(np.isfinite(e.estimate) for of_name in found.values() for e in of_name)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    folder = write(tmp_path, Truth())
+    pd.read_parquet(folder / "reports.parquet").drop(columns="named").to_parquet(
+        folder / "reports.parquet"
+    )
+    with pytest.raises(UserError, match=r"reports\.parquet.*'named'"):
+        feature_support.load(folder)
