@@ -66,6 +66,9 @@ ABLATIONS: dict[str, Variant] = {
     "adagrad_star": Variant("fixed", "adagrad_star", "Adagrad*", "v is a sum, no momentum"),
     "muon_star": Variant("fixed", "muon_star", "Muon on M", "no v: an E x E factor"),
     "frozen_normalized": Variant("normalized", "adam", "Frozen, normalised", "Adam on G"),
+    "nadam_star_normalized": Variant(
+        "normalized", "nadam_star", "NAdam*, normalised", "Nesterov's momentum on G"
+    ),
     "adam_star_shifted": Variant(
         "shifted", "adam_star", "ADAM* NTK, shifted biases", "control of the normalised features"
     ),
