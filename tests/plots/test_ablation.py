@@ -42,7 +42,7 @@ def test_texts_lie_inside_the_figure_and_apart(tmp_path, case):
 def test_rules_stand_in_the_order_of_their_loss(tmp_path):
     rules = draw(load(write(tmp_path))).axes[0]
     points = [line.get_xdata()[0] for line in rules.lines if line.get_marker() not in ("None", "")]
-    assert len(points) == 17
+    assert len(points) == 19
     assert points == sorted(points, reverse=True)
 
 

@@ -155,9 +155,9 @@ class OptimizerAblation:
             sorted(ran[0] & ran[1]),
         )
 
-    def gap_closed(self, context: str, variant: str) -> GapClosed | None:
+    def gap_closed(self, context: str, variant: str, width: int | None = None) -> GapClosed | None:
         """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
-        losses = [self.losses(context, name) for name in ("ntk", variant, REFERENCE)]
+        losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
         seeds = sorted(set.intersection(*map(set, losses)))
         if not seeds or any(len(by_seed) < len(self.seeds) for by_seed in losses):
             return None

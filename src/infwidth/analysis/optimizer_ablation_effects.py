@@ -24,6 +24,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
       `adam_star_normalized_minus_frozen`: by context.
     - `kernel_rules_minus_adam_star`, `kernel_rules_minus_frozen`: by rule, in the setting of fig1,
       the rules on plain features that keep their kernel.
+    - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width.
     - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
 
@@ -40,6 +41,10 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
         },
         "kernel_rules_minus_adam_star": _by_rule(measured, "adam_star"),
         "kernel_rules_minus_frozen": _by_rule(measured, REFERENCE),
+        **{
+            f"muon_star_minus_{reference}": _muon_by_width(measured, reference)
+            for reference in (REFERENCE, "unfrozen_muon_star")
+        },
         "shifted_minus_normalized": _shifted(measured),
         "standard_minus_mean_field": _standard(measured),
         "digits_kernel_rules_minus_adam_star": list(_digits_rules(measured)),
@@ -62,6 +67,16 @@ def _by_rule(measured: OptimizerAblation, reference: str) -> list[Effect]:
         measured.difference(BASE, rule, reference, where=ALL_VARIANTS[rule].label)
         for rule in KEEP_THE_KERNEL
         if rule in ran and reference in ran
+    ]
+
+
+def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
+    context, pair = "mean_field", ("muon_star", reference)
+    if not set(pair) <= set(measured.variants(context)):
+        return []
+    return [
+        measured.difference(context, *pair, width, where=f"H = {width:,}")
+        for width in measured.widths(context)
     ]
 
 

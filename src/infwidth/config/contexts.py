@@ -42,7 +42,10 @@ CONTEXTS: dict[str, Context] = {
         "weight decay", "decoupled, on the readouts", ("ntk", "adam_star", "frozen")
     ),
     "mean_field": Context(
-        "other widths", "one rate at every width", ("ntk", "adam_star"), at_widths=True
+        "other widths",
+        "one rate at every width",
+        ("ntk", "adam_star", "muon_star", "frozen", "unfrozen_muon_star"),
+        at_widths=True,
     ),
     "standard": Context(
         "standard parametrization",

@@ -65,6 +65,12 @@ ABLATIONS: dict[str, Variant] = {
     "nadam_star": Variant("fixed", "nadam_star", "NAdam*", "Nesterov's momentum"),
     "adagrad_star": Variant("fixed", "adagrad_star", "Adagrad*", "v is a sum, no momentum"),
     "muon_star": Variant("fixed", "muon_star", "Muon on M", "no v: an E x E factor"),
+    "muon_star_normalized": Variant(
+        "normalized", "muon_star", "Muon on M, normalised", "Muon on G"
+    ),
+    "unfrozen_muon_star": Variant(
+        "adam", "muon_star", "Unfrozen, Muon on M", "do features matter under Muon, too?"
+    ),
     "frozen_normalized": Variant("normalized", "adam", "Frozen, normalised", "Adam on G"),
     "nadam_star_normalized": Variant(
         "normalized", "nadam_star", "NAdam*, normalised", "Nesterov's momentum on G"

@@ -17,7 +17,7 @@ from infwidth.analysis.optimizer_ablation import (
     OptimizerAblation,
     label_of_context,
 )
-from infwidth.config.contexts import BASE
+from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
 from infwidth.plots.layout import new_figure, small_print, text_size
 from infwidth.plots.style import LABEL, SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
@@ -44,7 +44,11 @@ def draw(measured: OptimizerAblation) -> Figure:
 
 def _draw(measured: OptimizerAblation) -> Figure:
     rules = _rules(measured)
-    contexts = [name for name in measured.contexts if REFERENCE in measured.variants(name)]
+    contexts = [
+        name
+        for name in measured.contexts
+        if REFERENCE in measured.variants(name) and not (name != BASE and CONTEXTS[name].at_widths)
+    ]
     foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
     above = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
     digits = len({rule for rule, _ in measured.digits_arms()}) * _ROW

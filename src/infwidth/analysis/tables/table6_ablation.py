@@ -52,11 +52,11 @@ def _row(
     loss = measured.loss(context, variant, width)
     selection = measured.selection(context, variant)
     difference = closed = None
-    at_home = width in (0, measured.width)
-    if at_home and REFERENCE in measured.variants(context) and variant != REFERENCE:
-        difference = measured.difference(context, variant).interval(measured.confidence)
+    if REFERENCE in measured.variants(context) and variant != REFERENCE:
+        effect = measured.difference(context, variant, width=width or None)
+        difference = effect.interval(measured.confidence)
         if "ntk" in measured.variants(context) and variant != "ntk" and width:
-            closed = measured.gap_closed(context, variant)
+            closed = measured.gap_closed(context, variant, width)
     lost = measured.diverged(context, variant, width)
     raw = {
         "context": context,
