@@ -28,6 +28,17 @@ def test_the_example_at_infinite_width_reads_digits(capsys):
     assert float(capsys.readouterr().out) == pytest.approx(0.86, abs=0.01)
 
 
+def test_the_checks_of_failures_print_what_the_page_shows(capsys):
+    # One namespace for the page: its examples build on each other.
+    page = (ROOT / "docs/failure_signatures.md").read_text()
+    names = {}
+    shown = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == page.count("```python") == 5
+    for code, output in shown:
+        exec(compile(code, "failure_signatures.md", "exec"), names)
+        assert capsys.readouterr().out.split() == output.split()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_within_the_project_leads_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())

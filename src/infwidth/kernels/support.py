@@ -81,7 +81,7 @@ class SupportReport:
         if not self.missing:
             found = f"No direction is missing: the worst score is {self.score:.2g} ({compared})."
         else:
-            place = f"{self._direction()}, kink at {self.offset:.3g}"
+            place = f"{self._direction()}, kink at {round(self.offset, 2) + 0:g}"
             found = (
                 f"MISSING: the feature along {place}, of which {self.share:.1%} is out of reach. "
                 f"The score is {self.score:.2g} ({compared})."
@@ -91,8 +91,11 @@ class SupportReport:
     def _direction(self) -> str:
         """The largest coordinates of the direction, in words."""
         order = np.argsort(-np.abs(self.direction_D), kind="stable")[:3]
-        shown = [f"{self.direction_D[i]:+.2f} x[{i}]" for i in order if self.direction_D[i] != 0]
-        return " ".join([*shown, "…"] if self.direction_D.size > len(shown) else shown)
+        large = [i for i in order if abs(self.direction_D[i]) >= 0.005]
+        shown = [f"{self.direction_D[i]:+.2f} x[{i}]" for i in large]
+        rest = np.delete(self.direction_D, large)
+        shown += ["…"] if np.any(np.abs(rest) >= 0.005) else []
+        return " ".join(shown) or "the constant"
 
     def _causes(self) -> list[str]:
         causes = []
@@ -163,12 +166,12 @@ def support_report(
     if not draws >= 1 / level - 1:
         raise ValueError(f"a test at level {level} needs {1 / level - 1:.0f} draws; got {draws}")
     bench = Bench.of(x_Nxd, omega_Hxd, activation, seed)
-    score, worst_d, fit_BxA = bench.score(omega_Hxd)
+    score, worst_d, fit_RxBxA = bench.score(omega_Hxd)
     rank, full_rank, unseen_d = unseen(omega_Hxd, x_Nxd)
     if unseen_d is None:
-        share, nu_d = bench.search(fit_BxA, worst_d)
+        share, nu_d = bench.search(fit_RxBxA, worst_d)
     else:
-        share, nu_d = bench.worst(fit_BxA, np.stack([unseen_d, -unseen_d]))
+        share, nu_d = bench.worst(fit_RxBxA, np.stack([unseen_d, -unseen_d]))
     rng = np.random.default_rng([seed, 1])
     null_R = np.array(
         [bench.score(bench.scale * rng.normal(size=omega_Hxd.shape))[0] for _ in range(draws)]

@@ -1,7 +1,7 @@
 """How well features reach fresh ones: fits on one half of the inputs, scores on the other.
 
-Shapes: H features, N inputs, d their dimension; A inputs to fit on, B to test on; M candidate
-directions.
+Shapes: H features, N inputs, d their dimension; A inputs to fit on, B to test on; R ridges; M
+candidate directions.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,11 @@ MOST_INPUTS = 512
 FRESH = 64
 """Fresh directions that are tried, besides those that the features' second moment names."""
 
-RIDGE = 1e-6
-"""Of a fit, in units of the mean of the features' mean squares."""
+RIDGES = (1e-6, 1e-3, 1.0)
+"""Of fits, in units of the mean of the features' mean squares; for each function the best counts.
+
+A function that is out of reach is fitted best with the largest: with little of a ridge the fit
+follows what it cannot know."""
 
 ROUNDS, MOVES = 24, 48
 """Of the local search from the worst candidate on, which names the direction."""
@@ -72,29 +75,29 @@ class Bench(NamedTuple):
         return bench._replace(unit=unit)
 
     def score(self, omega_Hxd: Array) -> tuple[float, Array, Array]:
-        """The worst score of a candidate, that candidate, and the features' `_fit`."""
-        fit_BxA = self._fit(omega_Hxd)
+        """The worst score of a candidate, that candidate, and the features' fits."""
+        fit_RxBxA = self._fits(omega_Hxd)
         _, vectors_dxd = np.linalg.eigh(omega_Hxd.T @ omega_Hxd)
         named_Mxd = np.concatenate([vectors_dxd.T, omega_Hxd.mean(axis=0, keepdims=True)])
         nu_Mxd = self._sized(np.concatenate([self.fresh_Mxd, named_Mxd, -named_Mxd]))
-        left_M, _ = self._left(fit_BxA, nu_Mxd)
+        left_M, _ = self._left(fit_RxBxA, nu_Mxd)
         worst = int(left_M.argmax())
-        return float(left_M[worst]) / self.unit, nu_Mxd[worst], fit_BxA
+        return float(left_M[worst]) / self.unit, nu_Mxd[worst], fit_RxBxA
 
-    def search(self, fit_BxA: Array, nu_d: Array) -> tuple[float, Array]:
+    def search(self, fit_RxBxA: Array, nu_d: Array) -> tuple[float, Array]:
         """Moves a direction to where more is out of reach; returns the feature's share, too."""
         rng = np.random.default_rng([self.seed, 2])
         share = 0.0
         for radius in np.geomspace(0.7, 0.01, ROUNDS):
             move_Mxd = rng.normal(size=(MOVES, nu_d.size)) * np.linalg.norm(nu_d)
             near_Mxd = nu_d + radius / np.sqrt(nu_d.size) * move_Mxd
-            share, nu_d = self.worst(fit_BxA, np.append(near_Mxd, nu_d[None, :], axis=0))
+            share, nu_d = self.worst(fit_RxBxA, np.append(near_Mxd, nu_d[None, :], axis=0))
         return share, nu_d
 
-    def worst(self, fit_BxA: Array, nu_Mxd: Array) -> tuple[float, Array]:
+    def worst(self, fit_RxBxA: Array, nu_Mxd: Array) -> tuple[float, Array]:
         """The direction of which most is out of reach, and its feature's share that is."""
         nu_Mxd = self._sized(nu_Mxd)
-        left_M, square_M = self._left(fit_BxA, nu_Mxd)
+        left_M, square_M = self._left(fit_RxBxA, nu_Mxd)
         worst = int(left_M.argmax())
         return float(left_M[worst] / max(square_M[worst], 1e-300)), nu_Mxd[worst]
 
@@ -108,23 +111,25 @@ class Bench(NamedTuple):
         z_NxH = x_Nxd @ omega_Hxd.T / np.sqrt(x_Nxd.shape[1])
         return np.asarray(self.activation(z_NxH), np.float64)
 
-    def _fit(self, omega_Hxd: Array) -> Array:
-        """From the values of a function on A to its fit on B by the features, shape (B, A)."""
+    def _fits(self, omega_Hxd: Array) -> Array:
+        """For each ridge, from a function's values on A to its fit on B, shape (R, B, A)."""
         g_AxH, g_BxH = self._values(self.x_Axd, omega_Hxd), self._values(self.x_Bxd, omega_Hxd)
-        k_AxA = g_AxH @ g_AxH.T
-        mean = np.trace(k_AxA) / len(k_AxA)
-        if mean == 0:
-            return np.zeros((len(g_BxH), len(g_AxH)))
-        k_AxA[np.diag_indices_from(k_AxA)] += RIDGE * mean
-        return cho_solve(cho_factor(k_AxA), g_AxH @ g_BxH.T).T
-
-    def _left(self, fit_BxA: Array, nu_Mxd: Array) -> tuple[Array, Array]:
-        """Mean squares on B: of what the fit, times the best factor, leaves; and of the feature."""
-        g_AxM, g_BxM = self._values(self.x_Axd, nu_Mxd), self._values(self.x_Bxd, nu_Mxd)
-        fitted_BxM = fit_BxA @ g_AxM
-        square_M, of_fit_M, product_M = (
-            (a * b).mean(axis=0)
-            for a, b in ((g_BxM, g_BxM), (fitted_BxM,) * 2, (g_BxM, fitted_BxM))
+        k_AxA, k_AxB = g_AxH @ g_AxH.T, g_AxH @ g_BxH.T
+        mean = np.trace(k_AxA) / len(k_AxA) or 1.0
+        eye_AxA = np.eye(len(k_AxA))
+        return np.stack(
+            [cho_solve(cho_factor(k_AxA + r * mean * eye_AxA), k_AxB).T for r in RIDGES]
         )
-        reached_M = np.square(product_M) / np.where(of_fit_M > 0, of_fit_M, 1)
-        return np.maximum(square_M - reached_M, 0), square_M
+
+    def _left(self, fit_RxBxA: Array, nu_Mxd: Array) -> tuple[Array, Array]:
+        """Mean squares on B: of what the best fit leaves, and of the feature.
+
+        A fit counts times the best factor, so that it never leaves more than there is.
+        """
+        g_AxM, g_BxM = self._values(self.x_Axd, nu_Mxd), self._values(self.x_Bxd, nu_Mxd)
+        fitted_RxBxM = fit_RxBxA @ g_AxM
+        square_M = np.square(g_BxM).mean(axis=0)
+        of_fit_RxM = np.square(fitted_RxBxM).mean(axis=1)
+        product_RxM = (fitted_RxBxM * g_BxM).mean(axis=1)
+        reached_RxM = np.square(product_RxM) / np.where(of_fit_RxM > 0, of_fit_RxM, 1)
+        return np.maximum(square_M - reached_RxM.max(axis=0), 0), square_M
