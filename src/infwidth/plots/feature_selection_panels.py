@@ -123,7 +123,7 @@ def mass(axes: Axes, measured: FeatureSelection) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.set_xlabel("steps")
     axes.set_ylabel(f"share of mass ($H$ = {width:,})")
-    _key(axes, (0.6, 0.52))
+    _key(axes, (0.58, 0.52))
 
 
 def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
@@ -133,6 +133,19 @@ def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
         at = {"rule": rule, "step": measured.final_step()}
         means = [measured.typical("planted", "loss", width=width, **at) for width in widths]
         _line(axes, widths, means, LOOKS[rule], LABELS[rule])
+    beyond = 4 * widths[-1]
+    for rule in measured.rules("infinite"):
+        limit = measured.typical("infinite", "loss", rule=rule)
+        axes.vlines(beyond, limit.lower, limit.upper, LOOKS[rule].color, linewidth=0.9)
+        axes.plot(
+            beyond,
+            limit.estimate,
+            color=LOOKS[rule].color,
+            marker=LOOKS[rule].marker,
+            markersize=4.2,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+        )
     best = {width: loss for width, loss in measured.best_losses().items() if width >= widths[0]}
     if best:
         axes.plot(
@@ -144,8 +157,8 @@ def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
             label="best frozen readout",
         )
     _log_axis(axes)
-    _width_axis(axes, [*widths, 4 * widths[-1]])
-    axes.xaxis.set_major_locator(FixedLocator([*_ticks(widths), 4 * widths[-1]]))
+    _width_axis(axes, [*widths, beyond])
+    axes.xaxis.set_major_locator(FixedLocator([*_ticks(widths), beyond]))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda x, _: "$\\infty$" if x > widths[-1] else f"{x:,.0f}")
     )
@@ -263,8 +276,9 @@ def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
 
 
 def _ticks(widths: Sequence[int]) -> list[int]:
-    """All widths if they are few, else every second from the largest down."""
-    return sorted(widths[::-1][:: 2 if len(widths) > 5 else 1])
+    """All widths if they are few, else the powers of 4 among them."""
+    powers = [4**k for k in range(16) if widths[0] <= 4**k <= widths[-1]]
+    return list(widths) if len(widths) <= 4 or not powers else powers
 
 
 def _log_axis(axes: Axes) -> None:
