@@ -20,7 +20,10 @@ from infwidth.config.load import CLAIMS, read_yaml
 from infwidth.config.settings import Settings
 
 Reference = Literal[
-    "statistics.equivalence_margin", "statistics.gap_fraction", "convergence.slope_margin"
+    "statistics.equivalence_margin",
+    "statistics.gap_fraction",
+    "convergence.slope_margin",
+    "feature_support.margin",
 ]
 """Settings that a rule may name in place of a number, so that the two cannot disagree."""
 

@@ -84,6 +84,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         "statistics.equivalence_margin",
         "statistics.gap_fraction",
         "convergence.slope_margin",
+        "feature_support.margin",
     ),
     "status": ("name", "model", "training", "lm_width"),
 }
