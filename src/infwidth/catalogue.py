@@ -10,6 +10,7 @@ FIGURES: dict[str, str] = {
     "fig4_finite_to_infinite": "convergence",
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
+    "fig10_architectures": "architectures",
     "fig11_memory": "memory",
 }
 

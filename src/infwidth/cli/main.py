@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from infwidth import __version__
 from infwidth.cli import (
+    architectures,
     config,
     convergence,
     data,
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, convergence, infinite_lm, expected_value, memory)
+    experiments = (lm_width, convergence, infinite_lm, expected_value, memory, architectures)
     for module in (data, *experiments, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser

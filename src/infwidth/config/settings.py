@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
@@ -173,7 +174,10 @@ class LmWidthSettings(Section):
 
 
 # What stands under results/ in any case.
-_EXPERIMENTS = ("lm_width", "convergence", "infinite_lm", "expected_value", "memory")
+_EXPERIMENTS = (
+    *("lm_width", "convergence", "infinite_lm", "expected_value", "memory"),
+    "architectures",
+)
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
 
@@ -197,6 +201,7 @@ class Settings(Section):
     infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    architectures: ArchitecturesSettings = Field(default_factory=ArchitecturesSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

@@ -34,6 +34,12 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "architectures": (
+        "name",
+        "architectures",
+        "statistics.confidence",
+        "statistics.gap_fraction",
+    ),
     "table": (),
     "figure": (),
     "status": ("name", "model", "training", "lm_width"),
