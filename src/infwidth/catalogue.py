@@ -20,6 +20,7 @@ TABLES: dict[str, str] = {
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
     "table7_convergence": "convergence",
+    "table8_architectures": "architectures",
 }
 
 
