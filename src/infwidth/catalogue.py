@@ -15,6 +15,7 @@ FIGURES: dict[str, str] = {
     "fig7_feature_selection": "feature_selection",
     "fig8_feature_support": "feature_support",
     "fig9_optimizer_ablation": "optimizer_ablation",
+    "fig10_architectures": "architectures",
     "fig11_memory": "memory",
     "fig12_width_limit": "width_limit",
 }
@@ -28,6 +29,7 @@ TABLES: dict[str, str] = {
     "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
     "table8_width_limit": "width_limit",
+    "table9_architectures": "architectures",
 }
 
 

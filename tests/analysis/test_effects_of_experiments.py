@@ -17,8 +17,11 @@ from infwidth.catalogue import effects_module, reader
 from infwidth.config.claims import read_claims
 from tests.analysis import (
     ablation_synthetic,
+    architectures_synthetic,
     convergence_synthetic,
     expected_value_synthetic,
+    feature_selection_synthetic,
+    feature_support_synthetic,
     infinite_lm_synthetic,
     memory_synthetic,
     width_limit_synthetic,
@@ -38,6 +41,15 @@ WRITERS = {
     "memory": memory_synthetic.write,
     "optimizer_ablation": ablation_synthetic.write,
     "width_limit": width_limit_synthetic.write,
+    "architectures": lambda folder: architectures_synthetic.write(
+        folder, architectures_synthetic.Truth()
+    ),
+    "feature_selection": lambda folder: feature_selection_synthetic.write(
+        folder, feature_selection_synthetic.Truth()
+    ),
+    "feature_support": lambda folder: feature_support_synthetic.write(
+        folder, feature_support_synthetic.Truth()
+    ),
 }
 
 

@@ -65,8 +65,9 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **{"tune": 1, "train_widths": 1, "collect": 1},
         **{"infinite_lm_train": 1, "infinite_lm": 1},
         **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
-        "claims": 1,
-        "feature_selection": 1,
+        **{"optimizer_ablation_train": 1, "optimizer_ablation": 1, "optimizer_ablation_digits": 2},
+        **{"width_limit": 1, "feature_selection": 1, "feature_support": 1},
+        **{"architectures_models": 1, "architectures": 1, "claims": 1},
         **dict.fromkeys(PICTURES, 1),
     }
     before = checkout.results()

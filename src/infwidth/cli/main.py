@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from infwidth import __version__
 from infwidth.cli import (
+    architectures,
     claims,
     config,
     convergence,
@@ -93,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),
-        *(feature_selection, feature_support, optimizer_ablation, width_limit),
+        *(architectures, feature_selection, feature_support),
+        *(optimizer_ablation, width_limit),
     )
     for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)

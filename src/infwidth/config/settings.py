@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
 from infwidth.config.feature_selection import FeatureSelectionSettings
@@ -202,6 +203,7 @@ _EXPERIMENTS = (
     "width_limit",
     "feature_selection",
     "feature_support",
+    "architectures",
 )
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
@@ -230,6 +232,7 @@ class Settings(Section):
     optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
     width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
+    architectures: ArchitecturesSettings = Field(default_factory=ArchitecturesSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")

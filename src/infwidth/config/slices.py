@@ -35,6 +35,12 @@ SLICES: dict[str, tuple[str, ...]] = {
     "expected_value": ("name", "expected_value", "statistics.confidence"),
     "feature_selection": ("name", "feature_selection", "statistics.confidence"),
     "memory": ("name", "model", "training.batch_size", "memory"),
+    "architectures": (
+        "name",
+        "architectures",
+        "statistics.confidence",
+        "statistics.gap_fraction",
+    ),
     "feature_support": ("name", "feature_support", "statistics.confidence"),
     "optimizer_ablation train": (
         "model",
