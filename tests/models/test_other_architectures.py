@@ -45,7 +45,7 @@ def norm(x, scale):
 
 
 def wide(x, of):
-    omega, m = of["layer/omega_Hxd"], of["layer/m_HxD"]
+    omega, m = of["layer/omega_Hxd"], of["layer/m_HxE"]
     features = omega @ np.append(x, math.sqrt(len(x)) / 2) / math.sqrt(len(x) + 1)
     return np.maximum(features, 0) @ m / len(m)
 
@@ -114,7 +114,7 @@ def test_groups_hold_what_they_should(kind):
     assert {name: x.shape for name, x in groups.features.items()} == {
         "layer/omega_Hxd": (H, inputs + 1)
     }
-    assert {name: x.shape for name, x in groups.readout.items()} == {"layer/m_HxD": (H, D)}
+    assert {name: x.shape for name, x in groups.readout.items()} == {"layer/m_HxE": (H, D)}
     assert model(kind).feature_inputs == inputs
     trunk = split(model(kind, "none"))[1]
     assert (trunk.features, trunk.readout) == ({}, {})

@@ -42,7 +42,7 @@ def layer_maker(features: FeatureTreatment, width: int) -> MakeLayer:
         if features == "none":
             return None
         layer = FeatureMLP(inputs, width, normalized=features == "normalized", rngs=rngs)
-        layer.m_HxD = Readout(jnp.zeros((width, outputs)))
+        layer.m_HxE = Readout(jnp.zeros((width, outputs)))
         return layer
 
     return make

@@ -54,8 +54,8 @@ def _print(measured: FeatureSelection) -> str:
         f"(c) Aligned: |cos| to one of {settings['planted']['units']} planted directions in the "
         f"top {settings['planted']['aligned_share']:.0%} of the features as drawn.",
         "(d) ∞: the exact kernel machine; dotted: the best that any readout of as many frozen "
-        "features can do. (e, f) Top: features of the largest readout. (e) Dotted: all features. (f) "
-        "As is: not retrained, but multiplied by one number, fitted on validation.",
+        "features can do. (e, f) Top: features of the largest readout. (e) Dotted: all features. "
+        "(f) As is: not retrained, but multiplied by one number, fitted on validation.",
         f"Bands: {confidence} intervals over {seeds} seeds, in (f) paired, of what is retrained."
         if seeds > 1
         else "One seed.",
