@@ -1,6 +1,6 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env reproduce test figures tables train status check format lock clean
+.PHONY: help env dev-env reproduce test figures tables claims train status check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -24,7 +24,7 @@ dev-env:
 reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml for another configuration
 	@$(BIN)/infwidth reproduce --cores $(CORES) $(OVERLAY)
 
-figures tables train: env ## Only that part of the workflow
+figures tables claims train: env ## Only that part of the workflow
 	@$(BIN)/infwidth reproduce $@ --cores $(CORES) $(OVERLAY)
 
 status: env ## List every run and how far it is

@@ -10,3 +10,4 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
+        rules.claims.output,

@@ -9,19 +9,25 @@ from tests.workflow.conftest import copy_project
 EDITS = [
     (
         "src/infwidth/config/variants.py",
-        'Readout = Literal["adam", "sgd", "adam_star", "none"]',
-        'Readout = Literal["adam", "sgd", "momentum", "adam_star", "none"]',
+        '    "momentum",\n',
+        '    "momentum",\n    "nesterov",\n',
+    ),
+    (
+        "src/infwidth/config/variants.py",
+        "SGD_LIKE: tuple[Readout, ...] = (",
+        'SGD_LIKE: tuple[Readout, ...] = ("nesterov", ',
     ),
     (
         "src/infwidth/training/rules.py",
         '    if name == "sgd":',
-        '    if name == "momentum":\n        return optax.trace(decay=training.b1)\n'
+        '    if name == "nesterov":\n'
+        "        return optax.trace(decay=training.b1, nesterov=True)\n"
         '    if name == "sgd":',
     ),
     (
         "src/infwidth/config/variants.py",
         '    "constant": ',
-        '    "momentum": Variant("fixed", "momentum", "NTK (momentum)", '
+        '    "nesterov": Variant("fixed", "nesterov", "NTK (Nesterov)", '
         '"which part of ADAM* helps?"),\n    "constant": ',
     ),
 ]
@@ -40,8 +46,8 @@ def test_the_edits_make_a_variant_that_trains(tmp_path):
     for file, old, new in EDITS:
         checkout.edit(file, old, new)
     checkout.snakemake(
-        "results/smoke/lm_width/tuning/momentum.json",
+        "results/smoke/lm_width/tuning/nesterov.json",
         "--config",
-        "lm_width={variants: [momentum]}",
+        "lm_width={variants: [nesterov]}",
     )
-    assert (checkout.folder / "results/smoke/lm_width/tuning/momentum.json").exists()
+    assert (checkout.folder / "results/smoke/lm_width/tuning/nesterov.json").exists()

@@ -3,6 +3,8 @@
 A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`.
 """
 
+from importlib.util import find_spec
+
 FIGURES: dict[str, str] = {
     "fig1_loss_vs_width": "lm_width",
     "fig2_loss_curves": "lm_width",
@@ -10,8 +12,12 @@ FIGURES: dict[str, str] = {
     "fig4_finite_to_infinite": "convergence",
     "fig5_infinite_transformer": "infinite_lm",
     "fig6_expected_value": "expected_value",
+    "fig7_feature_selection": "feature_selection",
     "fig8_feature_support": "feature_support",
+    "fig9_optimizer_ablation": "optimizer_ablation",
+    "fig10_architectures": "architectures",
     "fig11_memory": "memory",
+    "fig12_width_limit": "width_limit",
 }
 
 TABLES: dict[str, str] = {
@@ -19,7 +25,11 @@ TABLES: dict[str, str] = {
     "table2_gap_closed": "lm_width",
     "table3_hyperparameters": "lm_width",
     "table4_compute": "lm_width",
+    "table5_claims": "claims",
+    "table6_ablation": "optimizer_ablation",
     "table7_convergence": "convergence",
+    "table8_width_limit": "width_limit",
+    "table9_architectures": "architectures",
 }
 
 
@@ -36,3 +46,9 @@ def table_module(name: str) -> str:
 def reader(experiment: str) -> str:
     """The module whose `load` reads what an experiment measured."""
     return f"infwidth.analysis.{experiment}"
+
+
+def effects_module(experiment: str) -> str:
+    """The module whose `effects` says what was found: one of its own, or else the reader."""
+    own = f"{reader(experiment)}_effects"
+    return own if find_spec(own) else reader(experiment)

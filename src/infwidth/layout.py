@@ -19,6 +19,8 @@ class Layout:
         self.corpus = self.data / "corpus"
         self.vocabulary = self.data / "vocabulary"
         self.tokens = self.data / "tokens"
+        self.other_vocabulary = self.data / "other_vocabulary"
+        self.other_tokens = self.data / "other_tokens"
         self.runs = self.results / "runs"
         self.lm_width = self.results / "lm_width"
         self.tables = self.results / "tables"
@@ -33,5 +35,11 @@ class Layout:
         return self.lm_width / "train" / f"{variant}-{widths}.json"
 
     def measurements(self, experiment: str) -> Path:
-        """What an experiment measured: all that its figures and tables are made from."""
-        return self.results / experiment / "measurements"
+        """What an experiment measured: all that its figures and tables are made from.
+
+        Of the claims, which are judged from what all others measured, it is the folder of their
+        page.
+        """
+        return (
+            self.results if experiment == "claims" else self.results / experiment / "measurements"
+        )

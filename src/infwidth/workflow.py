@@ -38,6 +38,13 @@ def slice_of(settings: Settings, command: str) -> str:
     return json.dumps(pick(settings, SLICES[command]), sort_keys=True)
 
 
+def with_other_vocabulary(settings: Settings) -> Settings:
+    """The same settings, with bytes for subwords or subwords for bytes."""
+    other = {"bytes": "sentencepiece", "sentencepiece": "bytes"}[settings.data.vocabulary]
+    data = settings.data.model_copy(update={"vocabulary": other})
+    return settings.model_copy(update={"data": data})
+
+
 def own_text_files(settings: Settings) -> list[str]:
     """The files of a user's own corpus, so that an edit makes the corpus anew; else none."""
     if settings.data.corpus != "text":

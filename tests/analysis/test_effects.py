@@ -1,6 +1,7 @@
 """Effects agree with the t test of the repeats that they summarise, and say nothing without one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,3 +43,23 @@ def test_what_is_exact_leaves_no_doubt():
     effect = Effect.exact("", 1.5)
     assert (effect.p_above(1.0), effect.p_above(1.5), effect.p_below(2.0)) == (0.0, 1.0, 0.0)
     assert effect.interval(0.95).lower == effect.interval(0.95).upper == 1.5
+
+
+def test_with_other_readings_what_is_said_holds_for_all_of_them():
+    readings = [Effect.of_repeats("", VALUES + shift) for shift in (0.0, -0.02, 0.01)]
+    effect = replace(readings[0], readings=tuple(readings))
+    assert effect.estimate == readings[0].estimate
+    for bound in (-0.02, 0.0, 0.03):
+        assert effect.p_above(bound) == readings[1].p_above(bound)
+        assert effect.p_below(bound) == readings[2].p_below(bound)
+    interval = effect.interval(0.9)
+    assert interval.lower == readings[1].interval(0.9).lower
+    assert interval.upper == readings[2].interval(0.9).upper
+
+
+def test_one_reading_without_an_error_leaves_no_test():
+    lost = Effect.of_repeats("", [0.02])
+    effect = replace(Effect.of_repeats("", VALUES), readings=(lost,))
+    assert math.isnan(effect.p_above(0))
+    assert math.isnan(effect.p_below(0))
+    assert math.isnan(effect.interval(0.95).lower)

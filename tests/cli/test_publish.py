@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
+from infwidth.analysis.claims import FILE
+from infwidth.atomic import write_json
 from infwidth.catalogue import FIGURES, TABLES
+from tests.analysis.claims_tables import judged, row
 
+EXPERIMENTS = {*FIGURES.values(), *TABLES.values()} - {"claims"}
 FILES = [
-    *(f"results/{name}/measurements/runs.parquet" for name in sorted(set(FIGURES.values()))),
+    *(f"results/{name}/measurements/runs.parquet" for name in sorted(EXPERIMENTS)),
     *(f"paper_figures/{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")),
     *(f"results/tables/{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")),
 ]
@@ -18,6 +23,7 @@ FILES = [
 def complete(project):
     for name in FILES:
         project.write(name, f"content of {name}")
+    write_json(project.folder / "results" / FILE, judged(row("a", "worse")).as_json())
     return project
 
 
@@ -25,9 +31,29 @@ def test_the_manifest_describes_every_copy(complete):
     assert complete.run("publish")[0] == 0
     published = complete.folder / "results/published"
     digests = json.loads((published / "manifest.json").read_text())["sha256"]
-    assert len(digests) == len(FILES)
+    assert digests.keys() >= {"claims.md", "claims.json"}
+    assert len(digests) == len(FILES) + 2
     for name, digest in digests.items():
         assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_page_of_claims_links_the_copies(complete):
+    assert complete.run("publish")[0] == 0
+    published = complete.folder / "results/published"
+    text = (published / "claims.md").read_text()
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    assert "../../config/claims.yaml" in links
+    inside = [link for link in links if not link.startswith("../../config/")]
+    assert len(inside) == 5
+    assert all((published / link).exists() for link in inside)
+
+
+def test_without_claims_nothing_is_published(complete):
+    (complete.folder / "results" / FILE).unlink()
+    status, _, error = complete.run("publish")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "claims.json is missing" in error
+    assert not (complete.folder / "results/published").exists()
 
 
 def test_an_earlier_copy_is_replaced_but_not_by_an_incomplete_run(complete):

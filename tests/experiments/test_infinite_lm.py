@@ -1,6 +1,5 @@
 """Infinite width against finite ones: which runs there are, and what is gathered of them."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -12,36 +11,16 @@ from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.experiments.infinite_lm import gather, run_variant, training_of
 from infwidth.experiments.lm_width import Bench
+from tests.experiments.fake_runs import FakeRuns
 
 OWN = InfiniteLmSettings.model_validate(
     {
         "widths": [8, 4],
+        "extra_widths": [16, 4],
         "seeds": [10, 11],
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }
 )
-
-
-class FakeRuns:
-    """Answers with a loss that is least at the rate 3; keeps the specs and writes what runs do."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.specs = []
-
-    def result(self, spec):
-        self.specs.append(spec)
-        loss = 2.0 + 0.1 * abs(math.log((spec.learning_rate or 3.0) / 3.0))
-        result = {"status": "done", "steps": 2, "validation_loss": loss, "tokens": 8, "flops": 5}
-        result |= {"rate_unit": 1.0, "device_seconds": 0.1, "device": "cpu"}
-        if "test" in spec.splits:
-            result["test_loss"] = loss + 0.5
-        folder = self.folder / spec.key
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(result))
-        rows = [{"step": step, "loss": 3.0 / step} for step in (1, 2)]
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return result
 
 
 @pytest.fixture
@@ -59,8 +38,10 @@ def test_finite_and_infinite_runs_differ_in_width_alone(bench, name):
     part = run_variant(bench, name, OWN)
     specs = _reported(bench)
     assert [(spec.width, spec.seed) for spec in specs] == [
-        (width, seed) for width in (4, 8, None) for seed in (10, 11)
+        (width, seed) for width in (4, 8, 16, None) for seed in (10, 11)
     ]
+    roles = {entry["width"]: entry["role"] for entry in part["entries"] if entry["seed"] == 10}
+    assert roles == {4: "report", 8: "report", 16: "extra", None: "report"}
     assert len({replace(spec, width=4, seed=10) for spec in specs}) == 1
     assert {spec.learning_rate for spec in specs} == {3.0} == {part["selection"]["learning_rate"]}
     tuning = [spec for spec in bench.runs.specs if "test" not in spec.splits]
@@ -81,7 +62,9 @@ def test_what_is_gathered_are_all_runs_and_the_curves_of_reported_ones(bench, tm
     infinite = runs[runs["width"] == math.inf]
     assert list(infinite["seed"]) == [10, 11]
     assert set(infinite["test_loss"]) == {2.5}
-    assert runs.loc[runs["role"] != "report", "test_loss"].isna().all()
+    tuning = runs["role"].isin(["tuning", "trunk"])
+    assert runs.loc[tuning, "test_loss"].isna().all()
+    assert runs.loc[runs["role"] == "extra", "width"].tolist() == [16.0, 16.0]
     reported = runs[runs["role"] == "report"]
     assert set(curves["key"]) == set(reported["key"])
     assert len(curves) == 2 * len(reported)

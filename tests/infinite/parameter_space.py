@@ -15,6 +15,8 @@ class Rule:
     """A rule by what it is made of; `second_moment` None has none."""
 
     second_moment: str | None = None
+    kind: str = "adam"
+    """`adam`, `nadam`, `adagrad` or `muon`; the last two have no use for b2."""
     momentum: float | None = None
     nesterov: bool = False
     b1: float = 0.0
@@ -45,11 +47,20 @@ def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
             delta_KxE = delta_KxE * rule.max_norm / norm
             gradient_HxE = gradient_HxE * rule.max_norm / norm
         step_HxE = gradient_HxE
-        if rule.second_moment is not None:
-            m_HxE = rule.b1 * m_HxE + (1 - rule.b1) * gradient_HxE
+        m_HxE = rule.b1 * m_HxE + (1 - rule.b1) * gradient_HxE
+        if rule.kind == "muon":
+            step_HxE = _polar_factor(m_HxE, rule.eps)
+        elif rule.kind == "adagrad":
+            v_E = v_E + _seen(rule, gradient_HxE, delta_KxE, batch_K)
+            step_HxE = gradient_HxE / (np.sqrt(v_E) + rule.eps)
+        elif rule.second_moment is not None:
             v_E = rule.b2 * v_E + (1 - rule.b2) * _seen(rule, gradient_HxE, delta_KxE, batch_K)
             b1, b2 = (rule.b1**step, rule.b2**step) if rule.corrected else (0, 0)
-            step_HxE = m_HxE / (1 - b1) / (np.sqrt(v_E / (1 - b2)) + rule.eps)
+            above_HxE = m_HxE / (1 - b1)
+            if rule.kind == "nadam":
+                above_HxE = rule.b1 * m_HxE / (1 - rule.b1 * b1)
+                above_HxE = above_HxE + (1 - rule.b1) * gradient_HxE / (1 - b1)
+            step_HxE = above_HxE / (np.sqrt(v_E / (1 - b2)) + rule.eps)
         step_HxE = step_HxE * rule.rate * schedule
         if rule.momentum is not None:
             # Rates are constant where tests use it, so that its place makes no difference.
@@ -68,3 +79,11 @@ def _seen(rule, gradient_HxE, delta_KxE, batch_K):
         return np.full_like(square_E, square_E.mean())
     of_each = {i: delta_KxE[batch_K == i].sum(axis=0) for i in set(batch_K.tolist())}
     return np.sum([error_E**2 for error_E in of_each.values()], axis=0)
+
+
+def _polar_factor(m_HxE, eps):
+    """Singular values σ of m/√H become σ / √(σ² + ε mean σ²)."""
+    H, E = m_HxE.shape
+    left_HxR, size_R, right_RxE = np.linalg.svd(m_HxE / np.sqrt(H), full_matrices=False)
+    shrunk_R = size_R / np.sqrt(size_R**2 + eps * np.sum(size_R**2) / E)
+    return np.sqrt(H) * left_HxR * shrunk_R @ right_RxE

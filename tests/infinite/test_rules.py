@@ -84,6 +84,26 @@ SOLVERS = {
         )
         for moment in MOMENTS
     },
+    "rmsprop_star corrected": (
+        Rule("per_output", b2=0.7, eps=1e-3),
+        lambda **end: infinite.rmsprop_star(0.1, 0.7, 1e-3, bias_correction=True, **end),
+    ),
+    "adam_star uncorrected": (
+        Rule("per_output", **ADAM, corrected=False),
+        lambda **end: infinite.adam_star(0.1, 0.8, 0.95, 1e-3, bias_correction=False, **end),
+    ),
+    "nadam_star": (
+        Rule("per_output", "nadam", **ADAM),
+        lambda **end: infinite.nadam_star(0.1, 0.8, 0.95, 1e-3, **end),
+    ),
+    "adagrad_star": (
+        Rule("per_output", "adagrad", eps=1e-3),
+        lambda **end: infinite.adagrad_star(0.1, 1e-3, **end),
+    ),
+    "muon_star": (
+        Rule(kind="muon", b1=0.8, eps=1e-3),
+        lambda **end: infinite.muon_star(0.1, 0.8, 1e-3, **end),
+    ),
 }
 
 
@@ -146,12 +166,16 @@ def test_one_chain_reads_the_same_at_both_widths(second_moment):
 
 
 def test_no_gradient_moves_nothing():
-    gradient = infinite.FunctionalGradient(jnp.zeros((2, 3)), jnp.arange(2), jnp.eye(2))
+    theta_KxN = jnp.eye(2, 4)
+    gradient = infinite.FunctionalGradient(jnp.zeros((2, 3)), jnp.arange(2), jnp.eye(2), theta_KxN)
     c_NxE = jnp.ones((4, 3))
     for solver in (
         infinite.sgd(1.0, momentum=0.9),
         infinite.adam_star(1.0),
         infinite.rmsprop_star(1.0),
+        infinite.nadam_star(1.0),
+        infinite.adagrad_star(1.0),
+        infinite.muon_star(1.0),
         infinite.chain(infinite.clip_by_functional_norm(1.0), infinite.sgd(1.0)),
     ):
         updates, _ = solver.update(gradient, solver.init(c_NxE), c_NxE)
@@ -159,8 +183,8 @@ def test_no_gradient_moves_nothing():
 
 
 REFUSED = [
-    *("adam", "adamw", "clip", "lion", "rmsprop"),
-    *("scale_by_adam", "scale_by_rms", "scale_by_sign", "sign_sgd"),
+    *("adagrad", "adam", "adamw", "clip", "lion", "nadam", "rmsprop"),
+    *("scale_by_adam", "scale_by_rms", "scale_by_rss", "scale_by_sign", "sign_sgd"),
 ]
 
 
@@ -170,7 +194,10 @@ def test_rules_that_leave_the_span_are_refused_with_the_reason(name):
         getattr(infinite, name)(1e-3)
 
 
-@pytest.mark.parametrize("make", [infinite.adam_star, infinite.rmsprop_star])
+@pytest.mark.parametrize(
+    "make",
+    [infinite.adam_star, infinite.rmsprop_star, infinite.nadam_star, infinite.adagrad_star],
+)
 @pytest.mark.parametrize("second_moment", ["factored", "elementwise"])
 def test_second_moments_of_single_units_are_refused(make, second_moment):
     with pytest.raises(ValueError, match=f"'{second_moment}' has no kernel form: it differs"):
@@ -194,6 +221,9 @@ def test_transformations_of_arrays_are_refused_in_a_chain(stranger):
         infinite.clip_by_functional_norm(1.0),
         infinite.scale_by_adam_star(),
         infinite.scale_by_rms_star(),
+        infinite.scale_by_nadam_star(),
+        infinite.scale_by_adagrad_star(),
+        infinite.scale_by_muon_star(),
     ],
 )
 def test_what_needs_the_batch_is_refused_after_momentum(late):
@@ -202,6 +232,29 @@ def test_what_needs_the_batch_is_refused_after_momentum(late):
     gradient = infinite.FunctionalGradient(jnp.ones((2, 3)), jnp.arange(2), jnp.eye(2))
     with pytest.raises(ValueError, match="needs the gradient of the batch; put it before"):
         solver.update(gradient, solver.init(c_NxE), c_NxE)
+
+
+def test_muon_without_the_kernel_of_the_data_set_is_refused():
+    solver = infinite.muon_star(0.1)
+    gradient = infinite.FunctionalGradient(jnp.ones((2, 3)), jnp.arange(2), jnp.eye(2))
+    with pytest.raises(ValueError, match="give FunctionalGradient its theta_KxN"):
+        solver.update(gradient, solver.init(jnp.zeros((4, 3))))
+
+
+def test_muon_needs_no_kernel_matrix_of_the_data_set():
+    solver = infinite.muon_star(0.1, 0.8, 1e-3)
+    with jax.enable_x64(True):
+        found = [
+            infinite.Readout(empirical, X_PxD[:EXAMPLES], OUTPUTS, gram_limit=limit).train(
+                solver, half_square, TARGET_NxE, BATCH_SxK
+            )[0]
+            for limit in (0, 10**6)
+        ]
+    g_NxH = g(X_PxD[:EXAMPLES])
+    for _, ((mu_NxE, gram_ExE), _) in found:
+        m_HxE = g_NxH.T @ np.asarray(mu_NxE)
+        np.testing.assert_allclose(gram_ExE, m_HxE.T @ m_HxE / WIDTH, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(found[0][0], found[1][0], **ROUNDING)
 
 
 def test_decay_without_coefficients_is_refused():

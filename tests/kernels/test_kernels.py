@@ -95,7 +95,7 @@ def test_the_layer_of_finite_width_converges_to_it():
     mlp = FeatureMLP(D, H, bias=0.7, rngs=nnx.Rngs(4))
     x_NxD, y_DxD = inputs(7, D), inputs(D, D, seed=1)
     z_HxD = np.asarray(mlp.omega_Hxd[...]) @ extended(y_DxD, 0.7).T / math.sqrt(D + 1)
-    mlp.m_HxD[...] = jnp.asarray(np.maximum(z_HxD, 0))
+    mlp.m_HxE[...] = jnp.asarray(np.maximum(z_HxD, 0))
     exact_DxN = relu_kernel(y_DxD, x_NxD, bias=0.7)
     # The standard error is at most √(E[g⁴]/H) = √(3/2) q/√H, q = |x̃|²/d the largest variance.
     q = np.square(extended(x_NxD, 0.7)).sum(axis=1).max() / (D + 1)

@@ -35,7 +35,7 @@ def test_features_are_standard_normal():
 
 def test_output_is_the_mean_over_features():
     mlp, x_DxN = _mlp(6, readout_init="normal", bias=0.7), _inputs()
-    omega, m = np.asarray(mlp.omega_Hxd[...], np.float64), np.asarray(mlp.m_HxD[...], np.float64)
+    omega, m = np.asarray(mlp.omega_Hxd[...], np.float64), np.asarray(mlp.m_HxE[...], np.float64)
     expected = np.zeros((D, 5))
     for n, x in enumerate(np.asarray(x_DxN, np.float64).T):
         for omega_h, m_h in zip(omega, m, strict=True):
@@ -66,7 +66,7 @@ def test_first_gradient_of_the_readout_times_the_width_does_not_depend_on_the_wi
     def size(width):
         structure, state = nnx.split(_mlp(width))
         gradient = jax.grad(lambda s: jnp.sum(nnx.merge(structure, s)(x_DxN)))(state)
-        return float(width * jnp.sqrt(jnp.mean(jnp.square(gradient["m_HxD"][...]))))
+        return float(width * jnp.sqrt(jnp.mean(jnp.square(gradient["m_HxE"][...]))))
 
     # The mean over 64 features' squares is known to about √(5/64) = 28%, its root to 14%.
     assert size(64) == pytest.approx(size(16384), rel=0.3)
@@ -80,7 +80,7 @@ def test_mean_over_draws_of_a_fixed_readout_function_does_not_depend_on_the_widt
         values = []
         for seed in range(count):
             mlp = _mlp(width, seed)
-            mlp.m_HxD[...] = jnp.tile(mlp.omega_Hxd[:, :1], (1, D))
+            mlp.m_HxE[...] = jnp.tile(mlp.omega_Hxd[:, :1], (1, D))
             values.append(float(mlp(x_DxN)[0, 0]))
         return np.array(values)
 
@@ -98,3 +98,25 @@ def test_normalized_features_are_divided_by_their_scale():
     np.testing.assert_allclose(
         normalized.omega_Hxd[...] * scale[:, None], plain.omega_Hxd[...], rtol=1e-6
     )
+
+
+def test_size_in_the_ntk_parametrization_does_not_depend_on_the_width():
+    x_DxN = _inputs(200)
+
+    def size(width):
+        outputs = [_mlp(width, seed, readout_init="ntk")(x_DxN) for seed in range(10)]
+        return math.sqrt(np.mean(np.square(outputs)))
+
+    # As above: a ratio is known to 11%.
+    assert size(16) / size(4096) == pytest.approx(1, rel=0.33)
+
+
+def test_shifted_biases_are_plain_ones_moved():
+    plain, shifted = _mlp(50), _mlp(50, bias_shift=-0.41)
+    moved = np.asarray(shifted.omega_Hxd[...]) - np.asarray(plain.omega_Hxd[...])
+    np.testing.assert_allclose(moved[:, -1], -0.41, atol=1e-6)
+    assert not moved[:, :-1].any()
+
+
+def test_a_readout_may_have_outputs_of_its_own():
+    assert _mlp(6, outputs=3, readout_init="normal")(_inputs()).shape == (3, 5)

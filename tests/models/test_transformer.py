@@ -76,3 +76,16 @@ def test_activations_are_shown_by_name():
 def test_an_unknown_treatment_of_the_features_is_refused():
     with pytest.raises(ValueError, match="normalised"):
         _transformer("normalised")
+
+
+def test_a_readout_to_the_vocabulary_adds_to_the_logits_and_leaves_the_blocks_without_mlps():
+    shape = SETTINGS.model_copy(update={"readout_target": "vocabulary", "readout_init": "normal"})
+    rngs = nnx.Rngs(**random_streams(0))
+    model = Transformer(shape, mlp_maker(shape, "fixed", 6, V), V, rngs=rngs)
+    tokens, seen = jnp.arange(6)[None, :], {}
+    logits = model(tokens, lambda name, x: seen.update({name: x}))
+    assert seen["mlp"].shape == (V, 6)
+    assert "blocks/0/mlp" not in seen
+    assert np.abs(seen["mlp"]).max() > 0.1
+    without = _transformer("none")(tokens)
+    np.testing.assert_allclose(logits - seen["mlp"], without, atol=1e-5)

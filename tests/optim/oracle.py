@@ -41,6 +41,41 @@ class Rule:
         return m_hat / (np.sqrt(v / (1 - self.b2**self.steps)) + self.eps)
 
 
+class StarRule:
+    """The other rules that keep the kernel, on one array of shape (H, E)."""
+
+    def __init__(self, name: str, b1: float, b2: float, eps: float):
+        self.name, self.b1, self.b2, self.eps = name, b1, b2, eps
+        self.steps, self.m, self.v, self.total = 0, 0.0, 0.0, 0.0
+
+    def direction(self, g: np.ndarray) -> np.ndarray:
+        """The step for a gradient, before the learning rate and its sign."""
+        b1, b2 = self.b1, self.b2
+        self.steps += 1
+        t, square_E = self.steps, np.mean(g**2, axis=0)
+        self.m = b1 * self.m + (1 - b1) * g
+        self.v = b2 * self.v + (1 - b2) * square_E
+        self.total = self.total + square_E
+        if self.name == "muon_star":
+            left_HxE, size_E, right_ExE = np.linalg.svd(self.m, full_matrices=False)
+            return left_HxE @ np.diag(_raised(size_E, len(g), g.shape[1], self.eps)) @ right_ExE
+        v_hat = self.v / (1 - b2**t)
+        ahead = b1 * self.m / (1 - b1 ** (t + 1)) + g * (1 - b1) / (1 - b1**t)
+        above, v = {
+            "rms_star": (g, v_hat),
+            "adagrad_star": (g, self.total),
+            "nadam_star": (ahead, v_hat),
+            "uncorrected": (self.m, self.v),
+        }[self.name]
+        return above / (np.sqrt(v) + self.eps)
+
+
+def _raised(size_E: np.ndarray, width: int, outputs: int, eps: float) -> np.ndarray:
+    """Muon*'s singular values: σ / √(σ²/H + ε Σσ²/(HE))."""
+    shift = eps * np.sum(size_E**2) / outputs
+    return np.sqrt(width) * size_E / np.sqrt(size_E**2 + shift)
+
+
 class Problem(NamedTuple):
     """Regression in a fixed kernel: loss ½ Σ_k |f(x_k) − y_k|² / K on each batch."""
 
@@ -115,6 +150,43 @@ def train_coefficients(problem: Problem, optimizer: Optimizer) -> Iterator[Momen
         kept *= decay
         f_PxE = kept * problem.start_PxE + theta_PxN @ c_NxE
         yield Moment(f_PxE, clipped)
+
+
+def train_star_coefficients(
+    problem: Problem, name: str, rate_S: np.ndarray, b1: float, b2: float, eps: float
+) -> Iterator[np.ndarray]:
+    """The rules of `StarRule` in coefficients: the values of f after every step."""
+    inputs, outputs = problem.target_NxE.shape
+    theta_PxN = problem.theta_PxP[:, :inputs]
+    theta_NxN = theta_PxN[:inputs]
+    c_NxE, a_NxE = np.zeros((inputs, outputs)), np.zeros((inputs, outputs))
+    v_E, total_E, f_PxE = np.zeros(outputs), np.zeros(outputs), problem.start_PxE
+    for t, (batch_K, rate) in enumerate(zip(problem.batch_SxK, rate_S, strict=True), start=1):
+        delta_KxE = (f_PxE[batch_K] - problem.target_NxE[batch_K]) / len(batch_K)
+        new_NxE = np.zeros((inputs, outputs))
+        np.add.at(new_NxE, batch_K, delta_KxE)
+        square_E = np.diag(new_NxE.T @ theta_NxN @ new_NxE)
+        a_NxE = b1 * a_NxE + (1 - b1) * new_NxE
+        v_E = b2 * v_E + (1 - b2) * square_E
+        total_E = total_E + square_E
+        if name == "muon_star":
+            s_ExE = a_NxE.T @ theta_NxN @ a_NxE
+            shift_ExE = eps * np.trace(s_ExE) / outputs * np.eye(outputs)
+            size_E, vector_ExE = np.linalg.eigh(s_ExE + shift_ExE)
+            move_NxE = a_NxE @ (vector_ExE / np.sqrt(size_E)) @ vector_ExE.T
+        else:
+            v_hat_E = v_E / (1 - b2**t)
+            ahead_NxE = b1 * a_NxE / (1 - b1 ** (t + 1)) + new_NxE * (1 - b1) / (1 - b1**t)
+            above_NxE, v = {
+                "rms_star": (new_NxE, v_hat_E),
+                "adagrad_star": (new_NxE, total_E),
+                "nadam_star": (ahead_NxE, v_hat_E),
+                "uncorrected": (a_NxE, v_E),
+            }[name]
+            move_NxE = above_NxE / (np.sqrt(v) + eps)
+        c_NxE = c_NxE - rate * move_NxE
+        f_PxE = problem.start_PxE + theta_PxN @ c_NxE
+        yield f_PxE
 
 
 def train_stream(problem: Problem, optimizer: Optimizer) -> Iterator[Moment]:

@@ -9,8 +9,23 @@ import numpy as np
 import optax
 import pytest
 
-from infwidth.optim import adam_star, clip_by_functional_norm, scale_by_width
-from tests.optim.oracle import Optimizer, Problem, train_coefficients, train_stream
+from infwidth.optim import (
+    adam_star,
+    clip_by_functional_norm,
+    scale_by_adagrad_star,
+    scale_by_adam_star_uncorrected,
+    scale_by_muon_star,
+    scale_by_nadam_star,
+    scale_by_rms_star,
+    scale_by_width,
+)
+from tests.optim.oracle import (
+    Optimizer,
+    Problem,
+    train_coefficients,
+    train_star_coefficients,
+    train_stream,
+)
 
 WIDTH, OUTPUTS, STEPS = 9, 3, 60
 # 60 steps of float64, a few hundred operations each; what differs is the order of the sums.
@@ -53,8 +68,10 @@ def in_parameter_space(problem, g_PxH, m_HxE, optimizer):
     clip = optax.identity()
     if optimizer.clip_norm is not None:
         clip = clip_by_functional_norm(optimizer.clip_norm)
-    solver = optax.chain(scale_by_width(), clip, rule)
+    return values_after_steps(problem, g_PxH, m_HxE, optax.chain(scale_by_width(), clip, rule))
 
+
+def values_after_steps(problem, g_PxH, m_HxE, solver):
     def loss(m_HxE, batch_K):
         f_KxE = jnp.asarray(g_PxH)[batch_K] @ m_HxE / WIDTH
         error_KxE = f_KxE - jnp.asarray(problem.target_NxE)[batch_K]
@@ -104,6 +121,28 @@ def test_on_a_stream_one_vector_a_batch_replaces_the_momentum(second_moment, wei
         found_SxPxE = in_parameter_space(problem, g_PxH, m_HxE, optimizer)
     np.testing.assert_allclose(streamed, buffered, **ROUNDING)
     np.testing.assert_allclose(found_SxPxE, streamed, **ROUNDING)
+
+
+STAR_RULES = {
+    "rms_star": lambda b1, b2, eps: scale_by_rms_star(b2, eps),
+    "adagrad_star": lambda b1, b2, eps: scale_by_adagrad_star(eps),
+    "nadam_star": scale_by_nadam_star,
+    "uncorrected": scale_by_adam_star_uncorrected,
+    "muon_star": lambda b1, b2, eps: scale_by_muon_star(b1, eps),
+}
+
+
+@pytest.mark.parametrize("name", STAR_RULES)
+def test_the_other_rules_in_parameter_space_are_theirs_in_kernel_space(name):
+    batch_SxK = np.random.default_rng(1).integers(10, size=(STEPS, 8))
+    problem, g_PxH, m_HxE = regression(10, batch_SxK)
+    rate_S, moments = falling_rates(0.1), (0.8, 0.95, 1e-3)
+    with jax.enable_x64(True):
+        rate = optax.scale_by_learning_rate(lambda count: jnp.asarray(rate_S)[count])
+        solver = optax.chain(scale_by_width(), STAR_RULES[name](*moments), rate)
+        found_SxPxE = values_after_steps(problem, g_PxH, m_HxE, solver)
+    expected = list(train_star_coefficients(problem, name, rate_S, *moments))
+    np.testing.assert_allclose(found_SxPxE, expected, **ROUNDING)
 
 
 def test_elementwise_adam_is_no_step_in_the_kernel():

@@ -6,7 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from infwidth.optim import adam_star, clip_by_functional_norm, scale_by_adam_star, scale_by_width
+from infwidth.optim import (
+    adam_star,
+    clip_by_functional_norm,
+    scale_by_adagrad_star,
+    scale_by_adam_star,
+    scale_by_muon_star,
+    scale_by_nadam_star,
+    scale_by_rms_star,
+    scale_by_width,
+)
 
 SECOND_MOMENTS = ["per_output", "global", "factored"]
 FACTORIES = {
@@ -15,6 +24,19 @@ FACTORIES = {
         for name in SECOND_MOMENTS
     },
     "adam_star-decay": lambda: adam_star(0.05, weight_decay=1e-3),
+    **{
+        make.__name__: lambda make=make: optax.chain(make(), optax.scale_by_learning_rate(0.05))
+        for make in (
+            scale_by_rms_star,
+            scale_by_adagrad_star,
+            scale_by_nadam_star,
+        )
+    },
+    # Of two units, m has at most two singular values for four outputs; roundings in what should be
+    # 0 are multiplied by up to 1/√ε.
+    "scale_by_muon_star": lambda: optax.chain(
+        scale_by_muon_star(eps=1e-2), optax.scale_by_learning_rate(0.05)
+    ),
     "functional": lambda: optax.chain(
         scale_by_width(), clip_by_functional_norm(1.0), optax.scale_by_learning_rate(0.05)
     ),

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from infwidth.config.settings import TrainingSettings
-from infwidth.config.variants import VARIANTS, Variant
+from infwidth.config.variants import ABLATIONS, SGD_LIKE, VARIANTS, Variant
 from infwidth.training.rules import (
     Hyperparameters,
     group_transforms,
@@ -233,6 +233,34 @@ def test_the_first_step_has_rms_one(width, name):
         assert expected > 0.95
     # The bias corrections 1 − β2 and 1 − β1 are exact to 3e-6 at the first step.
     assert np.sqrt(np.mean(np.square(direction))) == pytest.approx(expected, rel=3e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in ABLATIONS if name != "adam_star_factored"])
+def test_every_rule_of_the_ablation_starts_with_steps_of_size_one(name):
+    params, loss = mean_field(64)
+    gradients = jax.jit(jax.grad(loss))(params)["readout"]
+    variant, training = ABLATIONS[name], settings_of()
+    transform = group_transforms(variant, training)["readout"]
+    first = jax.jit(lambda g: transform.update(g, transform.init(g))[0])
+    direction = first(gradients)["layer"]
+    if variant.readout in SGD_LIKE:
+        direction = sgd_unit(jax.tree.map(lambda g: 64 * g, gradients)) * direction
+    b1, b2 = training.b1, training.b2
+    expected = {
+        "nadam_star": (1 + 2 * b1) / (1 + b1),
+        "adam_star_uncorrected": (1 - b1) / math.sqrt(1 - b2),
+    }.get(variant.readout, 1.0)
+    # Adam moves all but the units that see no input; Muon adds 1e-4 to each mean eigenvalue.
+    tolerance = 0.05 if variant.readout in ("adam", "muon_star") else 1e-5
+    assert np.sqrt(np.mean(np.square(direction))) == pytest.approx(expected, rel=tolerance)
+
+
+def test_the_trunk_may_train_by_sgd():
+    transforms = group_transforms(VARIANTS["ntk"], settings_of(trunk_optimizer="sgd"))
+    gradient = {"embedding": jnp.full((7, 3), 0.5), "scale": jnp.full(4, 2.0)}
+    moves, state = transforms["trunk"].update(gradient, transforms["trunk"].init(gradient))
+    jax.tree.map(np.testing.assert_array_equal, moves, gradient)
+    assert not jax.tree.leaves(state)
 
 
 def test_the_unit_of_sgd_is_over_all_readouts():

@@ -16,7 +16,7 @@ from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import Groups, merge, split
 from infwidth.training import step as step_module
-from infwidth.training.rules import Hyperparameters
+from infwidth.training.rules import Hyperparameters, schedule
 from infwidth.training.step import compile_program
 
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=6)
@@ -203,8 +203,8 @@ def test_functional_gradients_are_the_width_times_the_gradients():
     batches = np.stack([tokens] * 3)
     state, _ = program.train(state, _rates(trunk=0.0, readout=0.0), batches[:2])
     state, _ = program.train(state, _rates(trunk=0.0, readout=1.0), batches[2:])
-    for name, m_HxD in state.readout.items():
-        np.testing.assert_allclose(-m_HxD, gradients[name], rtol=1e-5, atol=1e-8)
+    for name, m_HxE in state.readout.items():
+        np.testing.assert_allclose(-m_HxE, gradients[name], rtol=1e-5, atol=1e-8)
 
 
 def test_activations_at_the_start_do_not_depend_on_the_width():
@@ -260,3 +260,25 @@ def test_flops_are_those_that_xla_counts(name):
     assert ours == program.flops_per_step
     # XLA adds elementwise work and computes attention's acausal half.
     assert ours < counted < 1.6 * ours
+
+
+def test_readouts_decay_with_the_schedule_and_nothing_else_does():
+    plain, decaying = (
+        compile_program(
+            MODEL.model_copy(update={"readout_init": "normal"}),
+            TRAINING.model_copy(update={"readout_decay": decay}),
+            VARIANTS["ntk"],
+            H,
+            V,
+        )
+        for decay in (0.0, 0.1)
+    )
+    tokens, still = _tokens(), _rates(trunk=0.0, readout=0.0)
+    state, _ = plain.train(plain.init(0), still, tokens)
+    shrunk, _ = decaying.train(decaying.init(0), still, tokens)
+    curve = schedule(TRAINING)
+    factor = np.prod([1 - 0.1 * float(curve(step)) for step in range(len(tokens))])
+    assert factor < 0.9
+    for name, m_HxE in state.readout.items():
+        np.testing.assert_allclose(shrunk.readout[name], factor * m_HxE, rtol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, shrunk.trunk, state.trunk)

@@ -23,6 +23,18 @@ def test_every_figure_and_table_is_there(checkout):
     for name in TABLES:
         for ending in ("csv", "md", "tex"):
             assert (checkout.folder / f"results/smoke/tables/{name}.{ending}").stat().st_size
+    assert "too small to judge" in (checkout.folder / "results/smoke/claims.md").read_text()
+
+
+def test_a_change_in_the_rules_judges_anew_and_no_more(checkout):
+    checkout.edit("config/claims.yaml", "number: 12", "number: 13")
+    assert checkout.planned() == {"claims": 1, "table5_claims": 1}
+
+
+def test_a_mistake_in_the_rules_ends_the_workflow_before_anything_runs(fresh):
+    fresh.edit("config/claims.yaml", "kind: greater", "kind: better")
+    output = fresh.snakemake("-n", status=2)
+    assert "infwidth: config/claims.yaml: claim 'ntk_loses_to_frozen'.rule" in output
 
 
 def test_a_change_in_a_plot_redraws_that_figure_alone(checkout):
@@ -53,6 +65,9 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **{"tune": 1, "train_widths": 1, "collect": 1},
         **{"infinite_lm_train": 1, "infinite_lm": 1},
         **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
+        **{"optimizer_ablation_train": 1, "optimizer_ablation": 1, "optimizer_ablation_digits": 2},
+        **{"width_limit": 1, "feature_selection": 1, "feature_support": 1},
+        **{"architectures_models": 1, "architectures": 1, "claims": 1},
         **dict.fromkeys(PICTURES, 1),
     }
     before = checkout.results()

@@ -4,10 +4,21 @@
 from functools import partial
 
 from infwidth import workflow as support
-from infwidth.catalogue import FIGURES, TABLES, figure_module, table_module
+from infwidth.catalogue import (
+    FIGURES,
+    TABLES,
+    effects_module,
+    figure_module,
+    reader,
+    table_module,
+)
 from infwidth.code_digest import code_digest
-from infwidth.config.variants import VARIANTS
+from infwidth.config.claims import read_claims
+from infwidth.config.load import CLAIMS
+from infwidth.config.variants import ALL_VARIANTS, VARIANTS
+from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
+from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
 from infwidth.training.devices import gpu_count
 from infwidth.training.spec import run_code_digest

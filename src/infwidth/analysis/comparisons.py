@@ -1,6 +1,7 @@
 """Variants compared: by seed, by test document, and as claims with a verdict."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,9 @@ def cell_loss(measured: Measurements, variant: str, width: int) -> CellLoss:
     """The test loss of one variant at one width, with both intervals."""
     losses = measured.losses(variant, width)
     over_seeds = mean_interval(list(losses.values()), measured.statistics.confidence)
-    over_documents = _documents(measured, variant, None, width, over_seeds.estimate, list(losses))
+    over_documents = document_contrast(
+        measured, {(variant, width): 1.0}, over_seeds.estimate, list(losses)
+    )
     return CellLoss(over_seeds, over_documents, measured.diverged(variant, width))
 
 
@@ -96,7 +99,9 @@ def compare(measured: Measurements, first: str, second: str, width: int) -> Comp
         second,
         width,
         difference,
-        _documents(measured, first, second, width, difference.estimate, seeds),
+        document_contrast(
+            measured, {(first, width): 1.0, (second, width): -1.0}, difference.estimate, seeds
+        ),
         len(ran[0] & ran[1]) - len(seeds),
         required_seeds(
             difference.sd, settings.effect_of_interest, settings.confidence, settings.power
@@ -124,28 +129,31 @@ def share_closed(measured: Measurements, width: int) -> GapClosed | None:
     return gap_closed(ntk - star, ntk - frozen, settings.confidence, settings.gap_fraction)
 
 
-def _documents(
+def document_contrast(
     measured: Measurements,
-    first: str,
-    second: str | None,
-    width: int,
+    weights: Mapping[tuple[str, int], float],
     estimate: float,
     seeds: list[int],
 ) -> Interval:
-    """The document interval of a loss, or of a difference of two on the same resamples."""
+    """The document interval of a weighted sum of losses, all on the same resamples.
+
+    Args:
+        measured: the losses.
+        weights: by variant and width.
+        estimate: the sum's value on the documents themselves.
+        seeds: over which losses are averaged.
+    """
     if not seeds:
         return NO_INTERVAL
     settings = measured.statistics
     documents = 0
     resampled_B = np.zeros(settings.bootstrap_samples)
-    for variant, sign in ((first, 1.0), (second, -1.0)):
-        if variant is None:
-            continue
+    for (variant, width), weight in weights.items():
         loss_SxD, tokens_SxD = measured.document_losses(variant, width, seeds)
         if not loss_SxD.size or documents not in (0, loss_SxD.shape[1]):
             return Interval(estimate, math.nan, math.nan)
         documents = loss_SxD.shape[1]
-        resampled_B += sign * resampled_losses(
+        resampled_B += weight * resampled_losses(
             loss_SxD, tokens_SxD, settings.bootstrap_samples, settings.bootstrap_seed
         )
     return document_interval(estimate, resampled_B, documents, settings.confidence)

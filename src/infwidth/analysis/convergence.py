@@ -125,10 +125,14 @@ class Convergence:
         chosen = (table["rule"] == rule) & (table["split"] == split) & (table["step"] == step)
         return float(table.loc[chosen, column].iloc[0])
 
-    def slope(self, rule: str, split: str) -> Slope:
-        """The slope of a rule with a kernel, fitted for each seed by itself."""
+    def slopes(self, rule: str, split: str) -> NDArray[np.float64]:
+        """The slope of a rule with a kernel, fitted for each seed by itself, shape (R,)."""
         distance_RxW = self.distances(rule, split)[self.fitted_widths].to_numpy()
-        return self._judged(_slopes(distance_RxW, self.fitted_widths))
+        return _slopes(distance_RxW, self.fitted_widths)
+
+    def slope(self, rule: str, split: str) -> Slope:
+        """Their mean, judged by the rule."""
+        return self._judged(self.slopes(rule, split))
 
     def all_slopes(self) -> Verdict:
         """Whether every rule's slope, on test and training examples, is −1/2."""

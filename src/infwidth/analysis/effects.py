@@ -27,6 +27,8 @@ class Effect:
         count: how many independent repeats it rests on.
         lost: repeats that diverged or are missing; no test is made where there are any.
         documents: the interval over test documents, where there is one.
+        readings: the same effect by other models. Intervals are then the union over all of them
+            and p values the largest, so that what is said holds whichever model is right.
     """
 
     where: str
@@ -36,6 +38,7 @@ class Effect:
     count: int
     lost: int = 0
     documents: Interval | None = None
+    readings: tuple["Effect", ...] = ()
 
     @classmethod
     def of_repeats(
@@ -54,13 +57,24 @@ class Effect:
 
     def interval(self, confidence: float) -> Interval:
         """The two-sided interval; its ends are NaN where the error is unknown."""
-        if math.isnan(self.error) or self.freedom <= 0:
-            return Interval(self.estimate, math.nan, math.nan)
-        half = float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error
-        return Interval(self.estimate, self.estimate - half, self.estimate + half)
+        ends = np.array([each._ends(confidence) for each in (self, *self.readings)])
+        return Interval(self.estimate, float(ends[:, 0].min()), float(ends[:, 1].max()))
 
     def p_above(self, bound: float) -> float:
         """One-sided p value of `the effect > bound`; NaN if repeats were lost or are too few."""
+        return float(np.max([each._p_above(bound) for each in (self, *self.readings)]))
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p value of `the effect < bound`; see `p_above`."""
+        return float(np.max([each._mirrored()._p_above(-bound) for each in (self, *self.readings)]))
+
+    def _ends(self, confidence: float) -> tuple[float, float]:
+        if math.isnan(self.error) or self.freedom <= 0:
+            return math.nan, math.nan
+        half = float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+        return self.estimate - half, self.estimate + half
+
+    def _p_above(self, bound: float) -> float:
         if self.lost or not self.freedom > 0 or not math.isfinite(self.error):
             return math.nan
         excess = self.estimate - bound
@@ -68,10 +82,8 @@ class Effect:
             return 0.0 if excess > 0 else 1.0
         return float(stats.t.sf(excess / self.error, self.freedom))
 
-    def p_below(self, bound: float) -> float:
-        """One-sided p value of `the effect < bound`; see `p_above`."""
-        mirrored = Effect("", -self.estimate, self.error, self.freedom, self.count, self.lost)
-        return mirrored.p_above(-bound)
+    def _mirrored(self) -> "Effect":
+        return Effect("", -self.estimate, self.error, self.freedom, self.count, self.lost)
 
 
 def paired_effect(

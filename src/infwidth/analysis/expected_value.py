@@ -125,6 +125,20 @@ class ExpectedValue:
             )
         return cells
 
+    def fixed_outputs(self, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        """The fixed readout function's bias at each output of one width.
+
+        Returns:
+            mean_K over inits and its standard error_K, relative to the root mean square of the
+            infinite outputs, and the number of inits.
+        """
+        table = self.measured.tables["fixed"]
+        rows = table[table["width"] == width]
+        size = math.sqrt(self._mean_square(self.cases[0]))
+        inits = int(rows["inits"].iloc[0])
+        error_K = np.sqrt(rows["variance"].to_numpy() / inits)
+        return rows["mean"].to_numpy() / size, error_K / size, inits
+
     def trained(self, case: str) -> list[TrainedCell]:
         """The widths that were tried for a rule, ascending; all but the last are resolved."""
         table = self.measured.tables["trained"]

@@ -83,11 +83,15 @@ class InfiniteLm:
         widths = {width for name in self.variants for width in self.widths(name)}
         return sorted(int(width) for width in widths if 0 < width < math.inf)
 
-    def test_loss(self, variant: str, width: float) -> SampleMean:
-        """The mean test loss over the seeds that finished, with its interval."""
+    def losses(self, variant: str, width: float) -> dict[int, float]:
+        """Test loss by seed of the runs that finished."""
         cell = self._cell(variant, width)
         done = cell[(cell["status"] == "done") & np.isfinite(cell["test_loss"])]
-        return mean_interval(done["test_loss"], self.confidence)
+        return dict(zip(done["seed"].astype(int).tolist(), done["test_loss"].tolist(), strict=True))
+
+    def test_loss(self, variant: str, width: float) -> SampleMean:
+        """The mean test loss over the seeds that finished, with its interval."""
+        return mean_interval(list(self.losses(variant, width).values()), self.confidence)
 
     def seed_spread(self) -> tuple[float, float]:
         """How the test loss varies over seeds, in all and within the comparison of one seed.

@@ -101,7 +101,7 @@ class Measurements:
             require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
             for trial in entry["trials"]:
                 require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
-        for key in ("widths", "reference_width"):
+        for key in ("widths", "reference_width", "seeds"):
             require(self.folder / "settings.json", "lm_width", self.settings["lm_width"], (key,))
 
     @property

@@ -102,7 +102,12 @@ class Memory:
     def inputs_per_unit(self, quantity: Quantity, form: str = "adam_star") -> float:
         """Inputs seen at the crossing over H, at the largest width."""
         last = self.crossings(quantity, form)[-1]
-        return last.inputs / last.width
+        return float(last.inputs / last.width)
+
+    def temporary(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What a step of the kernel form takes and gives back: inputs_T, ascending, and bytes_T."""
+        rows = self._rows("step", "kernel").drop_duplicates("inputs")
+        return rows["inputs"].to_numpy(), rows["temporary"].to_numpy()
 
     def resident(self) -> pd.DataFrame:
         """What XLA counts for a step and what a process took; empty where it cannot tell."""

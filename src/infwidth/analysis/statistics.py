@@ -63,12 +63,21 @@ def mean_interval(values: ArrayLike, confidence: float) -> SampleMean:
     count = values_S.size
     if count == 0:
         return SampleMean(math.nan, math.nan, math.nan, math.nan, 0)
-    mean = float(values_S.mean())
+    mean, sd = _mean_and_sd(values_S)
     if count == 1:
         return SampleMean(mean, math.nan, math.nan, math.nan, 1)
-    sd = float(values_S.std(ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * sd / math.sqrt(count)
     return SampleMean(mean, mean - half, mean + half, sd, count)
+
+
+def _mean_and_sd(values_S: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation (ddof 1); of equal values exactly theirs and 0.
+
+    Rounding in the mean would give equal values a spread, and a test on it an arbitrary p.
+    """
+    if np.ptp(values_S) == 0:
+        return float(values_S[0]), 0.0
+    return float(values_S.mean()), float(values_S.std(ddof=1))
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float) -> PairedDifference:
@@ -101,8 +110,8 @@ def p_greater(values: ArrayLike, bound: float = 0.0) -> float:
     values_S = np.asarray(values, dtype=np.float64)
     if values_S.size < 2:
         return math.nan
-    excess = float(values_S.mean()) - bound
-    error = float(values_S.std(ddof=1)) / math.sqrt(values_S.size)
+    mean, sd = _mean_and_sd(values_S)
+    excess, error = mean - bound, sd / math.sqrt(values_S.size)
     if error == 0:
         return 0.0 if excess > 0 else 1.0
     return float(stats.t.sf(excess / error, values_S.size - 1))

@@ -1,7 +1,7 @@
 """Verdicts by rule: a claim is reproduced, contradicted or inconclusive, never judged by eye.
 
 Each rule yields two p values: that the claim holds, and that its opposite does. Both are compared
-with one level, 1 − confidence.
+with one level, 1 − confidence: each word has that level for itself.
 """
 
 import math
@@ -23,12 +23,19 @@ from infwidth.analysis.statistics import (
 
 
 class Verdict(StrEnum):
-    """The four words that a claims table may hold."""
+    """The words that a claims table may hold.
+
+    A claim of the paper is reproduced or contradicted; a question that it leaves open, or one of
+    ours, is answered yes or no.
+    """
 
     REPRODUCED = "reproduced"
     CONTRADICTED = "contradicted"
+    YES = "yes"
+    NO = "no"
     INCONCLUSIVE = "inconclusive"
     TOO_SMALL = "too small to judge"
+    NOT_MEASURED = "not measured"
 
 
 class Evidence(NamedTuple):
@@ -66,19 +73,32 @@ def at_every_width(evidence: Sequence[Evidence]) -> Evidence:
     )
 
 
-def verdict(evidence: Evidence, confidence: float, judge: bool = True) -> Verdict:
+def at_some_width(evidence: Sequence[Evidence]) -> Evidence:
+    """`The claim holds at one width at least`: the mirror image of `at_every_width`.
+
+    It holds where at some width it is shown after Holm over the widths, and is contradicted where
+    at every width its opposite is shown.
+    """
+    mirrored = at_every_width([Evidence(each.p_opposite, each.p_holds) for each in evidence])
+    return Evidence(mirrored.p_opposite, mirrored.p_holds)
+
+
+def verdict(
+    evidence: Evidence, confidence: float, judge: bool = True, question: bool = False
+) -> Verdict:
     """The word for the evidence.
 
     Args:
         evidence: of one claim.
         confidence: one minus the level of the tests.
         judge: false for configurations that are too small to say anything.
+        question: answer yes or no, where nobody claimed anything.
     """
     if not judge:
         return Verdict.TOO_SMALL
     level = 1 - confidence
     if evidence.p_holds < level:
-        return Verdict.REPRODUCED
+        return Verdict.YES if question else Verdict.REPRODUCED
     if evidence.p_opposite < level:
-        return Verdict.CONTRADICTED
+        return Verdict.NO if question else Verdict.CONTRADICTED
     return Verdict.INCONCLUSIVE

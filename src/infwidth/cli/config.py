@@ -1,15 +1,17 @@
-"""`infwidth config`: check a configuration, write its schema and its reference page."""
+"""`infwidth config`: check a configuration, write the schemas and the reference page."""
 
 import argparse
 from pathlib import Path
 
 from infwidth.atomic import write_atomically
 from infwidth.cli.options import settings_options
+from infwidth.config.claims import claims_schema
 from infwidth.config.reference import json_schema, reference_page
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
+CLAIMS_SCHEMA = Path("workflow/schemas/claims.schema.json")
 REFERENCE = Path("docs/configuration.md")
 
 
@@ -20,7 +22,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     check = actions.add_parser("check", help="validate, and print the effective settings")
     settings_options(check, "config check")
     check.set_defaults(run=_check)
-    write = actions.add_parser("reference", help=f"write {SCHEMA} and {REFERENCE}")
+    write = actions.add_parser(
+        "reference", help=f"write {SCHEMA}, {CLAIMS_SCHEMA.name} and {REFERENCE}"
+    )
     settings_options(write, "config reference")
     write.set_defaults(run=_write)
 
@@ -31,4 +35,5 @@ def _check(_: argparse.Namespace, settings: Settings, __: Layout) -> None:
 
 def _write(_: argparse.Namespace, __: Settings, ___: Layout) -> None:
     write_atomically(SCHEMA, json_schema())
+    write_atomically(CLAIMS_SCHEMA, claims_schema())
     write_atomically(REFERENCE, reference_page())

@@ -94,7 +94,7 @@ def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    widths = _widths(args.widths, args.variant)
+    widths = parse_widths(args.widths, args.variant)
     made_by = f"infwidth tune --variant {args.variant}"
     path = args.selection or layout.tuning(args.variant)
     selection = read_json(path, made_by, ("selection",))["selection"]
@@ -110,7 +110,12 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
         write_json(args.out or layout.trained(args.variant, args.widths), {"entries": entries})
 
 
-def _widths(text: str, variant: str) -> list[int]:
+def parse_widths(text: str, variant: str) -> list[int]:
+    """Reads `--widths`, as in "64_128".
+
+    Raises:
+      UserError: not such a list, or no widths that the variant can have.
+    """
     if not re.fullmatch("[0-9]+(_[0-9]+)*", text):
         raise UserError(f"--widths {text}: write whole numbers joined by '_', as in 64_128")
     widths = [int(width) for width in text.split("_")]

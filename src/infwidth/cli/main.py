@@ -10,18 +10,23 @@ from collections.abc import Sequence
 
 from infwidth import __version__
 from infwidth.cli import (
+    architectures,
+    claims,
     config,
     convergence,
     data,
     draw,
     expected_value,
+    feature_selection,
     feature_support,
     infinite_lm,
     lm_width,
     memory,
+    optimizer_ablation,
     publish,
     reproduce,
     status,
+    width_limit,
 )
 from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import UserError
@@ -89,9 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),
-        feature_support,
+        *(architectures, feature_selection, feature_support),
+        *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, draw, status, config, reproduce, publish):
+    for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
 

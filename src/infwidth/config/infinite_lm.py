@@ -54,6 +54,11 @@ class InfiniteLmSettings(Section):
     widths: list[Width] = Field(
         [64, 256, 1024, 4096], min_length=1, description="Finite MLP widths H."
     )
+    extra_widths: list[Width] = Field(
+        [16, 32, 512],
+        description="Further widths of infinite_variants: with them these have all the widths "
+        "that width_limit extrapolates from, and it tries its method where the limit is known.",
+    )
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
         [10, 11, 12],
@@ -79,7 +84,9 @@ class InfiniteLmSettings(Section):
     )
     tuning: InfiniteLmTuning = Field(default_factory=InfiniteLmTuning)
 
-    _no_duplicates = each_once("variants", "infinite_variants", "widths", "seeds")
+    _no_duplicates = each_once(
+        *("variants", "infinite_variants", "widths", "extra_widths", "seeds")
+    )
 
     @field_validator("variants")
     @classmethod

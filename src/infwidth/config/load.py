@@ -15,6 +15,9 @@ from infwidth.config.settings import Settings
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 
+CLAIMS = Path("config/claims.yaml")
+"""The rules by which claims are judged, which are no configuration: `infwidth.config.claims`."""
+
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """Merges `overlay` into `base` as Snakemake does: maps are merged, all else is replaced."""
@@ -35,7 +38,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
     """
     config: dict[str, Any] = {}
     for file in [DEFAULT_CONFIG, *map(Path, files)]:
-        config = merge(config, _read_yaml(file))
+        config = merge(config, read_yaml(file))
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -107,13 +110,17 @@ def _rebuild(section: type[Section], values: Mapping[str, Any]) -> Any:
     return rebuilt
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Reads a file of `key: value` lines.
+
+    Raises:
+      UserError: it cannot be read, or is something else.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        known = (
-            ", ".join(sorted(str(path) for path in Path("config").glob("*.yaml"))) or "none here"
-        )
+        there = sorted(str(path) for path in Path("config").glob("*.yaml") if path != CLAIMS)
+        known = ", ".join(there) or "none here"
         raise UserError(f"{file}: no such configuration file (known: {known})") from None
     except OSError as error:
         raise UserError(

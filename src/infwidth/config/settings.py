@@ -4,15 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
+from infwidth.config.feature_selection import FeatureSelectionSettings
 from infwidth.config.feature_support import FeatureSupportSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
+from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
+from infwidth.config.width_limit import WidthLimitSettings
 
 
 class DataSettings(Section):
@@ -59,8 +63,15 @@ class ModelSettings(Section):
     feature_bias: Annotated[float, Field(ge=0)] | None = Field(
         None, description="The constant b appended to a feature's input; null means √D/2."
     )
-    readout_init: Literal["zeros", "normal"] = Field(
-        "zeros", description="M at the start: 0 as in the limit, or N(0, 1) (an ablation)."
+    readout_init: Literal["zeros", "normal", "ntk"] = Field(
+        "zeros",
+        description="M at the start: 0 as in the limit, or (ablations) N(0, 1), or √H N(0, 1), "
+        "which is N(0, 1) in the NTK parametrization.",
+    )
+    readout_target: Literal["residual", "vocabulary"] = Field(
+        "residual",
+        description="What the MLPs write to: `residual`, the stream, an MLP a block; `vocabulary`, "
+        "the logits, one MLP on top of blocks that have none (an ablation).",
     )
 
     @model_validator(mode="after")
@@ -84,6 +95,14 @@ class TrainingSettings(Section):
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Sequences a step, B.")
     trunk_learning_rate: LearningRate = Field(
         0.01, description="Adam's peak rate outside the MLPs; fixed beforehand on `constant`."
+    )
+    trunk_optimizer: Literal["adam", "sgd"] = Field(
+        "adam", description="The rule outside the MLPs; `sgd` is an ablation, at a rate of its own."
+    )
+    readout_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="λ: each step multiplies the readouts by 1 − s λ, s the schedule (decoupled "
+        "weight decay; an ablation).",
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(100, description="Linear warm-up, in steps.")
     final_fraction: Fraction = Field(
@@ -175,8 +194,16 @@ class LmWidthSettings(Section):
 
 # What stands under results/ in any case.
 _EXPERIMENTS = (
-    *("lm_width", "convergence", "infinite_lm", "expected_value", "memory"),
+    "lm_width",
+    "convergence",
+    "infinite_lm",
+    "expected_value",
+    "memory",
+    "optimizer_ablation",
+    "width_limit",
+    "feature_selection",
     "feature_support",
+    "architectures",
 )
 _RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
 
@@ -200,8 +227,12 @@ class Settings(Section):
     convergence: ConvergenceSettings = Field(default_factory=ConvergenceSettings)
     infinite_lm: InfiniteLmSettings = Field(default_factory=InfiniteLmSettings)
     expected_value: ExpectedValueSettings = Field(default_factory=ExpectedValueSettings)
+    feature_selection: FeatureSelectionSettings = Field(default_factory=FeatureSelectionSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
+    optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
+    width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
+    architectures: ArchitecturesSettings = Field(default_factory=ArchitecturesSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
 
     @field_validator("name")
@@ -210,3 +241,18 @@ class Settings(Section):
         if name in _RESERVED_NAMES:
             raise ValueError(f"results/{name}/ has a use of its own; choose another name")
         return name
+
+    @model_validator(mode="after")
+    def _infinite_mlps_are_plain(self) -> "Settings":
+        needed: tuple[tuple[str, object, object], ...] = (
+            ("model.readout_init", self.model.readout_init, "zeros"),
+            ("model.readout_target", self.model.readout_target, "residual"),
+            ("training.readout_decay", self.training.readout_decay, 0.0),
+        )
+        for key, value, allowed in needed:
+            if value != allowed and self.infinite_lm.infinite_variants:
+                raise ValueError(
+                    f"{key} {value!r} is not for MLPs of infinite width, which need {allowed!r}; "
+                    "empty infinite_lm.infinite_variants, too"
+                )
+        return self

@@ -1,15 +1,32 @@
-"""The variants of the experiment: how the two MLP groups train. A new variant is a new row.
+"""The variants of the experiments: how the two MLP groups train. A new variant is a new row.
 
 Everything outside the MLPs (embeddings, attention, norms, head) trains with Adam, the same in all.
 """
 
 from typing import Literal, NamedTuple
 
-Features = Literal["adam", "fixed", "normalized", "none"]
-"""How ω is treated: trained by Adam, fixed as drawn, fixed and normalised (G), or absent."""
+Features = Literal["adam", "fixed", "normalized", "shifted", "none"]
+"""How ω is treated: trained by Adam, fixed as drawn, fixed and normalised (G), fixed and drawn with
+biases that are negative in the mean (the control of G), or absent."""
 
-Readout = Literal["adam", "sgd", "adam_star", "none"]
+Readout = Literal[
+    "adam",
+    "sgd",
+    "momentum",
+    "rms_star",
+    "adam_star",
+    "adam_star_global",
+    "adam_star_factored",
+    "adam_star_uncorrected",
+    "nadam_star",
+    "adagrad_star",
+    "muon_star",
+    "none",
+]
 """Which rule trains M; the rules stand in `infwidth.training.rules`."""
+
+SGD_LIKE: tuple[Readout, ...] = ("sgd", "momentum")
+"""Rules whose first step is the gradient itself: their rates are in units of its rms."""
 
 
 class Variant(NamedTuple):
@@ -34,3 +51,34 @@ VARIANTS: dict[str, Variant] = {
     ),
     "constant": Variant("none", "none", "No MLPs", "control: one run serves all widths"),
 }
+
+ABLATIONS: dict[str, Variant] = {
+    "momentum": Variant("fixed", "momentum", "SGD with momentum", "ADAM* without v"),
+    "rms_star": Variant("fixed", "rms_star", "RMSprop*", "ADAM* without momentum"),
+    "adam_star_global": Variant("fixed", "adam_star_global", "ADAM*, global v (A)", "one v"),
+    "adam_star_factored": Variant(
+        "fixed", "adam_star_factored", "ADAM*, factored v (D)", "leaves the fixed kernel"
+    ),
+    "adam_star_uncorrected": Variant(
+        "fixed", "adam_star_uncorrected", "ADAM*, no bias correction", "as it says"
+    ),
+    "nadam_star": Variant("fixed", "nadam_star", "NAdam*", "Nesterov's momentum"),
+    "adagrad_star": Variant("fixed", "adagrad_star", "Adagrad*", "v is a sum, no momentum"),
+    "muon_star": Variant("fixed", "muon_star", "Muon on M", "no v: an E x E factor"),
+    "muon_star_normalized": Variant(
+        "normalized", "muon_star", "Muon on M, normalised", "Muon on G"
+    ),
+    "unfrozen_muon_star": Variant(
+        "adam", "muon_star", "Unfrozen, Muon on M", "do features matter under Muon, too?"
+    ),
+    "frozen_normalized": Variant("normalized", "adam", "Frozen, normalised", "Adam on G"),
+    "nadam_star_normalized": Variant(
+        "normalized", "nadam_star", "NAdam*, normalised", "Nesterov's momentum on G"
+    ),
+    "adam_star_shifted": Variant(
+        "shifted", "adam_star", "ADAM* NTK, shifted biases", "control of the normalised features"
+    ),
+}
+"""Rows of the ablation alone; the rules but for D keep a kernel."""
+
+ALL_VARIANTS = VARIANTS | ABLATIONS

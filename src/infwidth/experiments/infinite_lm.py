@@ -13,13 +13,16 @@ from typing import Any
 import pandas as pd
 
 from infwidth.analysis.selection import Cell
-from infwidth.config.errors import UserError
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import TrainingSettings
-from infwidth.experiments.lm_width import Bench, Entry, tune
+from infwidth.experiments.lm_width import Bench, tune
 from infwidth.experiments.lm_width_plan import Place, widths_of
+from infwidth.experiments.run_rows import Entry, run_row
 from infwidth.infinite.room import require_memory
-from infwidth.training.records import read_result, read_rows
+from infwidth.training.records import read_rows
+
+EXTRA = "extra"
+"""The role of finite runs that are made for `width_limit` alone."""
 
 _OWN_TRAINING = (
     *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),
@@ -52,11 +55,16 @@ def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, A
     selection, entries = tune(bench, name, own.reference_width, own.tuning)
     cell = Cell(selection["learning_rate"], selection["kappa"])
     for width in widths_of(name, own.widths):
-        places = [Place("report", name, width, cell, seed) for seed in own.seeds]
-        entries += [bench.run(place)[0] for place in places]
+        entries += _run(bench, name, width, cell, own)
     if name in own.infinite_variants:
+        for width in sorted(set(own.extra_widths) - set(own.widths)):
+            entries += [e | {"role": EXTRA} for e in _run(bench, name, width, cell, own)]
         entries += [_run_infinite(bench, name, cell, seed) for seed in own.seeds]
     return {"selection": selection, "entries": entries}
+
+
+def _run(bench: Bench, name: str, width: int, cell: Cell, own: InfiniteLmSettings) -> list[Entry]:
+    return [bench.run(Place("report", name, width, cell, seed))[0] for seed in own.seeds]
 
 
 def _run_infinite(bench: Bench, name: str, cell: Cell, seed: int) -> Entry:
@@ -91,48 +99,11 @@ def gather(parts: list[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
     entries = [entry for part in parts for entry in part["entries"]]
     reported = [entry["key"] for entry in entries if entry["role"] == "report"]
     curves = [
-        {"key": key, "step": row["step"], "loss": _number(row["loss"])}
+        {"key": key, "step": row["step"], "loss": math.nan if row["loss"] is None else row["loss"]}
         for key in reported
         for row in read_rows(runs / key)
     ]
     return {
-        "runs": pd.DataFrame([_row(entry, _result(runs, entry["key"])) for entry in entries]),
+        "runs": pd.DataFrame([run_row(entry, runs, "infinite_lm_train") for entry in entries]),
         "curves": pd.DataFrame(curves, columns=["key", "step", "loss"]),
     }
-
-
-def _row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "key": entry["key"],
-        "role": entry["role"],
-        "variant": entry["variant"],
-        "width": math.inf if entry["width"] is None else float(entry["width"]),
-        "learning_rate": _number(entry["learning_rate"]),
-        "kappa": _number(entry["kappa"]),
-        "trunk_learning_rate": entry["trunk_learning_rate"],
-        "seed": entry["seed"],
-        "status": result["status"],
-        "steps": result["steps"],
-        "train_loss": _number(result.get("train_loss")),
-        "validation_loss": _number(result.get("validation_loss")),
-        "test_loss": _number(result.get("test_loss")),
-        "sgd_unit": _number(result["rate_unit"]),
-        "tokens": result["tokens"],
-        "flops": float(result["flops"]),
-        "device_seconds": result["device_seconds"],
-        "device": result["device"],
-    }
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _result(runs: Path, key: str) -> dict[str, Any]:
-    result = read_result(runs / key)
-    if result is None:
-        raise UserError(
-            f"{runs / key}: this run's result is gone; train it again with "
-            "`snakemake --cores all -R infinite_lm_train`"
-        )
-    return result

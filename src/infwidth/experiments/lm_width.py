@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 from infwidth.analysis.selection import Cell, Trial, count_extensions, next_cells, selection_entry
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings, TrainingSettings, TuningSettings
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width_plan import Place, first_places, has_mlps, tuning_places
+from infwidth.experiments.run_rows import Entry
 from infwidth.training.runs import Runs
 from infwidth.training.spec import RunSpec
-
-Entry = dict[str, Any]
-"""A run's place in the experiment (role, variant, width, rates, seed) together with its key."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Bench:
 
     def spec(self, place: Place) -> RunSpec:
         """All that the numbers of the run at `place` depend on."""
-        variant = VARIANTS[place.variant]
+        variant = ALL_VARIANTS[place.variant]
         trunk_rate = self.training.trunk_learning_rate * place.trunk_factor
         return RunSpec(
             data=self.data,
@@ -88,7 +86,7 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
     Raises:
       UserError: every rate diverged.
     """
-    searched = has_mlps(VARIANTS[name])
+    searched = has_mlps(ALL_VARIANTS[name])
     entries: list[Entry] = []
     trials: list[Trial] = []
     extensions = 0

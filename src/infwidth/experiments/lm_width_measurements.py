@@ -12,9 +12,8 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
 from infwidth.experiments.recording import write_measurements
+from infwidth.experiments.run_rows import Entry
 from infwidth.training.records import SETTINGS, read_result, read_rows
-
-Entry = dict[str, Any]
 
 
 def collect(

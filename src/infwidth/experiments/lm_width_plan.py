@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.settings import LmWidthSettings, SensitivitySettings, TuningSettings
-from infwidth.config.variants import VARIANTS, Variant
+from infwidth.config.variants import ALL_VARIANTS, Variant
 
 
 class Place(NamedTuple):
@@ -35,7 +35,7 @@ def has_mlps(variant: Variant) -> bool:
 
 def widths_of(name: str, widths: Sequence[int]) -> list[int]:
     """The widths at which a variant runs: one run of width 0 where there are no MLPs."""
-    return sorted(widths) if has_mlps(VARIANTS[name]) else [0]
+    return sorted(widths) if has_mlps(ALL_VARIANTS[name]) else [0]
 
 
 def jobs(settings: LmWidthSettings) -> list[tuple[str, str]]:
@@ -54,7 +54,7 @@ def first_places(name: str, width: int, tuning: TuningSettings) -> list[Place]:
 
     That rate was fixed beforehand, and is checked against its multiples.
     """
-    variant = VARIANTS[name]
+    variant = ALL_VARIANTS[name]
     if not has_mlps(variant):
         factors = sorted({1.0, *tuning.trunk_factors})
         return [

@@ -1,6 +1,13 @@
 """Models at exactly infinite width, trained in coefficient space, in the vocabulary of optax."""
 
-from infwidth.infinite.aliases import adam_star, rmsprop_star, sgd
+from infwidth.infinite.aliases import (
+    adagrad_star,
+    adam_star,
+    muon_star,
+    nadam_star,
+    rmsprop_star,
+    sgd,
+)
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
@@ -9,13 +16,16 @@ from infwidth.infinite.gradient import (
 )
 from infwidth.infinite.readout import Readout, ReadoutState, train_coefficients
 from infwidth.infinite.refused import (
+    adagrad,
     adam,
     adamw,
     clip,
     lion,
+    nadam,
     rmsprop,
     scale_by_adam,
     scale_by_rms,
+    scale_by_rss,
     scale_by_sign,
     sign_sgd,
 )
@@ -28,12 +38,19 @@ from infwidth.infinite.rules import (
     trace,
 )
 from infwidth.infinite.saving import load, save
+from infwidth.infinite.star_rules import (
+    scale_by_adagrad_star,
+    scale_by_muon_star,
+    scale_by_nadam_star,
+)
 
 __all__ = [
     "FunctionalGradient",
     "KernelTransformation",
     "Readout",
     "ReadoutState",
+    "adagrad",
+    "adagrad_star",
     "adam",
     "adam_star",
     "adamw",
@@ -44,14 +61,21 @@ __all__ = [
     "decay_weights",
     "lion",
     "load",
+    "muon_star",
+    "nadam",
+    "nadam_star",
     "rmsprop",
     "rmsprop_star",
     "save",
+    "scale_by_adagrad_star",
     "scale_by_adam",
     "scale_by_adam_star",
     "scale_by_learning_rate",
+    "scale_by_muon_star",
+    "scale_by_nadam_star",
     "scale_by_rms",
     "scale_by_rms_star",
+    "scale_by_rss",
     "scale_by_sign",
     "sgd",
     "sign_sgd",

@@ -1,15 +1,19 @@
 """Whole optimizers at infinite width: a rule, its learning rate, and weight decay if any."""
 
 from infwidth.infinite.gradient import KernelTransformation, chain
+from infwidth.infinite.moments import Number, SecondMoment
 from infwidth.infinite.rules import (
-    Number,
     Schedule,
-    SecondMoment,
     decay_weights,
     scale_by_adam_star,
     scale_by_learning_rate,
     scale_by_rms_star,
     trace,
+)
+from infwidth.infinite.star_rules import (
+    scale_by_adagrad_star,
+    scale_by_muon_star,
+    scale_by_nadam_star,
 )
 
 
@@ -44,6 +48,7 @@ def adam_star(
     eps: Number = 1e-8,
     *,
     second_moment: SecondMoment = "per_output",
+    bias_correction: bool = True,
     schedule: Schedule | None = None,
     weight_decay: Number = 0.0,
 ) -> KernelTransformation:
@@ -55,6 +60,7 @@ def adam_star(
       b2: Decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
       second_moment: `per_output`, `global` or `error`; see `scale_by_adam_star`.
+      bias_correction: Whether both moments are divided by the sums of their weights.
       schedule: s_t, which the rate and the decay are multiplied by; None is 1.
       weight_decay: λ; coefficients are multiplied by 1 − s_t λ at every step. The finite alias
         follows optax and multiplies λ by the learning rate instead.
@@ -68,7 +74,7 @@ def adam_star(
     Reference:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9).
     """
-    rule = scale_by_adam_star(b1, b2, eps, second_moment)
+    rule = scale_by_adam_star(b1, b2, eps, second_moment, bias_correction)
     return chain(rule, *_end(learning_rate, schedule, weight_decay))
 
 
@@ -80,6 +86,7 @@ def rmsprop_star(
     momentum: Number | None = None,
     nesterov: bool = False,
     second_moment: SecondMoment = "per_output",
+    bias_correction: bool = False,
     schedule: Schedule | None = None,
     weight_decay: Number = 0.0,
 ) -> KernelTransformation:
@@ -92,6 +99,8 @@ def rmsprop_star(
       momentum: applied after the rate, as in `optax.rmsprop`; None is none.
       nesterov: Whether the momentum looks one step ahead.
       second_moment: `per_output`, `global` or `error`; see `scale_by_adam_star`.
+      bias_correction: Whether v is divided by the sum of its weights; not by default, as in
+        `optax.rmsprop`.
       schedule: s_t, which the rate and the decay are multiplied by; None is 1.
       weight_decay: λ; coefficients are multiplied by 1 − s_t λ at every step.
 
@@ -103,7 +112,89 @@ def rmsprop_star(
     """
     rate, *decays = _end(learning_rate, schedule, weight_decay)
     after = () if momentum is None else (trace(momentum, nesterov),)
-    return chain(scale_by_rms_star(decay, eps, second_moment), rate, *after, *decays)
+    rule = scale_by_rms_star(decay, eps, second_moment, bias_correction)
+    return chain(rule, rate, *after, *decays)
+
+
+def nadam_star(
+    learning_rate: Number | Schedule,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    *,
+    second_moment: SecondMoment = "per_output",
+    schedule: Schedule | None = None,
+    weight_decay: Number = 0.0,
+) -> KernelTransformation:
+    """NAdam* at infinite width: ADAM* with Nesterov's look ahead.
+
+    Args:
+      learning_rate: η, a number, or a function of the steps taken.
+      b1: Decay of the running mean of the gradient.
+      b2: Decay of the running mean of the squared gradient.
+      eps: Added to the root of the second moment.
+      second_moment: `per_output`, `global` or `error`; see `scale_by_adam_star`.
+      schedule: s_t, which the rate and the decay are multiplied by; None is 1.
+      weight_decay: λ; coefficients are multiplied by 1 − s_t λ at every step.
+
+    Returns:
+      The transformation, to be used with `apply_updates`.
+
+    Raises:
+      ValueError: `second_moment` is unknown, or leaves the kernel.
+    """
+    rule = scale_by_nadam_star(b1, b2, eps, second_moment)
+    return chain(rule, *_end(learning_rate, schedule, weight_decay))
+
+
+def adagrad_star(
+    learning_rate: Number | Schedule,
+    eps: Number = 1e-8,
+    *,
+    second_moment: SecondMoment = "per_output",
+    schedule: Schedule | None = None,
+    weight_decay: Number = 0.0,
+) -> KernelTransformation:
+    """Adagrad* at infinite width: each gradient by the root of the sum of all shared squares.
+
+    Args:
+      learning_rate: η, a number, or a function of the steps taken.
+      eps: Added to the root of the sum, which starts at 0.
+      second_moment: `per_output`, `global` or `error`; see `scale_by_adam_star`.
+      schedule: s_t, which the rate and the decay are multiplied by; None is 1.
+      weight_decay: λ; coefficients are multiplied by 1 − s_t λ at every step.
+
+    Returns:
+      The transformation, to be used with `apply_updates`.
+
+    Raises:
+      ValueError: `second_moment` is unknown, or leaves the kernel.
+    """
+    rule = scale_by_adagrad_star(eps, second_moment)
+    return chain(rule, *_end(learning_rate, schedule, weight_decay))
+
+
+def muon_star(
+    learning_rate: Number | Schedule,
+    b1: Number = 0.9,
+    eps: Number = 1e-4,
+    *,
+    schedule: Schedule | None = None,
+    weight_decay: Number = 0.0,
+) -> KernelTransformation:
+    """Muon on M at infinite width: the momentum's orthogonal factor.
+
+    Args:
+      learning_rate: η, a number, or a function of the steps taken.
+      b1: Decay of the running mean of the gradient.
+      eps: Share of the mean eigenvalue of aᵀΘa that is added to each.
+      schedule: s_t, which the rate and the decay are multiplied by; None is 1.
+      weight_decay: λ; coefficients are multiplied by 1 − s_t λ at every step.
+
+    Returns:
+      The transformation, to be used with `apply_updates`.
+    """
+    return chain(scale_by_muon_star(b1, eps), *_end(learning_rate, schedule, weight_decay))
 
 
 def _end(

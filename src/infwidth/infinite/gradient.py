@@ -22,6 +22,8 @@ class FunctionalGradient(NamedTuple):
     """Which example of the data set stands in each slot, integers."""
     theta_KxK: jax.Array
     """Θ(x_k, x_l), the Gram matrix of the batch."""
+    theta_KxN: jax.Array | None = None
+    """Θ(x_k, x_i), of the batch with the whole data set, which Muon* asks for."""
 
     def mean_square(self) -> jax.Array:
         """E_ω[G_ω²] = Σ_kl δ_k δ_l Θ(x_k, x_l) of each output, shape (E,)."""

@@ -79,8 +79,14 @@ def infinite_mlp_maker(settings: ModelSettings, tokens: int) -> Callable[[nnx.Rn
       A function from the random streams, of which none is used, to the layer.
 
     Raises:
-      ValueError: the readout is to start at something other than 0, of which no coefficients know.
+      ValueError: the readout is to start at something other than 0, of which no coefficients know,
+        or to write elsewhere than to the residual stream.
     """
+    if settings.readout_target != "residual":
+        raise ValueError(
+            "an infinitely wide MLP writes to the residual stream: set model.readout_target to "
+            f"'residual'; got {settings.readout_target!r}"
+        )
     if settings.readout_init != "zeros":
         raise ValueError(
             "an infinitely wide MLP starts at M = 0: set model.readout_init to 'zeros'; "

@@ -230,7 +230,7 @@ def train_coefficients(
         theta_KxN = rows(index_K)
         target_K = jax.tree.map(lambda leaf: leaf[index_K], targets)
         value, delta_KxE = jax.value_and_grad(loss)(_product(theta_KxN, c_NxE), target_K)
-        gradient = FunctionalGradient(delta_KxE, index_K, theta_KxN[:, index_K])
+        gradient = FunctionalGradient(delta_KxE, index_K, theta_KxN[:, index_K], theta_KxN)
         updates, optimizer = solver.update(gradient, optimizer, c_NxE)
         return ReadoutState(apply_updates(c_NxE, updates), optimizer), value
 

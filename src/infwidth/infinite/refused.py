@@ -33,6 +33,22 @@ def rmsprop(*_: Any, **__: Any) -> NoReturn:
     _refuse("rmsprop", "it divides every unit by a second moment of its own", "use rmsprop_star")
 
 
+def scale_by_rss(*_: Any, **__: Any) -> NoReturn:
+    """Refused: Adagrad divides each unit by a number of its own."""
+    better = "use scale_by_adagrad_star"
+    _refuse("scale_by_rss", "it divides every unit by a sum of squares of its own", better)
+
+
+def adagrad(*_: Any, **__: Any) -> NoReturn:
+    """Refused as `scale_by_rss` is."""
+    _refuse("adagrad", "it divides every unit by a sum of squares of its own", "use adagrad_star")
+
+
+def nadam(*_: Any, **__: Any) -> NoReturn:
+    """Refused as `scale_by_adam` is."""
+    _refuse("nadam", "it divides every unit by a second moment of its own", "use nadam_star")
+
+
 def scale_by_sign(*_: Any, **__: Any) -> NoReturn:
     """Refused: a sign is not linear in the gradient of a unit."""
     _refuse("scale_by_sign", "the sign of a unit's gradient is not linear in it", _STAR)

@@ -3,13 +3,13 @@
 Each is its namesake of optax or `infwidth.optim`, applied to all readouts M_ω at once: the same
 hyperparameters, the same numbers up to the difference between a mean over H units and an
 expectation. Every rule here keeps the kernel: M_ω stays a combination of the features of the
-inputs seen (docs/theory.md, sections 6 to 8).
+inputs seen (docs/theory.md, sections 6 to 8 and 13).
 
 Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +21,20 @@ from infwidth.infinite.gradient import (
     of_batch,
     over_data,
 )
+from infwidth.infinite.moments import (
+    Number,
+    SecondMoment,
+    as_type_of,
+    check_second_moment,
+    divided,
+    observed,
+    running_mean,
+    unbiased,
+    zero_moment,
+)
 
-Number = jax.typing.ArrayLike
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 """From the number of steps already taken, int32, to a number."""
-
-SecondMoment = Literal["per_output", "global", "error"]
-"""What the second moment is the running mean of: E_ω[G²], its mean over outputs, or Σ_i δ_i²."""
-
-_NOT_KEPT = {
-    "factored": "it differs from unit to unit, which leaves the kernel for one that moves",
-    "elementwise": "it differs from unit to unit, which no kernel describes",
-}
 
 
 class ScaleByAdamStarState(NamedTuple):
@@ -51,6 +53,7 @@ def scale_by_adam_star(
     b2: Number = 0.999,
     eps: Number = 1e-8,
     second_moment: SecondMoment = "per_output",
+    bias_correction: bool = True,
 ) -> KernelTransformation:
     """Rescales a functional gradient by ADAM*: m̂ / (√v̂ + ε), in coefficients.
 
@@ -61,6 +64,8 @@ def scale_by_adam_star(
       second_moment: `per_output`: one v for each output; `global`: one for all of them; `error`:
         for each output the sum of δ² over the examples of the batch, where one that stands in it
         twice has the sum of both.
+      bias_correction: Whether m and v are divided by the sums of their weights; without it this is
+        `scale_by_adam_star_uncorrected` of `infwidth.optim`.
 
     Returns:
       A transformation whose state is a `ScaleByAdamStarState`.
@@ -78,11 +83,11 @@ def scale_by_adam_star(
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9); `global` and
       `error` are rows A and C of the table in its section 7.
     """
-    _check_second_moment(second_moment)
+    check_second_moment(second_moment)
 
     def init(c_NxE: jax.Array) -> ScaleByAdamStarState:
         return ScaleByAdamStarState(
-            jnp.zeros([], jnp.int32), jnp.zeros_like(c_NxE), _first_moment(second_moment, c_NxE)
+            jnp.zeros([], jnp.int32), jnp.zeros_like(c_NxE), zero_moment(second_moment, c_NxE)
         )
 
     def update(
@@ -91,11 +96,12 @@ def scale_by_adam_star(
         del c_NxE
         gradient = of_batch(updates, "scale_by_adam_star")
         count = state.count + 1
-        mu_NxE = _running_mean(over_data(gradient, state.mu_NxE), state.mu_NxE, b1)
-        nu = _running_mean(_observe(second_moment, gradient), state.nu, b2)
-        root = jnp.sqrt(_unbiased(nu, b2, count)) + _as(eps, nu)
-        root_1xE = jnp.broadcast_to(root, mu_NxE.shape[1:])[None, :]
-        return _unbiased(mu_NxE, b1, count) / root_1xE, ScaleByAdamStarState(count, mu_NxE, nu)
+        mu_NxE = running_mean(over_data(gradient, state.mu_NxE), state.mu_NxE, b1)
+        nu = running_mean(observed(second_moment, gradient), state.nu, b2)
+        m_NxE, v = mu_NxE, nu
+        if bias_correction:
+            m_NxE, v = unbiased(mu_NxE, b1, count), unbiased(nu, b2, count)
+        return divided(m_NxE, v, eps), ScaleByAdamStarState(count, mu_NxE, nu)
 
     return KernelTransformation(init, update)
 
@@ -103,19 +109,25 @@ def scale_by_adam_star(
 class ScaleByRmsStarState(NamedTuple):
     """State of RMSprop*: E numbers."""
 
+    count: jax.Array  # type: ignore[assignment]  # the name optax knows it by
+    """Steps taken, int32."""
     nu: jax.Array
     """Running mean of the shared square: shape (E,), or a scalar."""
 
 
 def scale_by_rms_star(
-    decay: Number = 0.9, eps: Number = 1e-8, second_moment: SecondMoment = "per_output"
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    second_moment: SecondMoment = "per_output",
+    bias_correction: bool = True,
 ) -> KernelTransformation:
-    """Rescales a functional gradient by 1 / (√v + ε), with v as in ADAM* but from 0, uncorrected.
+    """Rescales a functional gradient by RMSprop*: 1 / (√v̂ + ε), with v as in ADAM*.
 
     Args:
-      decay: Decay of the running mean of the squared gradient.
+      b2: Decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
       second_moment: as in `scale_by_adam_star`.
+      bias_correction: Whether v is divided by the sum of its weights.
 
     Returns:
       A transformation whose state is a `ScaleByRmsStarState`; what it returns is still the gradient
@@ -123,19 +135,26 @@ def scale_by_rms_star(
 
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
+
+    Reference:
+      docs/theory.md, equation (23).
     """
-    _check_second_moment(second_moment)
+    check_second_moment(second_moment)
 
     def init(c_NxE: jax.Array) -> ScaleByRmsStarState:
-        return ScaleByRmsStarState(_first_moment(second_moment, c_NxE))
+        return ScaleByRmsStarState(jnp.zeros([], jnp.int32), zero_moment(second_moment, c_NxE))
 
     def update(
         updates: Updates, state: ScaleByRmsStarState, c_NxE: jax.Array | None = None
     ) -> tuple[Updates, ScaleByRmsStarState]:
         del c_NxE
         gradient = of_batch(updates, "scale_by_rms_star")
-        nu = _running_mean(_observe(second_moment, gradient), state.nu, decay)
-        return gradient.scaled(1 / (jnp.sqrt(nu) + _as(eps, nu))), ScaleByRmsStarState(nu)
+        count = state.count + 1
+        nu = running_mean(observed(second_moment, gradient), state.nu, b2)
+        v = unbiased(nu, b2, count) if bias_correction else nu
+        return gradient.scaled(1 / (jnp.sqrt(v) + as_type_of(eps, v))), ScaleByRmsStarState(
+            count, nu
+        )
 
     return KernelTransformation(init, update)
 
@@ -155,7 +174,7 @@ def trace(decay: Number, nesterov: bool = False) -> KernelTransformation:
         updates: Updates, trace_NxE: jax.Array, c_NxE: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         del c_NxE
-        kept = _as(decay, trace_NxE)
+        kept = as_type_of(decay, trace_NxE)
         fresh_NxE = over_data(updates, trace_NxE)
         trace_NxE = fresh_NxE + kept * trace_NxE
         return (fresh_NxE + kept * trace_NxE if nesterov else trace_NxE), trace_NxE
@@ -187,7 +206,7 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
         del c_NxE
         gradient = of_batch(updates, "clip_by_functional_norm")
         norm = jnp.sqrt(jnp.sum(gradient.mean_square()))
-        bound = _as(max_norm, norm)
+        bound = as_type_of(max_norm, norm)
         bites = norm > bound
         shrink = jnp.where(bites, bound / jnp.where(bites, norm, 1), 1)
         return gradient.scaled(shrink), state
@@ -215,8 +234,10 @@ def scale_by_learning_rate(
         rate = learning_rate(count) if callable(learning_rate) else learning_rate
         if isinstance(updates, FunctionalGradient):
             like = updates.delta_KxE
-            return updates.scaled(-_as(rate, like) * _value(schedule, count, like)), count + 1
-        return -_as(rate, updates) * _value(schedule, count, updates) * updates, count + 1
+            return updates.scaled(
+                -as_type_of(rate, like) * _value(schedule, count, like)
+            ), count + 1
+        return -as_type_of(rate, updates) * _value(schedule, count, updates) * updates, count + 1
 
     return KernelTransformation(lambda _: jnp.zeros([], jnp.int32), update)
 
@@ -242,44 +263,11 @@ def decay_weights(weight_decay: Number, schedule: Schedule | None = None) -> Ker
     ) -> tuple[jax.Array, jax.Array]:
         if c_NxE is None:
             raise ValueError("decay_weights needs the coefficients: update(updates, state, c)")
-        share = _as(weight_decay, c_NxE) * _value(schedule, count, c_NxE)
+        share = as_type_of(weight_decay, c_NxE) * _value(schedule, count, c_NxE)
         return over_data(updates, c_NxE) - share * c_NxE, count + 1
 
     return KernelTransformation(lambda _: jnp.zeros([], jnp.int32), update)
 
 
-def _check_second_moment(name: str) -> None:
-    if name in _NOT_KEPT:
-        raise ValueError(f"second_moment {name!r} has no kernel form: {_NOT_KEPT[name]}")
-    if name not in get_args(SecondMoment):
-        known = ", ".join(get_args(SecondMoment))
-        raise ValueError(f"second_moment must be one of {known}, not {name!r}")
-
-
-def _first_moment(second_moment: SecondMoment, c_NxE: jax.Array) -> jax.Array:
-    return jnp.zeros(() if second_moment == "global" else c_NxE.shape[1:], c_NxE.dtype)
-
-
-def _observe(second_moment: SecondMoment, gradient: FunctionalGradient) -> jax.Array:
-    """What of a gradient the second moment is the running mean of."""
-    if second_moment == "error":
-        return gradient.squared_error()
-    square_E = gradient.mean_square()
-    return jnp.mean(square_E) if second_moment == "global" else square_E
-
-
-def _running_mean(fresh: jax.Array, kept: jax.Array, decay: Number) -> jax.Array:
-    weight = _as(decay, kept)
-    return (1 - weight) * fresh.astype(kept.dtype) + weight * kept
-
-
-def _unbiased(moment: jax.Array, decay: Number, count: jax.Array) -> jax.Array:
-    return moment / (1 - _as(decay, moment) ** count.astype(moment.dtype))
-
-
-def _as(value: Number, like: jax.Array) -> jax.Array:
-    return jnp.asarray(value, like.dtype)
-
-
 def _value(schedule: Schedule | None, count: jax.Array, like: jax.Array) -> jax.Array:
-    return _as(1 if schedule is None else schedule(count), like)
+    return as_type_of(1 if schedule is None else schedule(count), like)

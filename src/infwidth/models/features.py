@@ -1,6 +1,6 @@
 """The mean-field MLP: an average of H random ReLU features, read out by M.
 
-Shapes: N inputs (B·T tokens), D input and output dimension, d = D + 1, H width.
+Shapes: N inputs (B·T tokens), D input and E output dimension, d = D + 1, H width.
 """
 
 import math
@@ -15,6 +15,9 @@ from flax import nnx
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Features as FeatureTreatment
 from infwidth.models.variables import Features, Readout
+
+BIAS_SHIFT = -0.41
+"""Mean of ω_b where biases are shifted: plain features that are nearly as the normalised ones."""
 
 
 def feature_bias(d_model: int, bias: float | None) -> float:
@@ -42,7 +45,8 @@ class FeatureMLP(nnx.Module):
     """f(x) = (1/H) Σ_h M_h relu(ω_h·x̃/√d), x̃ = (x, b), d = D + 1.
 
     See equation (1) of docs/theory.md. The readout M starts at 0, so that f is 0 at every width,
-    as in the limit; or at N(0, 1), where f's size at the start falls as H^−½.
+    as in the limit; or at N(0, 1), where f's size at the start falls as H^−½; or at √H N(0, 1),
+    where it does not depend on H, as in the NTK parametrization.
     """
 
     def __init__(
@@ -51,23 +55,29 @@ class FeatureMLP(nnx.Module):
         width: int,
         *,
         bias: float | None = None,
-        readout_init: Literal["zeros", "normal"] = "zeros",
+        outputs: int | None = None,
+        readout_init: Literal["zeros", "normal", "ntk"] = "zeros",
         normalized: bool = False,
+        bias_shift: float = 0.0,
         rngs: nnx.Rngs,
     ):
-        """Draws the features from the stream `features`, M (if normal) from `readout`.
+        """Draws the features from the stream `features`, M (unless it is 0) from `readout`.
 
         Args:
           d_model: D.
           width: H.
           bias: b; None means √D/2.
-          readout_init: M at the start, 0 or N(0, 1).
+          outputs: E; None means D.
+          readout_init: M at the start: 0, N(0, 1) or √H N(0, 1).
           normalized: divide feature h by s(ω_h) (docs/theory.md, normalised features). A ReLU
             is positively homogeneous, so this scales ω_h once and costs nothing afterwards.
+          bias_shift: mean of the bias coordinate ω_b, whose variance is 1.
           rngs: streams named `features` and `readout`.
         """
         self.bias = feature_bias(d_model, bias)
         omega_Hxd = draw_features(rngs.features(), width, d_model + 1)
+        if bias_shift:
+            omega_Hxd = omega_Hxd.at[:, -1].add(bias_shift)
         if normalized:
             from infwidth.models.normalization import feature_scale
 
@@ -75,11 +85,9 @@ class FeatureMLP(nnx.Module):
             omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
         key = rngs.readout()
         self.omega_Hxd = Features(omega_Hxd)
-        self.m_HxD = Readout(
-            jnp.zeros((width, d_model))
-            if readout_init == "zeros"
-            else jax.random.normal(key, (width, d_model))
-        )
+        shape = (width, d_model if outputs is None else outputs)
+        size = {"zeros": 0.0, "normal": 1.0, "ntk": math.sqrt(width)}[readout_init]
+        self.m_HxE = Readout(size * jax.random.normal(key, shape) if size else jnp.zeros(shape))
 
     def __call__(self, x_DxN: jax.Array) -> jax.Array:
         """Applies the layer to each column of x_DxN."""
@@ -88,18 +96,19 @@ class FeatureMLP(nnx.Module):
         scaled_Hxd = omega_Hxd * (1 / math.sqrt(d))
         bias_H = scaled_Hxd[:, -1] * self.bias
         z_HxN = jnp.dot(scaled_Hxd[:, :-1], x_DxN) + bias_H[:, None]
-        return jnp.dot(self.m_HxD[...].T * (1 / H), jax.nn.relu(z_HxN))
+        return jnp.dot(self.m_HxE[...].T * (1 / H), jax.nn.relu(z_HxN))
 
 
 def mlp_maker(
-    settings: ModelSettings, features: FeatureTreatment, width: int
+    settings: ModelSettings, features: FeatureTreatment, width: int, outputs: int | None = None
 ) -> Callable[[nnx.Rngs], FeatureMLP] | None:
-    """Says how each block of a transformer makes its MLP of finite width.
+    """Says how a transformer makes its MLPs of finite width.
 
     Args:
       settings: shape of the model.
       features: how the features are treated; `none` leaves the MLPs out.
       width: H.
+      outputs: E; None means D.
 
     Returns:
       A function from the random streams to the layer, or None.
@@ -115,7 +124,9 @@ def mlp_maker(
         settings.d_model,
         width,
         bias=settings.feature_bias,
+        outputs=outputs,
         readout_init=settings.readout_init,
         normalized=features == "normalized",
+        bias_shift=BIAS_SHIFT if features == "shifted" else 0.0,
         rngs=rngs,
     )

@@ -34,9 +34,10 @@ def training_flops(
     D, T, L, N = model.d_model, model.context, model.layers, batch_size * model.context
     projections = 3 * 2 * N * D * (3 * D + D)
     scores_and_mixture = 3 * 2 * 2 * batch_size * (T * (T + 1) // 2) * D
+    mlps, outputs = (1, vocabulary_size) if model.readout_target == "vocabulary" else (L, D)
     mlp = 0
     if variant.features != "none":
         features_products = 3 if variant.features == "adam" else 2
-        mlp = 2 * N * width * ((D + 1) * features_products + D * 3)
+        mlp = 2 * N * width * ((D + 1) * features_products + outputs * 3)
     head = 3 * 2 * N * D * vocabulary_size
-    return L * (projections + scores_and_mixture + mlp) + head
+    return L * (projections + scores_and_mixture) + mlps * mlp + head

@@ -135,15 +135,23 @@ class Transformer(nnx.Module):
         Args:
           settings: shape of the model.
           make_mlp: makes the MLP of a block, of a finite width (`mlp_maker` of
-            `infwidth.models.features`) or of none; None leaves the MLPs out.
+            `infwidth.models.features`) or of none; None leaves the MLPs out. Where
+            `readout_target` is the vocabulary it makes the one that adds to the logits.
           vocabulary_size: V.
           rngs: streams named as in `STREAMS`; the trunk draws from `trunk`.
         """
         D = settings.d_model
         self.embedding_VxD = _normal(rngs, (vocabulary_size, D), fan_in=D)
         self.position_DxT = _normal(rngs, (D, settings.context), fan_in=D)
-        self.blocks = nnx.List(Block(settings, make_mlp, rngs=rngs) for _ in range(settings.layers))
+        to_logits = settings.readout_target == "vocabulary"
+        make_block_mlp = None if to_logits else make_mlp
+        self.blocks = nnx.List(
+            Block(settings, make_block_mlp, rngs=rngs) for _ in range(settings.layers)
+        )
         self.norm = LayerNorm(D)
+        self.has_mlp = to_logits and make_mlp is not None
+        if to_logits and make_mlp is not None:
+            self.mlp = make_mlp(rngs)
 
     def __call__(self, tokens_BxT: jax.Array, observe: Observe = _ignore) -> jax.Array:
         """Predicts each next token.
@@ -152,7 +160,7 @@ class Transformer(nnx.Module):
           tokens_BxT: integers below V; T at most the settings' context.
           observe: shown every activation, by name: `embedding`, then for layer i
             `blocks/i/attention`, `blocks/i/mlp` (what each adds to the residual stream) and
-            `blocks/i/residual`.
+            `blocks/i/residual`; at last `mlp`, what an MLP adds to the logits.
 
         Returns:
           logits_VxN, one column a token.
@@ -164,4 +172,10 @@ class Transformer(nnx.Module):
         observe("embedding", x_DxN)
         for index, block in enumerate(self.blocks):
             x_DxN = block(x_DxN, T, f"blocks/{index}", observe)
-        return jnp.dot(embedding_VxD, self.norm(x_DxN))
+        x_DxN = self.norm(x_DxN)
+        logits_VxN = jnp.dot(embedding_VxD, x_DxN)
+        if self.has_mlp:
+            mlp_VxN = self.mlp(x_DxN)
+            observe("mlp", mlp_VxN)
+            logits_VxN = logits_VxN + mlp_VxN
+        return logits_VxN

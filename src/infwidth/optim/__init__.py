@@ -2,5 +2,22 @@
 
 from infwidth.optim.adam_star import adam_star, scale_by_adam_star
 from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
+from infwidth.optim.star_rules import (
+    scale_by_adagrad_star,
+    scale_by_adam_star_uncorrected,
+    scale_by_muon_star,
+    scale_by_nadam_star,
+    scale_by_rms_star,
+)
 
-__all__ = ["adam_star", "clip_by_functional_norm", "scale_by_adam_star", "scale_by_width"]
+__all__ = [
+    "adam_star",
+    "clip_by_functional_norm",
+    "scale_by_adagrad_star",
+    "scale_by_adam_star",
+    "scale_by_adam_star_uncorrected",
+    "scale_by_muon_star",
+    "scale_by_nadam_star",
+    "scale_by_rms_star",
+    "scale_by_width",
+]

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from infwidth.optim.axes import WidthAxis, leaf_axes
+from infwidth.optim.moments import number, running_mean, unbiased
 
 SecondMoment = Literal["per_output", "global", "factored"]
 """What the second moment depends on: the output; nothing; the output times the unit."""
@@ -114,13 +115,13 @@ def scale_by_adam_star(
         count = optax.safe_increment(state.count)
 
         def direction(m: jax.Array, v: Any, axis: int) -> jax.Array:
-            m_hat, v_hat = _unbiased(m, b1, count), _unbiased(v, b2, count)
-            return m_hat / (jnp.sqrt(_spread(v_hat, axis, m.ndim)) + _number(eps, m.dtype))
+            m_hat, v_hat = unbiased(m, b1, count), unbiased(v, b2, count)
+            return m_hat / (jnp.sqrt(_spread(v_hat, axis, m.ndim)) + number(eps, m.dtype))
 
         axes = leaf_axes(width_axis, updates)
-        mu = jax.tree.map(lambda g, m: _running_mean(g, m, b1), updates, state.mu)
+        mu = jax.tree.map(lambda g, m: running_mean(g, m, b1), updates, state.mu)
         nu = jax.tree.map(
-            lambda g, axis, v: _running_mean(observe(g, axis), v, b2), updates, axes, state.nu
+            lambda g, axis, v: running_mean(observe(g, axis), v, b2), updates, axes, state.nu
         )
         new_state = ScaleByAdamStarState(
             count, optax.tree.cast_like(mu, state.mu), optax.tree.cast_like(nu, state.nu)
@@ -212,23 +213,3 @@ def _spread(v: Any, axis: int, ndim: int) -> jax.Array:
         return share_H.reshape(shape) * jnp.expand_dims(v.output_E, axis)
     # A scalar, the global moment of a leaf or that of a single output, broadcasts by itself.
     return jnp.expand_dims(v, axis) if v.ndim else v
-
-
-def _running_mean(new: Any, old: Any, decay: Any) -> Any:
-    def mix(fresh: jax.Array, kept: jax.Array) -> jax.Array:
-        weight = _number(decay, fresh.dtype)
-        return (1 - weight) * fresh + weight * kept.astype(fresh.dtype)
-
-    return jax.tree.map(mix, new, old)
-
-
-def _unbiased(moment: Any, decay: Any, count: jax.Array) -> Any:
-    # In the default float type, since decay**count rounds to 1 in bfloat16.
-    steps = count.astype(float)
-    correction = 1 - jnp.asarray(decay, steps.dtype) ** steps
-    return jax.tree.map(lambda leaf: leaf / correction.astype(leaf.dtype), moment)
-
-
-def _number(value: Any, dtype: Any) -> Any:
-    """A Python number stays one, so that constants are rounded once, as optax rounds them."""
-    return value if isinstance(value, int | float) else jnp.asarray(value, dtype)

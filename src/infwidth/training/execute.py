@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infwidth.config.variants import SGD_LIKE
 from infwidth.data.batches import Batches, EvaluationWindows
 from infwidth.training.loop import Journal, Row, train
 from infwidth.training.rules import Hyperparameters, sgd_unit
@@ -82,7 +83,7 @@ def execute(
 
 
 def _rate_unit(spec: "RunSpec", program: Program, state: TrainState, batches: Batches) -> float:
-    if spec.readout != "sgd":
+    if spec.readout not in SGD_LIKE:
         return 1.0
     return float(sgd_unit(program.functional_gradients(state, batches.at(0))))
 

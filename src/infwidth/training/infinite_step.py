@@ -83,7 +83,7 @@ class InfiniteProgram(Program):
           vocabulary_size: V.
 
         Raises:
-          ValueError: the variant has no kernel form.
+          ValueError: the variant has no kernel form, or the readout decays.
           UserError: the run would need more memory than there is.
         """
         if variant.features != "fixed" or variant.readout not in get_args(StreamRule):
@@ -92,6 +92,8 @@ class InfiniteProgram(Program):
                 f"form here; an infinitely wide MLP has fixed features and trains by "
                 f"{' or '.join(get_args(StreamRule))}"
             )
+        if training.readout_decay:
+            raise ValueError("readout_decay is not for MLPs of infinite width here: set it to 0")
         self._tokens = training.batch_size * model.context
         require_memory(training.steps, self._tokens, model.d_model, model.layers)
         self._training = training

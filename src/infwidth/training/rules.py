@@ -54,7 +54,8 @@ def group_transforms(
     Reference:
       docs/theory.md, sections 2 and 8.
     """
-    transforms = {"trunk": optax.chain(_trunk_clip(training), _rule("adam", training))}
+    trunk = _rule(training.trunk_optimizer, training)
+    transforms = {"trunk": optax.chain(_trunk_clip(training), trunk)}
     if variant.features == "adam":
         transforms["features"] = _functional("adam", training)
     if variant.readout != "none":
@@ -148,11 +149,15 @@ def _rule(name: str, training: TrainingSettings) -> optax.GradientTransformation
         return _standard_promotion(optax.scale_by_adam(training.b1, training.b2, training.eps))
     if name == "sgd":
         return optax.identity()
+    if name == "momentum":
+        return optax.trace(decay=training.b1)
     if name == "adam_star":
         from infwidth.optim.adam_star import scale_by_adam_star
 
         return scale_by_adam_star(training.b1, training.b2, training.eps)
-    raise ValueError(f"no rule is named {name!r}; known are adam, sgd and adam_star")
+    from infwidth.training.ablation_rules import ablation_rule
+
+    return ablation_rule(name, training)
 
 
 def _standard_promotion(

@@ -12,9 +12,19 @@ from infwidth.config.variants import Features, Readout, Variant
 
 _RUN_CODE = ("infwidth.training.execute",)
 _INFINITE_CODE = ("infwidth.training.infinite_step",)
+_ABLATION_RULES = (
+    "rms_star",
+    "adam_star_global",
+    "adam_star_factored",
+    "adam_star_uncorrected",
+    "nadam_star",
+    "adagrad_star",
+    "muon_star",
+)
 _CODE_OF_WORD = {
     "adam_star": "infwidth.optim.adam_star",
     "normalized": "infwidth.models.normalization",
+    **dict.fromkeys(_ABLATION_RULES, "infwidth.training.ablation_rules"),
 }
 """Modules that the run's code imports only for the variants that use them."""
 

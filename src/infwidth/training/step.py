@@ -82,9 +82,11 @@ class Program:
         vocabulary_size: int,
         devices: int = 1,
     ):
-        make_mlp = mlp_maker(model, variant.features, width)
+        outputs = vocabulary_size if model.readout_target == "vocabulary" else None
+        make_mlp = mlp_maker(model, variant.features, width, outputs)
         self._build = partial(Transformer, model, make_mlp, vocabulary_size)
         self._schedule = rules.schedule(training)
+        self._decay = training.readout_decay
         self._transforms = rules.group_transforms(variant, training)
         self._d = model.d_model + 1
         self._mesh = None
@@ -258,6 +260,9 @@ class Program:
                 gradients[group], optimizer[group], trained[group]
             )
             updates = optax.tree.scale(-rates[group], directions)
+            if group == "readout" and self._decay:
+                shrink = -self._decay * self._schedule(step)
+                updates = optax.tree.add_scale(updates, shrink, trained[group])
             parameters[group] = optax.apply_updates(trained[group], updates)
             metrics[f"learning_rate/{group}"] = rates[group]
             metrics[f"update_rms/{group}"] = _rms(updates)
@@ -298,7 +303,7 @@ class Program:
         fixed = _parameters(state)._asdict()
         readout = {"readout": fixed.pop("readout")}
         _, gradients = self._mean_over_devices(readout, fixed, tokens_BxT1)
-        return {name: m_HxD * m_HxD.shape[0] for name, m_HxD in gradients["readout"].items()}
+        return {name: m_HxE * m_HxE.shape[0] for name, m_HxE in gradients["readout"].items()}
 
 
 def _parameters(state: TrainState) -> Groups:

@@ -30,6 +30,7 @@ _LATEX = str.maketrans(
         "η": r"$\eta$",
         "ω": r"$\omega$",
         "∞": r"$\infty$",
+        "→": r"$\to$",
         "√": r"$\surd$",
         "†": r"$\dagger$",
         "–": "--",

@@ -1,0 +1,112 @@
+"""What the ablation says, for the claims; differences paired by seed, below 0 where better."""
+
+from collections.abc import Iterable
+
+from infwidth.analysis.effects import Effect
+from infwidth.analysis.optimizer_ablation import (
+    DIGITS_KERNEL_RULES,
+    DIGITS_LABELS,
+    KEEP_THE_KERNEL,
+    REFERENCE,
+    OptimizerAblation,
+    label_of_context,
+)
+from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.variants import ALL_VARIANTS
+
+
+def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
+    """Differences of test losses.
+
+    In nats a token, of a language model:
+
+    - `adam_star_minus_ntk`, `ntk_minus_frozen`, `adam_star_minus_frozen`,
+      `adam_star_normalized_minus_frozen`: by context.
+    - `kernel_rules_minus_adam_star`, `kernel_rules_minus_frozen`: by rule, in the setting of fig1,
+      the rules on plain features that keep their kernel.
+    - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width.
+    - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
+    - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
+
+    In nats an image, at infinite width on digits:
+
+    - `digits_kernel_rules_minus_adam_star`: by rule, plain features.
+    - `digits_adam_star_minus_adam`: by kernel, against elementwise Adam on frozen features.
+    """
+    return {
+        "adam_star_minus_ntk": _by_context(measured, "adam_star", "ntk"),
+        **{
+            f"{variant}_minus_{REFERENCE}": _by_context(measured, variant, REFERENCE)
+            for variant in ("ntk", "adam_star", "adam_star_normalized")
+        },
+        "kernel_rules_minus_adam_star": _by_rule(measured, "adam_star"),
+        "kernel_rules_minus_frozen": _by_rule(measured, REFERENCE),
+        **{
+            f"muon_star_minus_{reference}": _muon_by_width(measured, reference)
+            for reference in (REFERENCE, "unfrozen_muon_star")
+        },
+        "shifted_minus_normalized": _shifted(measured),
+        "standard_minus_mean_field": _standard(measured),
+        "digits_kernel_rules_minus_adam_star": list(_digits_rules(measured)),
+        "digits_adam_star_minus_adam": list(_digits_kernels(measured)),
+    }
+
+
+def _by_context(measured: OptimizerAblation, variant: str, reference: str) -> list[Effect]:
+    contexts = [BASE, *(name for name, row in CONTEXTS.items() if not row.at_widths)]
+    return [
+        measured.difference(context, variant, reference, where=label_of_context(context))
+        for context in contexts
+        if {variant, reference} <= set(measured.variants(context))
+    ]
+
+
+def _by_rule(measured: OptimizerAblation, reference: str) -> list[Effect]:
+    ran = measured.variants(BASE)
+    return [
+        measured.difference(BASE, rule, reference, where=ALL_VARIANTS[rule].label)
+        for rule in KEEP_THE_KERNEL
+        if rule in ran and reference in ran
+    ]
+
+
+def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
+    context, pair = "mean_field", ("muon_star", reference)
+    if not set(pair) <= set(measured.variants(context)):
+        return []
+    return [
+        measured.difference(context, *pair, width, where=f"H = {width:,}")
+        for width in measured.widths(context)
+    ]
+
+
+def _shifted(measured: OptimizerAblation) -> list[Effect]:
+    pair = ("adam_star_shifted", "adam_star_normalized")
+    if not set(pair) <= set(measured.variants(BASE)):
+        return []
+    return [measured.difference(BASE, *pair, where=label_of_context(BASE))]
+
+
+def _standard(measured: OptimizerAblation) -> list[Effect]:
+    contexts = ("standard", "mean_field")
+    if not all("ntk" in measured.variants(context) for context in contexts):
+        return []
+    return [
+        measured.difference("standard", "ntk", "ntk", width, "mean_field", f"H = {width:,}")
+        for width in measured.widths("standard")
+        if width != measured.width
+    ]
+
+
+def _digits_rules(measured: OptimizerAblation) -> Iterable[Effect]:
+    ran = set(measured.digits["rule"])
+    for rule, label in DIGITS_LABELS.items():
+        if rule in DIGITS_KERNEL_RULES and {rule, "adam_star"} <= ran:
+            yield measured.digits_difference(rule, "plain", ("adam_star", "plain"), label)
+
+
+def _digits_kernels(measured: OptimizerAblation) -> Iterable[Effect]:
+    runs = measured.digits
+    if "adam" in set(runs["rule"]):
+        for kernel in dict.fromkeys(runs.loc[runs["rule"] == "adam_star", "kernel"]):
+            yield measured.digits_difference("adam_star", kernel, where=f"{kernel} features")

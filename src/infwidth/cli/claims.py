@@ -1,0 +1,73 @@
+"""`infwidth claims`: judges every claim by its rule, from what the experiments measured."""
+
+import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from infwidth.atomic import write_atomically, write_json
+from infwidth.cli.options import settings_options
+from infwidth.config.claims import read_claims
+from infwidth.config.errors import UserError
+from infwidth.config.load import CLAIMS
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser("claims", help=f"judge every claim by its rule in {CLAIMS}")
+    settings_options(parser, "claims")
+    parser.add_argument("--rules", type=Path, default=CLAIMS, help=f"the rules (default: {CLAIMS})")
+    parser.add_argument(
+        "--measured",
+        action="append",
+        metavar="EXPERIMENT=FOLDER",
+        help="what an experiment measured; by default that of each one that has run",
+    )
+    parser.add_argument("--figures", type=Path, help="folder of the figures that the page links")
+    parser.add_argument("--tables", type=Path, help="folder of the tables that the page links")
+    parser.add_argument("--out", type=Path, help="folder of claims.md and claims.json")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.analysis.claims import FILE
+    from infwidth.analysis.claims_judge import find, judge
+    from infwidth.analysis.claims_page import PAGE, Links, page
+
+    rules = read_claims(args.rules)
+    asked = dict.fromkeys(claim.experiment for claim in rules.claims)
+    folders = _named(args.measured) if args.measured else _that_ran(asked, layout)
+    found = {name: find(name, folders[name]) for name in asked if name in folders}
+    judged = judge(rules, found, settings, args.rules.read_text(encoding="utf-8"))
+    out = args.out or layout.results
+
+    def seen_from_page(path: Path) -> str:
+        return Path(os.path.relpath(path, out)).as_posix()
+
+    links = Links(
+        figures=seen_from_page(args.figures or layout.figures),
+        tables=seen_from_page(args.tables or layout.tables),
+        measurements={name: seen_from_page(folder) for name, folder in folders.items()},
+        rules=seen_from_page(args.rules),
+    )
+    write_json(out / FILE, judged.as_json())
+    write_atomically(out / PAGE, page(judged, links))
+
+
+def _named(measured: list[str]) -> dict[str, Path]:
+    """The folders of --measured, by experiment."""
+    folders = {}
+    for text in measured:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            raise UserError(f"--measured {text}: write EXPERIMENT=FOLDER")
+        folders[name] = Path(folder)
+    return folders
+
+
+def _that_ran(experiments: Iterable[str], layout: Layout) -> dict[str, Path]:
+    """The folders of the experiments that have run."""
+    folders = {name: layout.measurements(name) for name in experiments}
+    return {name: folder for name, folder in folders.items() if folder.exists()}

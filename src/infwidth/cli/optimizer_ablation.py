@@ -1,0 +1,162 @@
+"""`infwidth optimizer_ablation train|collect`: which part of the optimizer closes the gap."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infwidth.atomic import read_json, write_json
+from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.experiments.optimizer_ablation_plan import Arm, arms
+from infwidth.layout import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    parser = commands.add_parser(
+        "optimizer_ablation", help="the parts of the optimizer, one by one"
+    )
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    train = actions.add_parser("train", help="tune and train some variants, each in a context")
+    train.add_argument(
+        "--arms",
+        nargs="+",
+        required=True,
+        metavar="CONTEXT-VARIANT",
+        help="as in base-ntk or short-adam_star",
+    )
+    train.add_argument("--tokens", type=Path, help="folder of the tokens")
+    train.set_defaults(run=_train)
+
+    collect = actions.add_parser("collect", help="gather the losses of all runs")
+    collect.add_argument("--digits", type=Path, nargs="+", help="what `digits` wrote")
+    collect.add_argument("--parts", type=Path, nargs="+", help="what `train` wrote")
+    collect.set_defaults(run=_collect)
+
+    digits = actions.add_parser("digits", help="the rules at exactly infinite width, on digits")
+    digits.add_argument("--rules", nargs="+", metavar="NAME", help="these alone; all by default")
+    digits.add_argument("--parts", type=Path, help="folder of what is computed already")
+    digits.set_defaults(run=_digits)
+
+    for name, action in actions.choices.items():
+        action.add_argument("--runs", type=Path, help="folder of the runs")
+        action.add_argument("--out", type=Path, help="file to write; of collect the folder")
+        settings_options(action, f"optimizer_ablation {name}")
+    for action in (train, digits):
+        action.add_argument(
+            "--retrain",
+            action="store_true",
+            default=os.environ.get(RETRAIN) == "1",
+            help="forget cached runs, train anew",
+        )
+
+
+def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    # JAX reads its environment when it is imported, so the process is set up first.
+    from infwidth.training.devices import set_up
+
+    runs = args.runs or layout.runs
+    platform = set_up(runs.parent / "compile_cache")
+
+    from infwidth.cli.progress import TrainingProgress
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments import optimizer_ablation
+    from infwidth.experiments.lm_width import Bench
+    from infwidth.training.runs import Runs
+
+    own = settings.optimizer_ablation
+    wanted = _arms(args.arms, arms(own))
+    if len({arm.other_vocabulary for arm in wanted}) > 1:
+        raise UserError(f"--arms {' '.join(args.arms)}: these read two vocabularies; name one's")
+    tokens = layout.other_tokens if wanted[0].other_vocabulary else layout.tokens
+    dataset = TokenDataset.open(args.tokens or tokens)
+    parts = []
+    for arm in wanted:
+        with TrainingProgress(arm.name) as progress:
+            bench = Bench(
+                Runs(runs, dataset, args.retrain, progress),
+                settings.model,
+                settings.training,
+                dataset.digest,
+                dataset.vocabulary_size,
+                platform,
+            )
+            parts.append(optimizer_ablation.run_arm(bench, arm, own))
+    out = args.out or layout.results / "optimizer_ablation" / "parts" / f"{wanted[0].name}.json"
+    write_json(out, {"arms": parts})
+
+
+def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
+    by_name = {arm.name: arm for arm in known}
+    for name in names:
+        if name not in by_name:
+            raise UserError(f"--arms {name}: no such arm; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.experiments.optimizer_ablation import gather
+    from infwidth.experiments.recording import write_measurements
+
+    home = layout.results / "optimizer_ablation"
+    digits = _read_digits(args.digits or [home / "digits.parquet"])
+    folder = home / "parts"
+    files = args.parts or sorted(folder.glob("*.json"))
+    parts = [
+        part
+        for path in files
+        for part in read_json(path, "infwidth optimizer_ablation train", ("arms",))["arms"]
+    ]
+    found = {(part["context"], part["variant"]) for part in parts}
+    for arm in arms(settings.optimizer_ablation):
+        if tuple(arm) not in found:
+            command = f"infwidth optimizer_ablation train --arms {arm.name}"
+            raise UserError(f"{arm.name} is missing in {folder}: run `{command}` first")
+    write_measurements(
+        args.out or layout.measurements("optimizer_ablation"),
+        gather(parts, args.runs or layout.runs) | {"digits": digits},
+        settings.model_dump(mode="json")
+        | {
+            "selection": {f"{p['context']}-{p['variant']}": p["selection"] for p in parts},
+        },
+    )
+
+
+def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    # JAX reads its environment when it is imported, so the process is set up first.
+    from infwidth.training.devices import set_up
+
+    platform = set_up(layout.results / "compile_cache")
+
+    from infwidth.atomic import replacing_file
+    from infwidth.experiments import optimizer_ablation_digits as study
+    from infwidth.experiments.parts import Parts
+
+    own = settings.optimizer_ablation.digits
+    if args.rules:
+        strange = [name for name in args.rules if name not in own.rules]
+        if strange:
+            raise UserError(f"--rules {strange[0]}: not a rule here; use {', '.join(own.rules)}")
+        own = own.model_copy(update={"rules": args.rules})
+    home = layout.results / "optimizer_ablation"
+    parts = Parts(args.parts or home / "digits", (study.__name__,), platform, args.retrain)
+    table = study.measure(own, parts)
+    out = args.out or home / "digits.parquet"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_file(out) as path:
+        table.to_parquet(path, index=False)
+
+
+def _read_digits(files: list[Path]) -> "pd.DataFrame":
+    import pandas as pd
+
+    for path in files:
+        if not path.exists():
+            raise UserError(f"{path} is missing: run `infwidth optimizer_ablation digits` first")
+    return pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)

@@ -1,0 +1,161 @@
+"""`infwidth width_limit tune|train|collect`: losses over width, and the arm in the NTK units."""
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infwidth.analysis.selection import Cell
+from infwidth.atomic import read_json, write_json
+from infwidth.cli.lm_width import parse_widths
+from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.config.settings import Settings
+from infwidth.config.width_limit import REFERENCE
+from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_places
+from infwidth.layout import Layout
+
+if TYPE_CHECKING:
+    from infwidth.experiments.lm_width import Bench
+
+_TUNE = "infwidth width_limit tune"
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    parser = commands.add_parser("width_limit", help="losses extrapolated to infinite width")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    tune = actions.add_parser("tune", help="choose the rates of the NTK parametrization")
+    tune.set_defaults(run=_tune)
+
+    train = actions.add_parser("train", help="train in the NTK parametrization at some widths")
+    train.add_argument(
+        "--widths", required=True, metavar="H_H_...", help="MLP widths joined by '_', as in 64_128"
+    )
+    train.add_argument("--selection", type=Path, help=f"what `{_TUNE}` wrote")
+    train.set_defaults(run=_train)
+
+    collect = actions.add_parser("collect", help="gather the losses that are extrapolated")
+    collect.add_argument("--tuning", type=Path, nargs="+", help="what `infwidth tune` wrote")
+    collect.add_argument("--trained", type=Path, nargs="+", help="what `infwidth train` wrote")
+    collect.add_argument("--selection", type=Path, help=f"what `{_TUNE}` wrote")
+    collect.add_argument("--ntk", type=Path, nargs="+", help="what `width_limit train` wrote")
+    collect.add_argument("--known", type=Path, nargs="*", help="what `infinite_lm train` wrote")
+    collect.add_argument("--out", type=Path, help="folder of the measurements")
+    collect.set_defaults(run=_collect)
+
+    for name, action in actions.choices.items():
+        action.add_argument("--tokens", type=Path, help="folder of the tokens")
+        action.add_argument("--runs", type=Path, help="folder of the runs")
+        settings_options(action, f"width_limit {name}")
+    for action in (tune, train):
+        action.add_argument("--out", type=Path, help="file to write")
+        action.add_argument(
+            "--retrain",
+            action="store_true",
+            default=os.environ.get(RETRAIN) == "1",
+            help="forget cached runs, train anew",
+        )
+
+
+@contextmanager
+def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Iterator[Bench]":
+    # JAX reads its environment when it is imported, so the process is set up first.
+    from infwidth.training.devices import set_up
+
+    runs = args.runs or layout.runs
+    platform = set_up(runs.parent / "compile_cache")
+
+    from infwidth.cli.progress import TrainingProgress
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.lm_width import Bench
+    from infwidth.experiments.width_limit import ntk_model
+    from infwidth.training.runs import Runs
+
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    with TrainingProgress(f"{REFERENCE}, ntk") as progress:
+        yield Bench(
+            Runs(runs, dataset, args.retrain, progress),
+            ntk_model(settings.model),
+            settings.training,
+            dataset.digest,
+            dataset.vocabulary_size,
+            platform,
+        )
+
+
+def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    with _bench(args, settings, layout) as bench:
+        from infwidth.experiments.lm_width import tune
+
+        study = settings.lm_width
+        tuned = tune(bench, REFERENCE, study.reference_width, study.tuning)
+        write_json(args.out or _tuning(layout), tuned._asdict())
+
+
+def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    widths = parse_widths(args.widths, REFERENCE)
+    study = settings.lm_width
+    chosen = read_json(args.selection or _tuning(layout), _TUNE, ("selection",))["selection"]
+    places = ntk_places(
+        widths,
+        study.reference_width,
+        Cell(chosen["learning_rate"], chosen["kappa"]),
+        study.seeds[: settings.width_limit.ntk_seeds],
+    )
+    with _bench(args, settings, layout) as bench:
+        entries = [bench.run(place)[0] for place in places]
+        write_json(args.out or _trained(layout, args.widths), {"entries": entries})
+
+
+def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.width_limit import gather
+
+    study, own = settings.lm_width, settings.width_limit
+    tuning = args.tuning or [layout.tuning(name) for name in own.variants]
+    trained = args.trained or [layout.trained(*job) for job in mean_field_jobs(study, own)]
+    ntk = args.ntk or [_trained(layout, widths) for widths in ntk_jobs(study, own)]
+    known = args.known
+    if known is None:
+        names = settings.infinite_lm.infinite_variants
+        known = [layout.results / "infinite_lm" / "parts" / f"{name}.json" for name in names]
+    selection = {
+        path.stem: _read(path, "selection", f"infwidth tune --variant {path.stem}")
+        for path in tuning
+    }
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    write_measurements(
+        args.out or layout.measurements("width_limit"),
+        gather(
+            _entries(trained, "infwidth train"),
+            _entries(ntk, "infwidth width_limit train"),
+            _entries(known, "infwidth infinite_lm train"),
+            args.runs or layout.runs,
+        ),
+        settings.model_dump(mode="json")
+        | {
+            "corpus": dataset.manifest["corpus"]["statement"]["text"],
+            "selection": selection,
+            "selection_ntk": _read(args.selection or _tuning(layout), "selection", _TUNE),
+        },
+    )
+
+
+def _entries(paths: Iterable[Path], made_by: str) -> list[dict[str, Any]]:
+    return [entry for path in paths for entry in _read(path, "entries", made_by)]
+
+
+def _read(path: Path, key: str, made_by: str) -> Any:
+    return read_json(path, made_by, (key,))[key]
+
+
+def _tuning(layout: Layout) -> Path:
+    return layout.results / "width_limit" / "ntk" / "tuning.json"
+
+
+def _trained(layout: Layout, widths: str) -> Path:
+    return layout.results / "width_limit" / "ntk" / f"{widths}.json"

@@ -1,0 +1,57 @@
+"""The contexts of the optimizer ablation: what is changed around the same variants."""
+
+from typing import NamedTuple
+
+BASE = "base"
+"""The setting of fig1, which is no row of the table: its variants stand in the settings."""
+
+CORE = ("ntk", "adam_star", "adam_star_normalized", "frozen")
+
+
+class Context(NamedTuple):
+    """One row of the table of contexts.
+
+    Attributes:
+      label: how figures name it.
+      note: what is asked.
+      variants: those that run in it.
+      other_vocabulary: whether the text is in the vocabulary that `data.vocabulary` is not.
+      at_widths: whether the variants also run at the widths `standard_widths`.
+      standard: whether rates grow with the width, as in the standard parametrization.
+    """
+
+    label: str
+    note: str
+    variants: tuple[str, ...] = CORE
+    other_vocabulary: bool = False
+    at_widths: bool = False
+    standard: bool = False
+
+
+CONTEXTS: dict[str, Context] = {
+    "short": Context("a third of the steps", "does the gap grow with training?"),
+    "small_batch": Context("a quarter of the batch", "does noise favour a rule?"),
+    "other_vocabulary": Context("the other vocabulary", "bytes against subwords", CORE, True),
+    "vocabulary_readout": Context(
+        "readout to the logits", "gradients of frequent and rare tokens differ by far (Zipf)"
+    ),
+    "sgd_trunk": Context(
+        "SGD everywhere", "SGD outside the MLPs, too", ("constant", "ntk", "adam_star", "frozen")
+    ),
+    "weight_decay": Context(
+        "weight decay", "decoupled, on the readouts", ("ntk", "adam_star", "frozen")
+    ),
+    "mean_field": Context(
+        "other widths",
+        "one rate at every width",
+        ("ntk", "adam_star", "muon_star", "frozen", "unfrozen_muon_star"),
+        at_widths=True,
+    ),
+    "standard": Context(
+        "standard parametrization",
+        "M_0 = √H N(0, 1), and rates that grow with the width",
+        ("ntk", "adam_star"),
+        at_widths=True,
+        standard=True,
+    ),
+}

@@ -1,0 +1,73 @@
+"""Settings of the ablation: which part of the optimizer closes the gap, and where."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from infwidth.config.contexts import CONTEXTS
+from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
+from infwidth.config.section import LearningRate, Section, Seed, Width, each_once
+from infwidth.config.tuning import TuningSettings
+from infwidth.config.variants import ALL_VARIANTS
+
+
+class OptimizerAblationSettings(Section):
+    """Rules for the readout at one width, and the main ones in other contexts; all tuned alike."""
+
+    variants: list[str] = Field(
+        list(ALL_VARIANTS),
+        min_length=1,
+        description="Rows of the tables of variants that run in the setting of fig1.",
+    )
+    contexts: list[str] = Field(
+        list(CONTEXTS), description="Rows of the table of contexts in which the main rules run."
+    )
+    width: Width = Field(256, description="MLP width H, at which each variant is tuned, too.")
+    standard_widths: list[Width] = Field(
+        [64, 1024],
+        description="Further widths, at which the standard parametrization is compared with the "
+        "mean-field one.",
+    )
+    seeds: list[Seed] = Field(
+        [10, 11, 12],
+        min_length=1,
+        description="Seeds of the reported runs; none of the tuning seeds.",
+    )
+    sgd_trunk_learning_rate: LearningRate = Field(
+        0.5,
+        description="SGD's rate outside the MLPs where SGD trains all; checked on `constant`, of "
+        "which some seeds diverge at 1.",
+    )
+    readout_decay: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.001, description="λ of the context `weight_decay`."
+    )
+    arms_per_job: Annotated[int, Field(ge=1)] = Field(
+        1, description="Variants in a context that share a process; raise it where runs are short."
+    )
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
+    digits: DigitsAblationSettings = Field(default_factory=DigitsAblationSettings)
+
+    _no_duplicates = each_once("variants", "contexts", "standard_widths", "seeds")
+
+    @field_validator("variants", "contexts")
+    @classmethod
+    def _known(cls, values: list[str], info: object) -> list[str]:
+        field = getattr(info, "field_name", "")
+        known = ALL_VARIANTS if field == "variants" else CONTEXTS
+        for value in values:
+            if value not in known:
+                raise ValueError(f"unknown {field[:-1]} {value!r}; known: {', '.join(known)}")
+        return values
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> "OptimizerAblationSettings":
+        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
+        if shared:
+            raise ValueError(
+                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
+            )
+        if self.width in self.standard_widths:
+            raise ValueError(
+                f"standard_widths has {self.width}, which is width itself; take it out"
+            )
+        return self

@@ -1,0 +1,97 @@
+"""Measurements of the ablation as the experiment writes them, from a formula."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+from infwidth.config.optimizer_ablation_digits import DIGITS_KERNELS, DIGITS_RULES
+from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.variants import ALL_VARIANTS
+
+ABOVE_FROZEN = {
+    name: 0.01 * (place - 4) for place, name in enumerate(ALL_VARIANTS) if name != "frozen"
+} | {"frozen": 0.0}
+"""Nats by which a variant's loss is above that of frozen features, in every context."""
+
+SPREAD = {10: 0.0, 11: 0.004, 12: -0.004}
+"""What a seed adds to a difference from frozen features."""
+
+STANDARD = 0.03
+"""What the standard parametrization adds at every width but its own."""
+
+
+def write(
+    folder: Path,
+    variants=tuple(ALL_VARIANTS),
+    contexts=tuple(CONTEXTS),
+    seeds=(10, 11, 12),
+    diverged=(),
+    edge=(),
+) -> Path:
+    """Writes runs and settings; `diverged` are (context, variant, seed), `edge` arms' names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = OptimizerAblationSettings(variants=list(variants), contexts=list(contexts))
+    arms = [(BASE, name) for name in variants]
+    arms += [(context, name) for context in contexts for name in CONTEXTS[context].variants]
+    rows, selection = [], {}
+    for context, name in arms:
+        at_widths = context != BASE and CONTEXTS[context].at_widths
+        widths = [own.width, *(own.standard_widths if at_widths else [])]
+        for width in [0] if ALL_VARIANTS[name].features == "none" else widths:
+            for seed in seeds:
+                lost = (context, name, seed) in diverged
+                own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed]
+                moved = STANDARD if context == "standard" and width != own.width else 0.0
+                rows.append(
+                    {
+                        "context": context,
+                        "key": f"{context}-{name}-{width}-{seed}",
+                        "role": "report",
+                        "variant": name,
+                        "width": float(width),
+                        "learning_rate": 3.0,
+                        "kappa": math.nan,
+                        "seed": seed,
+                        "status": "diverged" if lost else "done",
+                        "test_loss": math.nan if lost else 1.6 + 0.1 * seed + own_part + moved,
+                        "device_seconds": 1.0,
+                    }
+                )
+        arm = f"{context}-{name}"
+        selection[arm] = {
+            "learning_rate": 3.0,
+            "kappa": None,
+            "interior": arm not in edge,
+            "note": "the higher edge of its grid" if arm in edge else "interior",
+        }
+    pd.DataFrame(rows).to_parquet(folder / "runs.parquet")
+    digits = [
+        {
+            "rule": rule,
+            "kernel": kernel,
+            "width": 4096.0 if rule == "adam" else math.inf,
+            "role": "report",
+            "seed": seed,
+            "learning_rate": 1.0,
+            "loss": 0.1 + 0.01 * place + 0.02 * shift + (0.001 * seed if place else 0.0),
+            "status": "done",
+        }
+        for place, rule in enumerate(DIGITS_RULES)
+        for shift, kernel in enumerate(DIGITS_KERNELS)
+        for seed in seeds
+    ]
+    pd.DataFrame(digits).to_parquet(folder / "digits.parquet")
+    settings = {
+        "name": "synthetic",
+        "commit": "0" * 40,
+        "data": {"vocabulary": "bytes"},
+        "optimizer_ablation": own.model_dump(mode="json"),
+        "statistics": StatisticsSettings().model_dump(),
+        "selection": selection,
+    }
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return folder

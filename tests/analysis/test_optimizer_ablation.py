@@ -1,0 +1,95 @@
+"""The ablation's differences, gaps and effects, from tables whose answers are known."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from infwidth.analysis.optimizer_ablation import load
+from infwidth.analysis.optimizer_ablation_effects import effects
+from infwidth.analysis.tables.table6_ablation import build
+from infwidth.config.contexts import BASE
+from infwidth.config.errors import UserError
+from tests.analysis.ablation_synthetic import ABOVE_FROZEN, STANDARD, write
+
+
+def test_differences_are_paired_by_seed_within_a_context(tmp_path):
+    measured = load(write(tmp_path))
+    for context in (BASE, "short"):
+        found = measured.difference(context, "adam_star")
+        assert found.estimate == pytest.approx(ABOVE_FROZEN["adam_star"])
+        # The seeds' own levels, 0.1 apart, are gone; 0.004 is left.
+        assert found.error == pytest.approx(0.004 / math.sqrt(3))
+
+
+def test_the_gap_closed_is_the_ratio_of_means(tmp_path):
+    closed = load(write(tmp_path)).gap_closed(BASE, "adam_star")
+    ntk, star = ABOVE_FROZEN["ntk"], ABOVE_FROZEN["adam_star"]
+    assert closed.estimate == pytest.approx((ntk - star) / ntk)
+
+
+def test_a_run_that_diverged_is_lost_and_forbids_the_test(tmp_path):
+    measured = load(write(tmp_path, diverged=[("short", "ntk", 11)]))
+    found = {e.where: e for e in effects(measured)["ntk_minus_frozen"]}
+    assert found["a third of the steps"].lost == 1
+    assert math.isnan(found["a third of the steps"].p_above(0))
+    assert found["as in fig. 1"].lost == 0
+    assert measured.gap_closed("short", "adam_star") is None
+    assert measured.diverged("short", "ntk") == 1
+
+
+def test_the_standard_parametrization_is_compared_at_every_width(tmp_path):
+    found = effects(load(write(tmp_path)))["standard_minus_mean_field"]
+    by_width = {effect.where: effect.estimate for effect in found}
+    assert by_width == pytest.approx({"H = 64": STANDARD, "H = 1,024": STANDARD})
+
+
+def test_effects_by_rule_are_differences_from_adam_star(tmp_path):
+    found = effects(load(write(tmp_path)))
+    by_rule = {effect.where: effect.estimate for effect in found["kernel_rules_minus_adam_star"]}
+    expected = ABOVE_FROZEN["muon_star"] - ABOVE_FROZEN["adam_star"]
+    assert by_rule["Muon on M"] == pytest.approx(expected)
+    assert len(by_rule) == 7
+    assert [e.where for e in found["digits_adam_star_minus_adam"]] == [
+        *("plain features", "normalized features", "shifted features")
+    ]
+    # On digits a rule's loss is 0.01 above that of the rule before it in the table.
+    by_rule = {e.where: e.estimate for e in found["digits_kernel_rules_minus_adam_star"]}
+    assert by_rule["NAdam*"] == pytest.approx(0.01 * (9 - 4))
+
+
+def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
+    some = effects(load(write(tmp_path, variants=("ntk", "frozen"), contexts=())))
+    assert some["kernel_rules_minus_adam_star"] == []
+    assert some["shifted_minus_normalized"] == []
+    assert some["standard_minus_mean_field"] == []
+    assert [effect.where for effect in some["ntk_minus_frozen"]] == ["as in fig. 1"]
+
+
+def test_the_table_has_a_row_an_arm_and_width(tmp_path):
+    measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk",)))
+    table = build(measured)
+    arms = {(row["context"], row["variant"], row["width"]) for _, row in table.raw.iterrows()}
+    assert len(arms) == len(table.raw) == 20 + 4 + 2 * 3 + 14 * 3
+    shown = table.shown.set_index(["Context", "Rule"])
+    assert shown.loc[("a third of the steps", "NTK (SGD) †"), "gap closed"] == "–"
+    assert "not interior" in table.caption
+    assert "reconstruction" in table.caption
+    by_variant = table.raw[table.raw["context"] == BASE].set_index("variant")
+    assert by_variant.loc["muon_star", "minus_frozen_nats"] == pytest.approx(
+        ABOVE_FROZEN["muon_star"]
+    )
+
+
+def test_one_seed_gives_numbers_and_no_intervals(tmp_path):
+    table = build(load(write(tmp_path, seeds=(10,), contexts=())))
+    assert "±" not in " ".join(table.shown["test loss"])
+    assert set(table.shown["gap closed"]) <= {"–", "undefined", "no gap"}
+
+
+@pytest.mark.parametrize(("column", "value"), [("context", "long"), ("variant", "newton")])
+def test_an_unknown_name_is_one_line(tmp_path, column, value):
+    runs = pd.read_parquet(write(tmp_path) / "runs.parquet")
+    runs.assign(**{column: value}).to_parquet(tmp_path / "runs.parquet")
+    with pytest.raises(UserError, match=f"column '{column}' holds '{value}'"):
+        load(tmp_path)

@@ -1,0 +1,129 @@
+"""The rules of config/claims.yaml: read, checked, and in step with the settings and the schema."""
+
+import copy
+import json
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import pytest
+import yaml
+
+from infwidth.config.claims import Claims, Reference, claims_schema, number_of, read_claims
+from infwidth.config.errors import UserError
+from infwidth.config.load import CLAIMS, parse_slice, pick, validate
+from infwidth.config.slices import SLICES
+
+SHIPPED = read_claims()
+CONTENT = yaml.safe_load(CLAIMS.read_text())
+
+
+def test_the_written_schema_is_up_to_date():
+    assert Path("workflow/schemas/claims.schema.json").read_text() == claims_schema()
+
+
+def test_the_schema_takes_the_shipped_rules():
+    jsonschema.validate(CONTENT, json.loads(claims_schema()))
+
+
+MISTAKES = {
+    "unknown key": ({"efect": "x"}, "claim 'ntk_loses_to_frozen'.efect"),
+    "unknown kind": ({"rule": {"kind": "better", "than": 0}}, "kind"),
+    "no margin": ({"rule": {"kind": "equivalent", "to": 0}}, "within"),
+    "a margin of nothing": ({"rule": {"kind": "equivalent", "within": 0}}, "within"),
+    "unknown setting": ({"rule": {"kind": "less", "than": "statistics.margin"}}, "than"),
+    "a truth value": ({"rule": {"kind": "less", "than": True}}, "than"),
+    "unknown scope": ({"scope": "everywhere"}, "scope"),
+    "no place": ({"scope": []}, "scope"),
+    "unknown source": ({"source": "hearsay"}, "source"),
+    "no reason": ({"reason": ""}, "reason"),
+    "not a number": ({"number": "one"}, "number"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_claim_and_the_place(name, tmp_path):
+    change, place = MISTAKES[name]
+    content = copy.deepcopy(CONTENT)
+    content["claims"][0] |= change
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, json.loads(claims_schema()))
+    assert place in said_of(content, tmp_path)
+
+
+def said_of(content, tmp_path):
+    file = tmp_path / "claims.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(UserError) as error:
+        read_claims(file)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{file}: ")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"family": "cousins"}, "no family 'cousins'; there are paper, "),
+        ({"id": "adam_star_tracks_frozen"}, "two claims are called 'adam_star_tracks_frozen'"),
+        ({"figure": "fig0_nothing"}, "there is no 'fig0_nothing'; there are fig1_loss_vs_width"),
+        ({"table": "fig1_loss_vs_width"}, "there is no 'fig1_loss_vs_width'; there are table1_"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change, said, tmp_path):
+    content = copy.deepcopy(CONTENT)
+    content["claims"][0] |= change
+    assert said in said_of(content, tmp_path)
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nope\.yaml: no such"):
+        read_claims(tmp_path / "nope.yaml")
+    (tmp_path / "bad.yaml").write_text("claims: [")
+    with pytest.raises(UserError, match=r"bad\.yaml: not valid YAML"):
+        read_claims(tmp_path / "bad.yaml")
+
+
+def test_every_setting_that_a_rule_may_name_is_a_number_and_handed_to_the_command():
+    settings = validate({})
+    handed = parse_slice(json.dumps(pick(settings, SLICES["claims"])))
+    for name in [*get_args(Reference), "1 - statistics.confidence"]:
+        assert 0 < number_of(name, handed) == number_of(name, settings) < 1
+    assert number_of("statistics.equivalence_margin", settings) == 0.02
+    assert number_of("1 - statistics.confidence", settings) == pytest.approx(0.05)
+    assert number_of(-0.5, settings) == -0.5
+
+
+def test_margins_that_are_settings_already_are_named_and_not_repeated():
+    for claim in SHIPPED.claims:
+        bounds = claim.rule.model_dump(exclude={"kind", "to"}).values()
+        if claim.rule.kind == "equivalent" and claim.unit == "nats per token":
+            assert list(bounds) == ["statistics.equivalence_margin"], claim.id
+        if claim.effect == "slope":
+            assert list(bounds) == ["convergence.slope_margin"]
+        if claim.effect == "gap_closed":
+            assert list(bounds) == ["statistics.gap_fraction"]
+    assert {family.level for family in SHIPPED.families.values()} == {"1 - statistics.confidence"}
+
+
+def test_claims_are_counted_by_number_with_letters_where_there_are_several():
+    content = {
+        "families": CONTENT["families"],
+        "claims": [
+            CONTENT["claims"][0] | {"id": name, "number": number}
+            for name, number in (("a", 1), ("b", 3), ("c", 2), ("d", 3), ("e", 3))
+        ],
+    }
+    labels = Claims.model_validate(content).labels()
+    assert labels == {"a": "1", "b": "3a", "c": "2", "d": "3b", "e": "3c"}
+
+
+def test_the_shipped_claims_cover_the_issue_in_order_and_say_what_they_must():
+    numbers = [claim.number for claim in SHIPPED.claims]
+    assert numbers == sorted(numbers)
+    assert {1, 2, 3, 5, 6, 7, 11, 12} <= set(numbers)
+    for claim in SHIPPED.claims:
+        assert claim.statement.endswith("."), claim.id
+        assert claim.interval or claim.family == "counted", claim.id
+        if claim.number == 12:
+            assert claim.check, claim.id

@@ -1,0 +1,26 @@
+"""Runs that train nothing, for tests of which runs an experiment asks for."""
+
+import json
+import math
+
+
+class FakeRuns:
+    """Answers with a loss that is least at the rate 3; keeps the specs and writes what runs do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.specs = []
+
+    def result(self, spec):
+        self.specs.append(spec)
+        loss = 2.0 + 0.1 * abs(math.log((spec.learning_rate or 3.0) / 3.0))
+        result = {"status": "done", "steps": 2, "validation_loss": loss, "tokens": 8, "flops": 5}
+        result |= {"rate_unit": 1.0, "device_seconds": 0.1, "device": "cpu"}
+        if "test" in spec.splits:
+            result["test_loss"] = loss + 0.5
+        folder = self.folder / spec.key
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(result))
+        rows = [{"step": step, "loss": 3.0 / step} for step in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return result

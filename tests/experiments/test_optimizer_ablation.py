@@ -1,0 +1,104 @@
+"""The ablation: which arms there are, what each is run with, and what is gathered."""
+
+import pytest
+from pydantic import ValidationError
+
+from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.optimizer_ablation import gather, in_context, run_arm
+from infwidth.experiments.optimizer_ablation_plan import Arm, arms, jobs
+from tests.experiments.fake_runs import FakeRuns
+
+OWN = OptimizerAblationSettings.model_validate(
+    {
+        "variants": ["ntk", "adam_star", "constant"],
+        "width": 8,
+        "standard_widths": [4],
+        "seeds": [10, 11],
+        "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
+    }
+)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(FakeRuns(tmp_path), ModelSettings(), TrainingSettings(), "digest", 258, "cpu")
+
+
+def reported(bench):
+    return [spec for spec in bench.runs.specs if "test" in spec.splits]
+
+
+def test_every_arm_is_in_one_job_and_a_job_reads_one_vocabulary():
+    for size in (1, 4, 100):
+        own = OWN.model_copy(update={"arms_per_job": size})
+        chunks = list(jobs(own).values())
+        assert sorted(arm for chunk in chunks for arm in chunk) == sorted(arms(own))
+        assert all(len({arm.other_vocabulary for arm in chunk}) == 1 for chunk in chunks)
+        assert max(map(len, chunks)) <= size
+
+
+@pytest.mark.parametrize("context", [BASE, *CONTEXTS])
+def test_a_context_changes_what_it_says_and_leaves_valid_settings(context):
+    model, training = in_context(context, ModelSettings(), TrainingSettings(), OWN)
+    ModelSettings.model_validate(model.model_dump())
+    TrainingSettings.model_validate(training.model_dump())
+    unchanged = (model, training) == (ModelSettings(), TrainingSettings())
+    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field"))
+
+
+def test_an_arm_in_the_setting_of_fig1_is_the_run_of_the_paper_experiment(bench):
+    part = run_arm(bench, Arm(BASE, "adam_star"), OWN)
+    assert part["selection"]["learning_rate"] == 3.0
+    specs = reported(bench)
+    assert [spec.seed for spec in specs] == [10, 11]
+    for spec in specs:
+        assert (spec.model, spec.training) == (bench.model, bench.training)
+        assert (spec.width, spec.learning_rate, spec.features) == (8, 3.0, "fixed")
+
+
+def test_the_standard_parametrization_scales_the_rate_with_the_width(bench):
+    run_arm(bench, Arm("standard", "ntk"), OWN)
+    rates = {spec.width: spec.learning_rate for spec in reported(bench)}
+    assert rates == {4: 1.5, 8: 3.0}
+    assert {spec.model.readout_init for spec in bench.runs.specs} == {"ntk"}
+
+
+def test_what_was_run_is_gathered_by_context(bench):
+    parts = [run_arm(bench, arm, OWN) for arm in (Arm(BASE, "ntk"), Arm("short", "ntk"))]
+    runs = gather(parts, bench.runs.folder)["runs"]
+    assert set(runs["context"]) == {BASE, "short"}
+    assert (runs["role"] == "report").sum() == 4
+    assert runs.loc[runs["role"] == "report", "test_loss"].notna().all()
+    assert set(runs["width"]) == {8.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"variants": ["adam_stra"]}, "unknown variant 'adam_stra'"),
+        ({"contexts": ["long"]}, "unknown context 'long'"),
+        ({"seeds": [0]}, "reported runs need others"),
+        ({"standard_widths": [256]}, "take it out"),
+        ({"variants": []}, "at least 1"),
+    ],
+)
+def test_mistakes_are_named(changes, line):
+    with pytest.raises(ValidationError, match=line):
+        OptimizerAblationSettings.model_validate(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"readout_init": "ntk"}},
+        {"model": {"readout_target": "vocabulary"}},
+        {"training": {"readout_decay": 0.1}},
+    ],
+)
+def test_what_infinite_mlps_cannot_do_is_said_beforehand(changes):
+    with pytest.raises(ValidationError, match="infinite_variants, too"):
+        Settings.model_validate(changes)
+    Settings.model_validate(changes | {"infinite_lm": {"infinite_variants": []}})

@@ -1,0 +1,38 @@
+# Every claim judged by its rule; a mistake in the rules ends the workflow before anything runs.
+
+RULES = support.or_exit(read_claims)
+# The experiments that the claims ask for and that this configuration has.
+ASKED = [
+    name
+    for name in dict.fromkeys(claim.experiment for claim in RULES.claims)
+    if name in MEASURED
+]
+MEASURED["claims"] = [f"{LAYOUT.results}/claims.json"]
+
+
+rule claims:
+    """Judges every claim by its rule, from what the experiments measured."""
+    input:
+        rules=str(CLAIMS),
+        measured=[path for name in ASKED for path in MEASURED[name]],
+    output:
+        MEASURED["claims"],
+        page=f"{LAYOUT.results}/claims.md",
+    log:
+        f"{LAYOUT.logs}/claims.log",
+    conda:
+        CONDA
+    params:
+        settings=slice_of("claims"),
+        code=code_digest(
+            [
+                "infwidth.analysis.claims_judge",
+                "infwidth.analysis.claims_page",
+                *map(reader, ASKED),
+                *map(effects_module, ASKED),
+            ]
+        ),
+        measured=[f"--measured {name}={LAYOUT.measurements(name)}" for name in ASKED],
+    shell:
+        "infwidth claims --settings {params.settings:q} --rules {input.rules} {params.measured}"
+        f" --figures {LAYOUT.figures} --tables {LAYOUT.tables} --out {LAYOUT.results} 2> {{log}}"

@@ -1,0 +1,115 @@
+# Which part of the optimizer closes the gap, and where: a job an arm (a variant in a context), then
+# the table. The context of the other vocabulary has tokens of its own.
+
+from infwidth.experiments.optimizer_ablation_plan import halves, jobs as ablation_jobs
+
+ABLATION = LAYOUT.results / "optimizer_ablation"
+ABLATION_JOBS = ablation_jobs(SETTINGS.optimizer_ablation)
+ABLATION_TOKENS = {
+    job: LAYOUT.other_tokens if some[0].other_vocabulary else LAYOUT.tokens
+    for job, some in ABLATION_JOBS.items()
+}
+ABLATION_RULES = halves(SETTINGS.optimizer_ablation.digits.rules)
+MEASURED["optimizer_ablation"] = [
+    f"{LAYOUT.measurements('optimizer_ablation')}/{name}"
+    for name in ("runs.parquet", "digits.parquet", "settings.json")
+]
+
+
+use rule vocabulary as other_vocabulary with:
+    output:
+        f"{LAYOUT.other_vocabulary}/vocabulary.json",
+    log:
+        f"{LAYOUT.logs}/other_vocabulary.log",
+    params:
+        settings=support.slice_of(
+            support.with_other_vocabulary(SETTINGS), "data vocabulary"
+        ),
+        code=code_digest(["infwidth.data.vocabulary"]),
+
+
+use rule tokenize as other_tokenize with:
+    input:
+        corpus=f"{LAYOUT.corpus}/manifest.json",
+        vocabulary=f"{LAYOUT.other_vocabulary}/vocabulary.json",
+    output:
+        f"{LAYOUT.other_tokens}/manifest.json",
+    log:
+        f"{LAYOUT.logs}/other_tokenize.log",
+
+
+rule optimizer_ablation_train:
+    """Tunes each arm of a job by itself and trains it on the reporting seeds."""
+    input:
+        lambda wildcards: f"{ABLATION_TOKENS[wildcards.job]}/manifest.json",
+    output:
+        f"{ABLATION}/parts/{{job}}.json",
+    log:
+        f"{LAYOUT.logs}/optimizer_ablation/{{job}}.log",
+    wildcard_constraints:
+        job="[a-z0-9_-]+",
+    # What the paper's experiment trains, too, is found here if that comes first.
+    priority: -1
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=1 if GPUS else 0,
+    params:
+        settings=slice_of("optimizer_ablation train"),
+        arms=lambda wildcards: [arm.name for arm in ABLATION_JOBS[wildcards.job]],
+        code=lambda wildcards: [
+            run_code_digest(ALL_VARIANTS[arm.variant])
+            for arm in ABLATION_JOBS[wildcards.job]
+        ],
+        study=code_digest(["infwidth.experiments.optimizer_ablation"]),
+    shell:
+        "infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
+        f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
+
+
+rule optimizer_ablation_digits:
+    """Tunes and trains half of the rules at exactly infinite width, on digits."""
+    output:
+        f"{ABLATION}/digits-{{half}}.parquet",
+    log:
+        f"{LAYOUT.logs}/optimizer_ablation/digits-{{half}}.log",
+    wildcard_constraints:
+        half="|".join(ABLATION_RULES),
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=1 if GPUS else 0,
+    params:
+        settings=slice_of("optimizer_ablation digits"),
+        rules=lambda wildcards: ABLATION_RULES[wildcards.half],
+        code=code_digest(["infwidth.experiments.optimizer_ablation_digits"]),
+    shell:
+        "infwidth optimizer_ablation digits --settings {params.settings:q} --rules {params.rules}"
+        f" --parts {ABLATION}/digits --out {{output}} 2> {{log}}"
+
+
+rule optimizer_ablation:
+    """Gathers the losses of all arms and of the rules at infinite width."""
+    input:
+        parts=expand(f"{ABLATION}/parts/{{job}}.json", job=ABLATION_JOBS),
+        digits=expand(f"{ABLATION}/digits-{{half}}.parquet", half=ABLATION_RULES),
+    output:
+        MEASURED["optimizer_ablation"],
+    log:
+        f"{LAYOUT.logs}/optimizer_ablation/collect.log",
+    conda:
+        CONDA
+    params:
+        settings=slice_of("optimizer_ablation collect"),
+        code=code_digest(
+            [
+                "infwidth.experiments.optimizer_ablation",
+                "infwidth.experiments.recording",
+            ]
+        ),
+    shell:
+        "infwidth optimizer_ablation collect --settings {params.settings:q} --parts {input.parts}"
+        " --digits {input.digits}"
+        f" --runs {LAYOUT.runs} --out {LAYOUT.measurements('optimizer_ablation')} 2> {{log}}"
