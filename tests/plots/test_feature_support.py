@@ -54,7 +54,7 @@ def test_what_is_not_at_its_residual_is_said(tmp_path):
     figure = fig8_feature_support.draw(feature_support.load(write(tmp_path / "a", Truth())))
     assert "The best readout is at the residual within 0.01 (95%) in every case" in said(figure)
     assert "cone 20/20" in said(figure)
-    assert "false alarms 2/40" in said(figure)
+    assert "none is missing: total support 2/40; cone, erf 0/20" in said(figure)
     away = Truth(left=0.02)
     figure = fig8_feature_support.draw(feature_support.load(write(tmp_path / "b", away)))
     assert "within 0.01 (95%), but for total; total, plane; subspace" in said(figure)

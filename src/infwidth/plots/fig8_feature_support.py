@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from infwidth.analysis.feature_support import FeatureSupport, Readout
+from infwidth.analysis.feature_support import ANALYTIC, TOTAL, FeatureSupport, Readout
 from infwidth.plots.layout import (
     EndLabel,
     end_labels,
@@ -182,8 +182,8 @@ def _reports(measured: FeatureSupport) -> str:
         for case in measured.limited
         if (found := measured.reports(case)).count
     )
-    controls = measured.reports("total", "total_plane")
-    return (
-        f"support_report names a missing direction: {finds}; false alarms "
-        f"{controls.missing}/{controls.count}."
-    )
+    controls, analytic = measured.reports(*TOTAL), measured.reports(*ANALYTIC)
+    alarms = f"total support {controls.missing}/{controls.count}"
+    if analytic.count:
+        alarms += f"; cone, erf {analytic.missing}/{analytic.count}"
+    return f"support_report names a missing direction: {finds}; where none is missing: {alarms}."
