@@ -18,6 +18,8 @@ constant b appended, and features relu(ω·x̃/√d), of which only the directio
   all, ω ↦ E[h g_ω] is analytic (erf grows slowly enough in a strip around the reals) and 0 on an
   open set, thus 0 everywhere.
 
+See docs/theory.md, section 10.
+
 Shapes: N nodes, K atoms, M targets.
 """
 
