@@ -39,6 +39,8 @@ class Truth:
     spread: float = 0.1
     diverged: frozenset[tuple[str, int, int]] = frozenset()
     """(rule, width, seed) of the planted study."""
+    edge: str = ""
+    """The rule whose rate is not interior."""
 
 
 def write(folder: Path, truth: Truth) -> Path:
@@ -94,7 +96,7 @@ def write(folder: Path, truth: Truth) -> Path:
     selection = [
         {
             **{"study": "planted", "rule": rule, "learning_rate": 1.0, "kappa": None},
-            **{"interior": True, "note": "interior", "extensions": 0},
+            **{"interior": rule != truth.edge, "note": "said here", "extensions": 0},
         }
         for rule in truth.rules
     ]

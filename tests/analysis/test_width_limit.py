@@ -76,7 +76,6 @@ def test_too_few_widths_or_too_small_a_span_leave_no_test(tmp_path, widths):
 def test_two_widths_or_nothing_known_give_no_effect(tmp_path):
     found = effects(load(write(tmp_path, widths=(4, 8), known=())))
     assert set(map(len, found.values())) == {0}
-    assert not [name for name in found if name.startswith("extrapolator")]
 
 
 def test_rates_that_are_not_interior_are_named(tmp_path):

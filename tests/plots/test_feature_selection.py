@@ -27,6 +27,7 @@ CASES = {
         widths=tuple(2**k for k in range(5, 12)),
         shares=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
         diverged=frozenset({("sgd", 512, 10), ("sgd", 512, 11)}),
+        edge="unfrozen",
     ),
 }
 
@@ -64,6 +65,8 @@ def test_texts_lie_inside_the_figure_and_apart(drawn, case):
     assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
     assert "ADAM* is our reconstruction" in said(figure)
     assert ("2 diverged networks" in said(figure)) == ("diverged" in case)
+    edge = "Rates not bracketed by the search: planted, unfrozen." in said(figure)
+    assert edge == ("diverged" in case)
     assert ("One seed." in said(figure)) == (CASES[case] is LEAST)
 
 

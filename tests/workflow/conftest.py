@@ -1,5 +1,6 @@
 """A checkout of its own in which the smoke configuration was run once."""
 
+import json
 import os
 import re
 import shutil
@@ -51,7 +52,7 @@ class Checkout:
 
     def run(self, *words: str, status: int = 0) -> str:
         process = self.start(*words)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == status, output
         return output
 
@@ -75,6 +76,11 @@ class Checkout:
         text = path.read_text()
         assert old in text, f"{old!r} is not in {file}"
         path.write_text(text.replace(old, new, 1))
+
+    def lm_width_keys(self) -> set[str]:
+        """The keys of the runs of the paper's experiment."""
+        files = (self.folder / "results/smoke/lm_width").glob("t*/*.json")
+        return {entry["key"] for file in files for entry in json.loads(file.read_text())["entries"]}
 
     def results(self) -> dict[str, float]:
         """Every run's result, by key, with the time it was written."""

@@ -12,13 +12,15 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 SMOKE = ("--configfile", "config/smoke.yaml")
+TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE)
 TIMES = ("device_seconds",)
 
 
-def losses(checkout):
-    """Every run's numbers, times aside."""
-    files = (checkout.folder / "results/smoke/runs").glob("*/result.json")
-    results = {file.parent.name: json.loads(file.read_text()) for file in files}
+def losses(checkout, keys):
+    """The numbers of every run of the paper's experiment that has ended, times aside."""
+    folder = checkout.folder / "results/smoke/runs"
+    files = [folder / key / "result.json" for key in keys]
+    results = {file.parent.name: json.loads(file.read_text()) for file in files if file.exists()}
     return {
         key: {name: value for name, value in result.items() if name not in TIMES}
         for key, result in results.items()
@@ -44,7 +46,7 @@ def trainers(folder):
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
     runs = fresh.folder / "results/smoke/runs"
-    process = fresh.start("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    process = fresh.start(*TRAIN)
     wait_until(lambda: len(list(runs.glob("*/result.json"))) >= 4)
     if signal_sent == signal.SIGKILL:
         for victim in [psutil.Process(process.pid), *psutil.Process(process.pid).children()]:
@@ -57,10 +59,12 @@ def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0, output
     wait_until(lambda: trainers(fresh.folder) == [], 30)
-    assert losses(fresh).items() < losses(finished).items()
-    output = fresh.run("infwidth", "reproduce", "--cores", "2", *SMOKE)
-    assert losses(fresh) == losses(finished)
-    assert fresh.planned() == {}
+    keys = finished.lm_width_keys()
+    assert losses(fresh, keys).items() < losses(finished, keys).items()
+    output = fresh.run(*TRAIN)
+    assert losses(fresh, keys) == losses(finished, keys)
+    assert fresh.lm_width_keys() == keys
+    assert fresh.planned("train") == {}
     if signal_sent == signal.SIGKILL:
         assert "clearing the lock" in output
 
@@ -75,13 +79,14 @@ def tuning_process(folder):
 
 
 def test_a_trainer_that_is_killed_fails_alone_and_the_next_run_completes(finished, fresh):
-    process = fresh.start("infwidth", "reproduce", "--cores", "2", *SMOKE)
+    process = fresh.start(*TRAIN)
     wait_until(lambda: tuning_process(fresh.folder))
     tuning_process(fresh.folder).kill()
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
-    fresh.run("infwidth", "reproduce", "--cores", "2", *SMOKE)
-    assert losses(fresh) == losses(finished)
+    fresh.run(*TRAIN)
+    keys = finished.lm_width_keys()
+    assert losses(fresh, keys) == losses(finished, keys)
 
 
 def test_the_second_of_two_waits_and_says_for_whom(checkout):

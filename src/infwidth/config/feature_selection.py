@@ -161,7 +161,7 @@ class FeatureSelectionSettings(Section):
     """Is what features could learn reached by weighting frozen ones up and down?"""
 
     seeds: list[Seed] = Field(
-        [10, 11, 12, 13, 14, 15],
+        [20, 21, 22, 23, 24, 25],
         min_length=1,
         description="Seeds; each has a teacher, features and batches of its own.",
     )

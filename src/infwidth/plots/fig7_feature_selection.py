@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from infwidth.analysis.feature_selection import FeatureSelection, effects
+from infwidth.analysis.feature_selection import LABELS, FeatureSelection, effects
 from infwidth.plots import feature_selection_panels as panels
 from infwidth.plots.layout import new_figure, set_margins, small_print
 from infwidth.plots.style import TEXT_WIDTH, paper_style
@@ -44,6 +44,10 @@ def _print(measured: FeatureSelection) -> str:
         for error, price in pairs
     )
     lost = sum(map(measured.lost, ("planted", "infinite", "pruning")))
+    selection = measured.table("selection")
+    open_ends = [
+        f"{row.study}, {LABELS[row.rule]}" for row in selection[~selection["interior"]].itertuples()
+    ]
     parts = [
         f"(a, b) Blue, pink: {settings['density_ratio']['particles']:,} units whose features "
         "trained, at κ times the readout's rate, made again by frozen features that are weighted "
@@ -56,9 +60,11 @@ def _print(measured: FeatureSelection) -> str:
         "(d) ∞: the exact kernel machine; dotted: the best that any readout of as many frozen "
         "features can do. (e, f) Top: features of the largest readout. (e) Dotted: all features. "
         "(f) As is: not retrained, but multiplied by one number, fitted on validation.",
-        f"Bands: {confidence} intervals over {seeds} seeds, in (f) paired, of what is retrained."
+        f"Bands: {confidence} intervals over {seeds} seeds, paired in (f), where they are drawn "
+        "for what is retrained."
         if seeds > 1
         else "One seed.",
+        f"Rates not bracketed by the search: {'; '.join(open_ends)}." if open_ends else "",
         f"{lost} diverged networks are left out." if lost else "",
         "ADAM* is our reconstruction of the paper's rule.",
     ]
