@@ -171,7 +171,7 @@ def _verdict(measured: FeatureSupport, readout: Readout) -> str:
     margin = measured.margin(readout)
     away = [label(case) for case in measured.cases if not measured.levels_off(case, readout)]
     who = "The best readout" if readout == "best" else "ADAM*"
-    found = f"{who} is at the residual within {margin:g} ({measured.confidence:.0%})"
+    found = f"{who} is shown to be at the residual within {margin:g} ({measured.confidence:.0%})"
     return f"{found}, but for {'; '.join(away)}." if away else f"{found} in every case."
 
 
