@@ -47,6 +47,17 @@ from tests.optim.oracle import Rule
 RNG = np.random.default_rng(0)
 
 
+SMOKE = validate(read_config(["config/smoke.yaml"])).feature_selection
+
+
+@pytest.fixture(scope="module")
+def settings():
+    pruning = SMOKE.pruning.model_copy(
+        update={"validation_examples": 20, "test_examples": 20, "shares": [0.5]}
+    )
+    return SMOKE.model_copy(update={"pruning": pruning})
+
+
 # Density ratio.
 
 
@@ -317,6 +328,16 @@ def test_mass_is_counted_where_it_lies():
     assert found.at_random == pytest.approx(expected, rel=0.02)
 
 
+def test_a_training_that_diverged_is_nothing_but_nan(settings):
+    high = Cell(1e6)
+    assert planted.validation_loss(settings, "sgd", high, 0, 1.0) == math.inf
+    table = planted.measure_mass(settings, "sgd", high, 8, 5, 1.0)
+    assert table[["aligned", "at_random", "loss"]].isna().all(axis=None)
+    assert table["step"].tolist() == [1, 4]
+    sound = planted.measure_mass(settings, "sgd", Cell(0.1), 8, 5, 1.0)
+    assert sound[["aligned", "at_random", "loss"]].notna().all(axis=None)
+
+
 # Tuning.
 
 
@@ -340,17 +361,6 @@ def images():
     rng = np.random.default_rng(0)
     x_AxD = rng.normal(size=(80, 4))
     return x_AxD, (x_AxD[:, 0] > 0) + 2 * (x_AxD[:, 1] > 0)
-
-
-SMOKE = validate(read_config(["config/smoke.yaml"])).feature_selection
-
-
-@pytest.fixture(scope="module")
-def settings():
-    pruning = SMOKE.pruning.model_copy(
-        update={"validation_examples": 20, "test_examples": 20, "shares": [0.5]}
-    )
-    return SMOKE.model_copy(update={"pruning": pruning})
 
 
 def test_top_features_are_those_of_the_largest_readout(settings):
@@ -385,8 +395,11 @@ def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "FROZEN", ("adam_star",))
     monkeypatch.setattr(planted, "KERNEL_RULES", ("adam_star",))
     digits = Digits(settings, *images())
-    parts = partial(Parts, tmp_path, (experiment.__name__,), "cpu")
-    tables = experiment.measure(settings, digits, parts())
+
+    def parts(modules, retrain=False):
+        return Parts(tmp_path, modules, "cpu", retrain)
+
+    tables = experiment.measure(settings, digits, parts)
     widths = tables["planted"].groupby(["rule", "seed", "width", "step"]).size()
     assert (widths == 1).all()
     assert len(widths) == 2 * 2 * 1 * 2
@@ -403,11 +416,11 @@ def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
     used = ((planted, "train"), (planted, "infinite_losses"), (density, "train"))
     for module, name in (*used, (Digits, "_train")):
         monkeypatch.setattr(module, name, refuse)
-    again = experiment.measure(settings, digits, parts())
+    again = experiment.measure(settings, digits, parts)
     for name, table in tables.items():
         assert again[name].equals(table)
     with pytest.raises(AssertionError, match="computed again"):
-        experiment.measure(settings, digits, parts(retrain=True))
+        experiment.measure(settings, digits, partial(parts, retrain=True))
 
 
 @pytest.mark.parametrize(

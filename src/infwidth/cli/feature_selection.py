@@ -40,9 +40,10 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     own = settings.feature_selection
     folder = args.parts or layout.results / "feature_selection" / "parts"
-    modules = (feature_selection.__name__, load_digits.__module__)
-    tables = feature_selection.measure(
-        own, Digits(own, *load_digits()), Parts(folder, modules, platform, args.retrain)
-    )
+
+    def parts_of(modules: tuple[str, ...]) -> Parts:
+        return Parts(folder, modules, platform, args.retrain)
+
+    tables = feature_selection.measure(own, Digits(own, *load_digits()), parts_of)
     out = args.out or layout.measurements("feature_selection")
     write_measurements(out, tables, settings.model_dump(mode="json"))

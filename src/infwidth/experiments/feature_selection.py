@@ -7,6 +7,7 @@ are known. *Pruning*: whether the features with a large readout are those that a
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,16 +25,25 @@ _LOG = logging.getLogger(__name__)
 
 _CONSTANTS = ("b1", "b2", "eps")
 
+_MODULES = {
+    "density_ratio": (density.__name__,),
+    "planted": (planted.__name__,),
+    "pruning": (Digits.__module__, "infwidth.data.digits"),
+}
+"""By study, what its numbers come from besides settings, so that a change reaches no other."""
+
 
 def measure(
-    settings: FeatureSelectionSettings, digits: Digits, parts: Parts
+    settings: FeatureSelectionSettings,
+    digits: Digits,
+    parts_of: Callable[[tuple[str, ...]], Parts],
 ) -> dict[str, pd.DataFrame]:
     """Runs what is not kept of the three studies.
 
     Args:
       settings: of the experiment.
       digits: the images of the third.
-      parts: keeps what is computed.
+      parts_of: from the modules that compute them to the parts that keep what is computed.
 
     Returns:
       The tables that `infwidth.analysis.feature_selection` describes.
@@ -41,7 +51,7 @@ def measure(
     Raises:
       UserError: every rate of a rule diverged, or a network of the first study did.
     """
-    study = _Study(settings, digits, parts)
+    study = _Study(settings, digits, parts_of)
     searches = {("planted", rule): study.tune_planted(rule) for rule in RULES}
     searches |= {("pruning", rule): study.tune_pruning(rule) for rule in FROZEN}
     cells = {place: found.cell for place, found in searches.items()}
@@ -60,10 +70,15 @@ Cells = dict[tuple[str, Rule], Cell]
 
 
 class _Study:
-    def __init__(self, settings: FeatureSelectionSettings, digits: Digits, parts: Parts) -> None:
+    def __init__(
+        self,
+        settings: FeatureSelectionSettings,
+        digits: Digits,
+        parts_of: Callable[[tuple[str, ...]], Parts],
+    ) -> None:
         self._settings = settings
         self._digits = digits
-        self._parts = parts
+        self._parts = {study: parts_of(modules) for study, modules in _MODULES.items()}
         self._unit = planted.sgd_unit_of(settings)
 
     def density_ratio(self) -> pd.DataFrame:
@@ -77,7 +92,7 @@ class _Study:
                     compute = partial(density.reproduce, own, dimension, kappa, seed)
                     name = f"density_ratio-{dimension}-{kappa}-{seed}"
                     place = {"dimension": dimension, "kappa": kappa, "seed": seed}
-                    tables.append(self._parts.table(name, shared | place, compute))
+                    tables.append(self._parts["density_ratio"].table(name, shared | place, compute))
         return pd.concat(tables, ignore_index=True)
 
     def least_squares(self, cell: Cell) -> pd.DataFrame:
@@ -91,7 +106,7 @@ class _Study:
                 place = {"dimension": dimension, "seed": seed}
                 compute = partial(planted.reproduce_narrow, self._settings, cell, dimension, seed)
                 name = f"least_squares-{dimension}-{seed}"
-                tables.append(self._parts.table(name, shared | place, compute))
+                tables.append(self._parts["planted"].table(name, shared | place, compute))
         return pd.concat(tables, ignore_index=True)
 
     def planted(self, cells: Cells) -> pd.DataFrame:
@@ -107,7 +122,7 @@ class _Study:
                     )
                     name = f"planted-{rule}-{width}-{seed}"
                     depends_on = self._planted_settings(cell) | place
-                    tables.append(self._parts.table(name, depends_on, compute))
+                    tables.append(self._parts["planted"].table(name, depends_on, compute))
         return pd.concat(tables, ignore_index=True)
 
     def infinite(self, cells: Cells) -> pd.DataFrame:
@@ -119,7 +134,9 @@ class _Study:
         for seed in self._settings.seeds:
             compute = partial(planted.measure_infinite, self._settings, solvers, seed)
             place = {"seed": seed}
-            tables.append(self._parts.table(f"infinite-{seed}", depends_on | place, compute))
+            tables.append(
+                self._parts["planted"].table(f"infinite-{seed}", depends_on | place, compute)
+            )
         return pd.concat(tables, ignore_index=True)
 
     def pruning(self, cells: Cells) -> pd.DataFrame:
@@ -130,7 +147,9 @@ class _Study:
             for seed in self._settings.seeds:
                 depends_on = self._pruning_settings(cell) | {"rule": rule, "seed": seed}
                 compute = partial(self._digits.prune, rule, cell, seed)
-                tables.append(self._parts.table(f"pruning-{rule}-{seed}", depends_on, compute))
+                tables.append(
+                    self._parts["pruning"].table(f"pruning-{rule}-{seed}", depends_on, compute)
+                )
         return pd.concat(tables, ignore_index=True)
 
     def tune_planted(self, rule: Rule) -> Search:
@@ -156,7 +175,7 @@ class _Study:
 
             name = f"tuning-{study}-{rule}-{cell.learning_rate:g}-{cell.kappa}-{seed}"
             depends_on = settings_of(cell) | {"rule": rule, "seed": seed}
-            table = self._parts.table(name, depends_on, compute)
+            table = self._parts[study].table(name, depends_on, compute)
             return float(table["validation_loss"].iloc[0])
 
         found = search(study, rule, self._settings.tuning, tolerance, kept_loss_of)

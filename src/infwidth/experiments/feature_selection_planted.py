@@ -35,6 +35,9 @@ from infwidth.infinite import KernelTransformation
 from infwidth.models.features import draw_features, feature_bias
 from infwidth.models.normalization import relu_second_moment
 
+DIVERGED = 10.0
+"""A loss above this, at the end, is that of a training that diverged; outputs of 0 have 1."""
+
 
 class Mass(NamedTuple):
     """How much of the readout lies on aligned features.
@@ -67,7 +70,8 @@ def validation_loss(
     planted = settings.planted
     data, _ = _data(settings, planted.dimension, seed)
     network = _train(settings, data, rule, cell, planted.reference_width, seed, unit)
-    return float(np.log(_losses(network, data, data.validation)[-1]))
+    loss = float(_losses(network, data, data.validation)[-1])
+    return math.log(loss) if loss <= DIVERGED else math.inf
 
 
 def measure_mass(
@@ -95,13 +99,10 @@ def measure_mass(
         mass_on_aligned(omega_Hxd, m_HxE, teacher.v_Kxd, bound)
         for omega_Hxd, m_HxE in _float64(network)
     ]
-    return pd.DataFrame(masses).assign(
-        rule=rule,
-        width=width,
-        seed=seed,
-        step=_logged(settings),
-        loss=_losses(network, data, data.test),
-    )
+    table = pd.DataFrame(masses).assign(loss=_losses(network, data, data.test))
+    if not table["loss"].iloc[-1] <= DIVERGED:
+        table[:] = math.nan
+    return table.assign(rule=rule, width=width, seed=seed, step=_logged(settings))
 
 
 def infinite_solvers(
@@ -121,11 +122,12 @@ def measure_infinite(
     """The test losses of infinitely wide networks on the data and batches of the finite ones.
 
     Returns:
-      A row a rule, of `infinite_losses`, and the seed.
+      A row a rule, of `infinite_losses`, and the seed. What diverged is NaN.
     """
     data, _ = _data(settings, settings.planted.dimension, seed)
     batch_SxK = _batches(settings, data, seed)
-    return infinite_losses(data, batch_SxK, solvers).assign(seed=seed)
+    table = infinite_losses(data, batch_SxK, solvers)
+    return table.assign(loss=table["loss"].where(table["loss"] <= DIVERGED), seed=seed)
 
 
 def reproduce_narrow(

@@ -65,7 +65,7 @@ def _print(measured: FeatureSelection) -> str:
         if seeds > 1
         else "One seed.",
         f"Rates not bracketed by the search: {'; '.join(open_ends)}." if open_ends else "",
-        f"{lost} diverged networks are left out." if lost else "",
+        f"Networks that diverged and are left out: {lost}." if lost else "",
         "ADAM* is our reconstruction of the paper's rule.",
     ]
     return " ".join(part for part in parts if part)
