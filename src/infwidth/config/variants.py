@@ -79,6 +79,6 @@ ABLATIONS: dict[str, Variant] = {
         "shifted", "adam_star", "ADAM* NTK, shifted biases", "control of the normalised features"
     ),
 }
-"""Rows of the ablation alone; the rules but for D keep a kernel."""
+"""Rows of the ablation alone; the starred rules but D keep a kernel, on features that are fixed."""
 
 ALL_VARIANTS = VARIANTS | ABLATIONS
