@@ -46,7 +46,7 @@ def test_a_context_changes_what_it_says_and_leaves_valid_settings(context):
     ModelSettings.model_validate(model.model_dump())
     TrainingSettings.model_validate(training.model_dump())
     unchanged = (model, training) == (ModelSettings(), TrainingSettings())
-    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field"))
+    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field", "confirmation"))
 
 
 def test_an_arm_in_the_setting_of_fig1_is_the_run_of_the_paper_experiment(bench):
