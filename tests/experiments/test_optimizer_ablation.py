@@ -102,3 +102,9 @@ def test_what_infinite_mlps_cannot_do_is_said_beforehand(changes):
     with pytest.raises(ValidationError, match="infinite_variants, too"):
         Settings.model_validate(changes)
     Settings.model_validate(changes | {"infinite_lm": {"infinite_variants": []}})
+
+
+def test_the_command_is_given_every_setting_that_an_arm_reads():
+    given = {name.partition(".")[2] for name in SLICES["optimizer_ablation train"]}
+    beside = {"arms_per_job", "digits"}
+    assert given >= set(OptimizerAblationSettings.model_fields) - beside

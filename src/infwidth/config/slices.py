@@ -50,6 +50,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         "optimizer_ablation.width",
         "optimizer_ablation.standard_widths",
         "optimizer_ablation.seeds",
+        "optimizer_ablation.confirmation_seeds",
         "optimizer_ablation.sgd_trunk_learning_rate",
         "optimizer_ablation.readout_decay",
         "optimizer_ablation.tuning",
