@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.config.slices import SLICES
 from infwidth.experiments.lm_width import Bench
 from infwidth.experiments.optimizer_ablation import gather, in_context, run_arm
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms, jobs
