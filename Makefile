@@ -1,6 +1,6 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env reproduce test figures tables claims train status check format lock clean
+.PHONY: help env dev-env reproduce report test figures tables claims train status check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -26,6 +26,9 @@ reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml for another c
 
 figures tables claims train: env ## Only that part of the workflow
 	@$(BIN)/infwidth reproduce $@ --cores $(CORES) $(OVERLAY)
+
+report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
+	@$(BIN)/infwidth reproduce --report --cores $(CORES) $(OVERLAY)
 
 status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)

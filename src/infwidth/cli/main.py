@@ -23,6 +23,7 @@ from infwidth.cli import (
     lm_width,
     memory,
     optimizer_ablation,
+    pages,
     publish,
     reproduce,
     status,
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
+    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, publish):
         module.add_parser(commands)
     return parser
 

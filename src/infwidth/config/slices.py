@@ -93,5 +93,10 @@ SLICES: dict[str, tuple[str, ...]] = {
         "convergence.slope_margin",
         "feature_support.margin",
     ),
+    "pages": (
+        *("name", "data", "model", "training", "statistics"),
+        *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
+        *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
+    ),
     "status": ("name", "model", "training", "lm_width"),
 }
