@@ -65,7 +65,7 @@ def _circumstances(settings: Settings) -> str:
         [
             "# Settings, software and hardware",
             "",
-            "Of the environment in which this report was made. The record of each figure and of each",
+            "Of the environment that made this report. The record of each figure and of each",
             "measurement (the `.json` beside it) says what that one was made with.",
             "",
             f"- Commit: `{commit()}`",
