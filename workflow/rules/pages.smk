@@ -11,7 +11,7 @@ def report_page(name, category):
         f"{LAYOUT.pages}/{name}.html",
         caption=f"../report/{caption}.rst",
         category=category,
-        labels={"page": name.replace("_", " ")},
+        labels={"page": report_label(name)},
     )
 
 

@@ -18,6 +18,7 @@ from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
 _LOCK = Path("results/.reproduce.lock")
+_STYLESHEET = "workflow/report/phone.css"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -45,7 +46,8 @@ def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
         status = _snakemake(args, lock, "--cores", args.cores, *args.targets)
         if status or not args.report:
             return status
-        return _snakemake(args, lock, *args.targets, "--report", str(layout.report))
+        report = ("--report", str(layout.report), "--report-stylesheet", _STYLESHEET)
+        return _snakemake(args, lock, *args.targets, *report)
 
 
 def _snakemake(args: argparse.Namespace, lock: TextIO, *words: str) -> int:
