@@ -8,7 +8,7 @@ from infwidth.catalogue import TABLES
 from infwidth.cli.main import main
 
 
-@pytest.fixture()
+@pytest.fixture
 def made(tmp_path):
     (tmp_path / "claims.md").write_text("# What the runs say\n")
     for name in TABLES:

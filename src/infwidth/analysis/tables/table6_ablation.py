@@ -159,9 +159,9 @@ def _caption(measured: OptimizerAblation) -> str:
         [
             f"Final test loss in nats per token at width {measured.width:,}; every rule in every "
             "context is tuned by itself at that width, on one grid, by one rule, on tuning seeds.",
-            f"± is the half width of the {confidence} t interval over {seeds} seeds{_fresh(measured)}; "
-            "differences are paired by seed; gap closed: (NTK − rule)/(NTK − frozen), Fieller's "
-            "interval.",
+            f"± is the half width of the {confidence} t interval over {seeds} seeds"
+            f"{_fresh(measured)}; differences are paired by seed; gap closed: (NTK − rule)/(NTK − "
+            "frozen), Fieller's interval.",
             "Losses of different contexts are not comparable; differences within one are. η is in "
             "units in which each rule's first step has rms η.",
             "On digits losses are in nats per image, at exactly infinite width but for the rules "
