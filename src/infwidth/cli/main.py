@@ -24,6 +24,7 @@ from infwidth.cli import (
     memory,
     optimizer_ablation,
     publish,
+    redraw,
     reproduce,
     status,
     width_limit,
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
+    for module in (data, *experiments, claims, draw, status, config, reproduce, publish, redraw):
         module.add_parser(commands)
     return parser
 
