@@ -12,6 +12,7 @@ from infwidth import __version__
 from infwidth.cli import (
     architectures,
     claims,
+    compare,
     config,
     convergence,
     data,
@@ -98,7 +99,18 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, status, config, reproduce, publish, redraw):
+    for module in (
+        data,
+        *experiments,
+        claims,
+        draw,
+        status,
+        config,
+        reproduce,
+        publish,
+        redraw,
+        compare,
+    ):
         module.add_parser(commands)
     return parser
 
