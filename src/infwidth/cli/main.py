@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from infwidth import __version__
 from infwidth.cli import (
     architectures,
+    bundle,
     claims,
     compare,
     config,
@@ -99,18 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (
-        data,
-        *experiments,
-        claims,
-        draw,
-        status,
-        config,
-        reproduce,
-        publish,
-        redraw,
-        compare,
-    ):
+    published = (publish, redraw, compare, bundle)
+    for module in (data, *experiments, claims, draw, status, config, reproduce, *published):
         module.add_parser(commands)
     return parser
 
