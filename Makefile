@@ -1,15 +1,18 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env reproduce report test figures tables claims train status check format lock clean
+.PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
+.PHONY: report test check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
 CONFIG ?=
+TARGET ?=
 # The lock to install: run, or cuda where an NVIDIA driver is found (tpu: say so).
 ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
 OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
 BIN := .venv/bin
 DEV := .venv-dev/bin
+LIGHT := .venv-figures/bin
 CORES ?= all
 
 help: ## Show this list
@@ -21,11 +24,23 @@ env: ## Build .venv from the lock (again only when the lock changes)
 dev-env:
 	@$(PYTHON) envs/make_env.py dev
 
-reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml for another configuration
-	@$(BIN)/infwidth reproduce --cores $(CORES) $(OVERLAY)
+figures-env:
+	@$(PYTHON) envs/make_env.py figures
 
-figures tables claims train: env ## Only that part of the workflow
-	@$(BIN)/infwidth reproduce $@ --cores $(CORES) $(OVERLAY)
+figures: figures-env ## Redraw every figure, table and claim from the published measurements
+	@$(LIGHT)/infwidth redraw
+
+reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml, TARGET=train for a part
+	@$(BIN)/infwidth reproduce $(TARGET) --cores $(CORES) $(OVERLAY)
+
+compare: figures-env ## Say what of your own results agrees with the published ones
+	@$(LIGHT)/infwidth compare
+
+publish: env ## Run the whole workflow and copy what it made to results/published
+	@$(BIN)/infwidth reproduce publish --cores $(CORES)
+
+bundle: figures-env ## Pack the commit, with what is published, into dist/, the same bytes each time
+	@$(LIGHT)/infwidth bundle
 
 report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
 	@$(BIN)/infwidth reproduce --report --cores $(CORES) $(OVERLAY)
@@ -52,5 +67,5 @@ lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .venv-dev .snakemake
+	rm -rf .venv .venv-dev .venv-figures .snakemake
 	git clean -fdXq results paper_figures

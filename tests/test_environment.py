@@ -79,16 +79,18 @@ def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_locks_have_hashes_no_addresses_and_one_jax(lock):
+def test_locks_have_hashes_and_no_addresses(lock):
     text = lock.read_text()
     assert "://" not in text
     pins = re.findall(r"^([a-z0-9_.-]+(?:\[.*?\])?)==(\S+)", text, re.MULTILINE)
-    assert len(pins) > 50
+    assert len(pins) > 20
     hashed = re.findall(r"^\S+==[^\n]*\\\n\s+--hash=sha256:", text, re.MULTILINE)
     assert len(hashed) == len(pins)
-    versions = dict(pins)
-    assert re.search(r"^jax(\[.*?\])?==0\.10\.2\b", text, re.MULTILINE)
-    assert versions["flax"] == "0.12.8"
+    if lock.name == "figures.lock":
+        assert not {"jax", "jaxlib", "flax", "optax", "snakemake"} & dict(pins).keys()
+    else:
+        assert re.search(r"^jax(\[.*?\])?==0\.10\.2\b", text, re.MULTILINE)
+        assert dict(pins)["flax"] == "0.12.8"
 
 
 def test_the_locks_agree_on_what_they_share():
@@ -96,5 +98,7 @@ def test_the_locks_agree_on_what_they_share():
         text = (ROOT / f"envs/{name}.lock").read_text()
         return set(re.findall(r"^([a-z0-9_.-]+)==(\S+)", text, re.MULTILINE))
 
-    run, dev = dict(pins("run")), dict(pins("dev"))
+    run, dev, figures = dict(pins("run")), dict(pins("dev")), dict(pins("figures"))
     assert {name: dev.get(name) for name in run} == run
+    # So that `make figures` gives the bytes that the workflow published.
+    assert {name: run.get(name) for name in figures} == figures

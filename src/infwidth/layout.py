@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+# No rule declares these: what is committed there would look to Snakemake as if it were done.
+PUBLISHED = Path("results/published")
+REDRAWN = Path("results/redrawn")
+
 
 class Layout:
     """The paths of one configuration.

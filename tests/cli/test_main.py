@@ -26,6 +26,9 @@ COMMANDS = [
     ["config", "check"],
     ["reproduce"],
     ["publish"],
+    ["redraw"],
+    ["compare"],
+    ["bundle"],
 ]
 
 

@@ -75,3 +75,10 @@ def test_a_folder_with_something_else_in_it_is_left_alone(complete):
     status, _, error = complete.run("publish")
     assert status == 2
     assert "holds notes.txt" in error
+
+
+def test_only_the_default_configuration_is_published(complete):
+    status, _, error = complete.run("publish", "--config", "name=quick")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "'quick': what is published is the default configuration's" in error
+    assert not (complete.folder / "results/published").exists()

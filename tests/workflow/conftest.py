@@ -63,13 +63,11 @@ class Checkout:
 
     def planned(self, *words: str) -> dict[str, int]:
         """The jobs that a dry run plans, by rule."""
-        output = self.snakemake("-n", *words)
-        table = re.search(r"Job stats:\n.*?\n-+.*?\n(.*?)\n\n", output, re.DOTALL)
-        if table is None:
-            assert "Nothing to be done" in output, output
-            return {}
-        rows = [line.split() for line in table[1].splitlines()]
-        return {name: int(count) for name, count in rows if name not in ("total", "all")}
+        return jobs_of(self.snakemake("-n", *words))
+
+    def planned_by_default(self, *words: str) -> dict[str, int]:
+        """The same of the default configuration."""
+        return jobs_of(self.run("snakemake", "-n", "--cores", "2", *words))
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
@@ -86,6 +84,16 @@ class Checkout:
         """Every run's result, by key, with the time it was written."""
         files = (self.folder / "results/smoke/runs").glob("*/result.json")
         return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+
+def jobs_of(output: str) -> dict[str, int]:
+    """The number of jobs by rule, from what a dry run prints."""
+    table = re.search(r"Job stats:\n.*?\n-+.*?\n(.*?)\n\n", output, re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in output, output
+        return {}
+    rows = [line.split() for line in table[1].splitlines()]
+    return {name: int(count) for name, count in rows if name not in ("total", "all")}
 
 
 def copy_project(folder: Path) -> Checkout:

@@ -1,11 +1,18 @@
 """A rerun is as narrow as its cause."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.convergence import RULES
+from infwidth.config.load import read_yaml, validate
+from infwidth.experiments.lm_width_plan import jobs
+from infwidth.experiments.width_limit_plan import mean_field_jobs
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
@@ -128,4 +135,20 @@ def test_a_fresh_clone_plans_every_training(fresh):
     planned = fresh.planned()
     assert planned["tune"] == 5
     assert planned["train_widths"] == 5
+    assert planned.keys() >= PICTURES
+
+
+def test_nothing_counts_as_done_because_of_what_is_committed(fresh):
+    """The default configuration, without and with what is committed; publishing waits for all."""
+    before = fresh.planned_by_default()
+    shutil.copytree(ROOT / "results/published", fresh.folder / "results/published")
+    for folder in ("results", "paper_figures"):
+        (fresh.folder / folder).mkdir(exist_ok=True)
+        shutil.copy(ROOT / folder / "README.md", fresh.folder / folder)
+    planned = fresh.planned_by_default("publish")
+    assert planned == before | {"publish": 1}
+    settings = validate(read_yaml(ROOT / "config/config.yaml"))
+    study, more = settings.lm_width, settings.width_limit
+    assert planned["train_widths"] == len({*jobs(study), *mean_field_jobs(study, more)})
+    assert planned["tune"] == len(study.variants)
     assert planned.keys() >= PICTURES

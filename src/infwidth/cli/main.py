@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from infwidth import __version__
 from infwidth.cli import (
     architectures,
+    bundle,
     claims,
+    compare,
     config,
     convergence,
     data,
@@ -25,6 +27,7 @@ from infwidth.cli import (
     optimizer_ablation,
     pages,
     publish,
+    redraw,
     reproduce,
     status,
     width_limit,
@@ -98,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, publish):
+    published = (publish, redraw, compare, bundle)
+    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, *published):
         module.add_parser(commands)
     return parser
 

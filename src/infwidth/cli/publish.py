@@ -15,25 +15,31 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
-from infwidth.layout import Layout
-
-# Not a path that a rule declares: a committed output would look to Snakemake as if it were done.
-FOLDER = Path("results/published")
+from infwidth.layout import PUBLISHED, Layout
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
+    text = f"copy measurements, figures, tables and claims to {PUBLISHED}"
     parser = commands.add_parser(
-        "publish", help=f"copy measurements, figures, tables and claims to {FOLDER}"
+        "publish",
+        help=text,
+        description=f"{text.capitalize()}, with a manifest of their sha256, whole or not at all. "
+        "`make publish` first brings all of them up to date.",
     )
     settings_options(parser, "publish")
     parser.set_defaults(run=_publish)
 
 
-def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
+def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.analysis.claims import FILE, load
-    from infwidth.analysis.claims_page import PAGE, Links, page
+    from infwidth.analysis.claims_page import PAGE, page
+    from infwidth.analysis.published import Published
 
+    if settings.name != "default":
+        raise UserError(
+            f"the configuration '{settings.name}': what is published is the default configuration's"
+        )
     judged = load(layout.results)
     asked = [each.claim.experiment for each in judged.claims if each.measurements]
     experiments = dict.fromkeys([*FIGURES.values(), *TABLES.values(), *asked])
@@ -54,19 +60,15 @@ def _publish(_: argparse.Namespace, __: Settings, layout: Layout) -> None:
         first = missing[0]
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
     with replacing_folder(
-        FOLDER, frozenset({"measurements", "figures", "tables", FILE, PAGE, MANIFEST})
+        PUBLISHED, frozenset({"measurements", "figures", "tables", FILE, PAGE, MANIFEST})
     ) as folder:
         for kind, paths in sources.items():
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for path in paths:
                 shutil.copy(path, folder / kind / path.name)
         # The copies lie elsewhere than what they were made from, so the page's links are others.
-        links = Links(
-            figures="figures",
-            tables="tables",
-            measurements={name: f"measurements/{name}" for name in experiments},
-            rules=Path(os.path.relpath(CLAIMS, FOLDER)).as_posix(),
-        )
+        rules = Path(os.path.relpath(CLAIMS, PUBLISHED)).as_posix()
+        links = Published(PUBLISHED).links(experiments, rules)
         write_atomically(folder / PAGE, page(judged, links))
         files = describe_files(folder)
         write_json(folder / MANIFEST, {"sha256": {name: files[name]["sha256"] for name in files}})

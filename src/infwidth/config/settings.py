@@ -205,7 +205,10 @@ _EXPERIMENTS = (
     "feature_support",
     "architectures",
 )
-_RESERVED_NAMES = ("published", "data", "runs", "tables", "logs", "compile_cache", *_EXPERIMENTS)
+_RESERVED_NAMES = (
+    *("published", "redrawn", "data", "runs", "tables", "logs", "compile_cache"),
+    *_EXPERIMENTS,
+)
 
 
 class Settings(Section):

@@ -98,5 +98,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
         *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
     ),
+    "publish": ("name",),
     "status": ("name", "model", "training", "lm_width"),
 }

@@ -1,0 +1,51 @@
+"""Which commit this folder is: of a git checkout, or of a bundle, which has no git."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+COMMIT = "COMMIT"
+"""In a bundle: the file that names its commit. No checkout has one."""
+
+SUMS = "SHA256SUMS"
+"""In a bundle: the sha256 of every other file, as `sha256sum --check` reads it."""
+
+UNKNOWN = "unknown"
+
+
+def commit(folder: Path = Path()) -> str:
+    """The commit in hexadecimal, with "-dirty" where files were edited; "unknown" without one."""
+    if (folder / COMMIT).is_file():
+        named = (folder / COMMIT).read_text(encoding="utf-8").strip()
+        return named if named.endswith("-dirty") or not edited(folder) else f"{named}-dirty"
+    try:
+        described = git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+    return described.decode().strip()
+
+
+def edited(folder: Path) -> list[str]:
+    """The files of a bundle that are missing or are not what its sums say."""
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    listed = (line.split("  ", 1) for line in lines)
+    return [name for digest, name in listed if sha256(folder / name) != digest]
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file in hexadecimal; nothing where there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def git(folder: Path, *words: str) -> bytes:
+    """What a git command prints.
+
+    Raises:
+        OSError: there is no git.
+        subprocess.CalledProcessError: it failed, as outside a checkout.
+    """
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, check=True).stdout

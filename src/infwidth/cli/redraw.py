@@ -1,0 +1,72 @@
+"""`infwidth redraw`: every figure, table and claim from the published measurements."""
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from infwidth.config.errors import UserError
+from infwidth.config.load import CLAIMS
+from infwidth.config.settings import Settings
+from infwidth.layout import PUBLISHED, REDRAWN, Layout
+
+_ABOUT = """\
+Draws figures, tables and claims from the published measurements, without training and without JAX
+(`make figures`). The measurements are first checked against their sha256 in the manifest. Then each
+file that was drawn is compared with the published one: the same bytes, as on the machine that
+published them; or equal to rounding, as on another (words and whole numbers equal, others within
+1e-9, or one unit of the last decimal where they are rounded for a reader; pixels within 2 levels
+of 255; a PDF with other bytes goes by its PNG). Ends with status 1 if anything differs by more.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "redraw",
+        help="redraw every figure, table and claim from the published measurements",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="such as fig1_loss_vs_width or claims; else all"
+    )
+    parser.add_argument(
+        "--published", type=Path, default=PUBLISHED, help=f"what to draw (default: {PUBLISHED})"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=REDRAWN, help=f"folder to write to (default: {REDRAWN})"
+    )
+    parser.add_argument(
+        "--unverified", action="store_true", help="draw measurements that the manifest disowns, too"
+    )
+    parser.set_defaults(run=_redraw, command="claims")
+
+
+def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
+    from infwidth.analysis.published import Published
+    from infwidth.analysis.sameness import Sameness
+    from infwidth.plots.redraw import NAMES, redraw
+
+    for name in args.names:
+        if name not in NAMES:
+            raise UserError(f"nothing is called '{name}'; there are {', '.join(NAMES)}")
+    published = Published(args.published)
+    if args.out.resolve() == args.published.resolve():
+        raise UserError(f"--out {args.out} is what is published: name another folder")
+    if not args.unverified:
+        count = published.verify()
+        print(f"{args.published}: {count} files have the sha256 of the manifest")
+    width = max(map(len, NAMES))
+    words: Counter[str] = Counter()
+    for each in redraw(args.names or NAMES, published, args.out, settings, CLAIMS):
+        words[each.sameness] += 1
+        print(f"{each.name:{width}}  {each.sameness}{_details(each.files, each.note)}", flush=True)
+    print(f"\n{args.out}: {', '.join(f'{words[word]} {word}' for word in Sameness if words[word])}")
+    return int(words[Sameness.OTHER] > 0)
+
+
+def _details(files: Mapping[str, str], note: str) -> str:
+    """The files that are not the same, and a note; nothing where all are."""
+    off = [f"{name} {word}" for name, word in files.items() if word != "same bytes"]
+    return f" ({'; '.join([*off, *filter(None, [note])])})" if off else ""

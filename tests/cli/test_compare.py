@@ -1,0 +1,156 @@
+"""`infwidth compare`: what agrees with the published results, and what does not, in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from infwidth.analysis.cells import CELLS
+from infwidth.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "results/published/measurements"
+RAN = ("expected_value", "memory")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Results of two experiments that are those published, to be tampered with."""
+    monkeypatch.chdir(ROOT)
+    for name in RAN:
+        shutil.copytree(MEASURED / name, tmp_path / name / "measurements")
+    return tmp_path
+
+
+@pytest.fixture
+def compare(results, capsys):
+    def run(*words, here=results):
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", "results/published", str(here), *words])
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def edit(results, table, change):
+    path = results / f"{table.replace('/', '/measurements/')}.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def setting(results, change):
+    path = results / "memory/measurements/settings.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def test_the_same_numbers_agree_and_what_did_not_run_is_named(compare):
+    status, output, error = compare("--exact")
+    assert (status, error) == (0, "")
+    assert output.count(" identical") == 1 + sum(len(CELLS[name]) for name in RAN)
+    assert "Not measured here: lm_width, infinite_lm, " in output
+    assert "verdicts are the same; " in output
+
+
+def test_a_shift_is_found_and_said_in_one_line(compare, results):
+    edit(
+        results,
+        "expected_value/trained",
+        lambda table: table.assign(
+            square=table["square"].where(table["case"] != "sgd", 1.5 * table["square"])
+        ),
+    )
+    status, output, error = compare()
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.startswith("infwidth: disagrees: expected_value/trained: square at case sgd, ")
+    assert "expected_value/trained" in output
+    assert "✗ expected_value/trained: square at case sgd" in output
+
+
+def test_rounding_passes_but_not_where_every_bit_counts(compare, results):
+    edit(
+        results,
+        "expected_value/trained",
+        lambda table: table.assign(square=table["square"] * (1 + 1e-9)),
+    )
+    status, output, error = compare()
+    assert (status, error) == (0, "")
+    assert "equal to rounding" in output
+    status, _, error = compare("--exact")
+    assert status == 1
+    assert "rows are not the same to the bit" in error
+
+
+def test_a_missing_cell_is_named(compare, results):
+    edit(results, "memory/state", lambda table: table.iloc[1:])
+    status, _, error = compare()
+    assert status == 1
+    row = pd.read_parquet(MEASURED / "memory/state.parquet").iloc[0]
+    place = f"form {row.form}, size {row['size']}, inputs {row.inputs}"
+    assert error.startswith(f"infwidth: disagrees: memory/state: not here: {place}")
+
+
+def test_as_json(compare, results):
+    edit(results, "memory/state", lambda table: table.assign(readout=table["readout"] + 1))
+    status, output, _ = compare("--json")
+    found = json.loads(output)
+    assert (status, found["agrees"]) == (1, False)
+    words = {f"{each['experiment']}/{each['table']}": each["word"] for each in found["tables"]}
+    assert words["memory/state"] == "disagrees"
+    assert words["memory/step"] == words["expected_value/fixed"] == "identical"
+    assert found["absent"] == [name for name in CELLS if name not in RAN]
+    assert len(found["claims"]["effects"]) > 0
+    assert found["problems"][0].startswith("memory/state: readout at form ")
+
+
+def test_another_configuration_is_refused(compare, results):
+    setting(results, lambda settings: settings | {"name": "quick"})
+    status, _, error = compare()
+    assert (status, error.count("\n")) == (2, 1)
+    assert "memory/measurements holds the configuration 'quick'" in error
+
+
+def test_another_setting_is_refused(compare, results):
+    setting(results, lambda settings: settings | {"training": {"batch_size": 17}})
+    status, _, error = compare()
+    assert (status, error.count("\n")) == (2, 1)
+    assert "training.batch_size = 17, and what is published with 16" in error
+
+
+def test_a_setting_that_the_code_has_since_got_is_none(compare, results):
+    setting(results, lambda settings: settings | {"model": settings["model"] | {"new": 1}})
+    assert compare()[0] == 0
+
+
+@pytest.mark.parametrize(("widths", "status"), [([256, 1024], 2), ([], 0)])
+def test_more_may_be_measured_but_not_less(compare, results, widths, status):
+    def change(settings):
+        more = widths or [*settings["memory"]["widths"], 2**18]
+        return settings | {"memory": settings["memory"] | {"widths": more}}
+
+    setting(results, change)
+    assert compare()[0] == status
+
+
+def test_other_software_is_said(compare, results):
+    setting(results, lambda s: s | {"software": s["software"] | {"jax": "9.9"}, "commit": "other"})
+    status, output, _ = compare()
+    assert status == 0
+    assert "Other software here (published): jax 9.9 (" in output
+
+
+def test_where_nothing_was_measured(compare, tmp_path):
+    status, _, error = compare(here=tmp_path / "nowhere")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "nothing was measured here" in error
+
+
+def test_a_published_copy_is_a_folder_of_results_too(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(ROOT)
+    for name in RAN:
+        shutil.copytree(MEASURED / name, tmp_path / "measurements" / name)
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "results/published", str(tmp_path)])
+    assert not ended.value.code
+    assert "memory/state" in capsys.readouterr().out

@@ -1,0 +1,18 @@
+# `snakemake publish` brings everything up to date, then copies it to where it is committed. The
+# copies are no output of the rule: they would look as if they were done in every fresh clone.
+
+
+rule publish:
+    input:
+        rules.figures.input,
+        rules.tables.input,
+        rules.claims.output,
+    log:
+        f"{LAYOUT.logs}/publish.log",
+    localrule: True
+    conda:
+        CONDA
+    params:
+        settings=slice_of("publish"),
+    shell:
+        "infwidth publish --settings {params.settings:q} 2> {log}"
