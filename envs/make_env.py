@@ -1,7 +1,8 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
-Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone. `dev` has a
-folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on.
+Usage: python envs/make_env.py run|dev|cuda|tpu|tools. Needs the standard library alone. `dev` and
+`tools` have folders of their own, .venv-dev and .venv-tools, so that `make test` leaves alone what a
+running workflow stands on.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"dev": ".venv-dev", "tools": ".venv-tools"}
 SUPPORTED = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
@@ -21,9 +23,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     lock = ROOT / "envs" / f"{name}.lock"
     if not lock.is_file():
-        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu")
+        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu|tools")
     check_platform()
-    venv = ROOT / (".venv-dev" if name == "dev" else ".venv")
+    venv = ROOT / FOLDERS.get(name, ".venv")
     with (ROOT / ".venv.lock").open("w") as guard:
         # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
         fcntl.flock(guard, fcntl.LOCK_EX)
