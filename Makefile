@@ -1,6 +1,6 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env reproduce test figures tables claims train status check format lock clean
+.PHONY: help env dev-env tools-env metadata reproduce test figures tables claims train status check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -10,6 +10,7 @@ ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
 OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
 BIN := .venv/bin
 DEV := .venv-dev/bin
+TOOLS := .venv-tools/bin
 CORES ?= all
 
 help: ## Show this list
@@ -45,9 +46,15 @@ format: dev-env ## Format the code
 	@$(DEV)/ruff check --fix .
 	@$(DEV)/snakefmt Snakefile workflow
 
+tools-env:
+	@$(PYTHON) envs/make_env.py tools
+
+metadata: tools-env ## Write codemeta.json, .zenodo.json, the SBOM and the RO-Crate anew
+	@$(TOOLS)/python -m metadata write
+
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .venv-dev .snakemake
+	rm -rf .venv .venv-dev .venv-tools .snakemake
 	git clean -fdXq results paper_figures
