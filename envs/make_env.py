@@ -1,8 +1,8 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
 Usage: python envs/make_env.py run|dev|cuda|tpu|tools. Needs the standard library alone. `dev` and
-`tools` have folders of their own, .venv-dev and .venv-tools, so that `make test` leaves alone what a
-running workflow stands on.
+`tools` have folders of their own, .venv-dev and .venv-tools, so that `make test` leaves alone what
+a running workflow stands on.
 """
 
 import fcntl

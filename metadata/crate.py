@@ -16,6 +16,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from infwidth.catalogue import FIGURES, TABLES, figure_module, table_module
+from infwidth.provenance import MADE_BY
 from metadata.citation import ROOT, citation, project
 
 PUBLISHED = PurePosixPath("results/published")
@@ -201,7 +202,7 @@ class _Crate:
         for entity in made:
             if entity.id.endswith(".json"):
                 record = json.loads((ROOT / entity.id).read_text(encoding="utf-8"))
-                return {"made_by": record.get("made_by", {})}
+                return {MADE_BY: record.get(MADE_BY, {})}
         return {}
 
     def _published(self, beginning: str) -> list[Entity]:
@@ -245,7 +246,9 @@ class _Crate:
         runs = record.get("runs", {})
         facts = {key: record[key] for key in ("commit",) if key in record}
         facts |= {key: runs[key] for key in ("platform",) if key in runs}
-        facts |= record.get("software", runs.get("software", {})) | record.get("made_by", {})
+        made_by = dict(record.get(MADE_BY, {}))
+        facts |= record.get("software", runs.get("software", {})) | made_by.pop("software", {})
+        facts |= {key: value for key, value in made_by.items() if value is not None}
         return self._add(
             f"#{name}",
             "CreateAction",
