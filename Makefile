@@ -1,7 +1,7 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
 .PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
-.PHONY: report test check format lock clean
+.PHONY: report test check format tools-env metadata lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -13,6 +13,7 @@ OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
 BIN := .venv/bin
 DEV := .venv-dev/bin
 LIGHT := .venv-figures/bin
+TOOLS := .venv-tools/bin
 CORES ?= all
 
 help: ## Show this list
@@ -63,9 +64,15 @@ format: dev-env ## Format the code
 	@$(DEV)/ruff check --fix .
 	@$(DEV)/snakefmt Snakefile workflow
 
+tools-env:
+	@$(PYTHON) envs/make_env.py tools
+
+metadata: tools-env ## Write codemeta.json, .zenodo.json, the SBOM and the RO-Crate anew
+	@$(TOOLS)/python -m metadata write
+
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .venv-dev .venv-figures .snakemake
+	rm -rf .venv .venv-* .snakemake
 	git clean -fdXq results paper_figures

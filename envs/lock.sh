@@ -2,7 +2,8 @@
 # without index addresses, so that they install from wherever pip or uv is set up to look.
 set -eu
 cd "$(dirname "$0")"
-for name in run figures dev cuda tpu; do
+# The run environment first: others take its versions.
+for name in run $(ls *.in | sed 's/\.in$//' | grep -v '^run$'); do
   uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
     --no-emit-index-url --no-emit-find-links "$name.in" --output-file "$name.lock"
 done

@@ -1,8 +1,8 @@
-"""Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
+"""Builds an environment from its lock, with uv if it is there, else pip; again when the lock changes.
 
-Usage: python envs/make_env.py run|dev|figures|cuda|tpu. Needs the standard library alone. `dev` and
-`figures` have folders of their own, .venv-dev and .venv-figures, so that `make test` and `make
-figures` leave alone what a running workflow stands on.
+Usage: python envs/make_env.py NAME, for envs/NAME.lock. Needs the standard library alone. `run`,
+`cuda` and `tpu` are built in .venv, each of the others in a folder of its own, as .venv-dev, so that
+`make test` and `make figures` leave alone what a running workflow stands on.
 """
 
 import fcntl
@@ -14,7 +14,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"dev": ".venv-dev", "figures": ".venv-figures"}
+LOCKS = sorted(path.stem for path in (ROOT / "envs").glob("*.lock"))
+RUNNERS = ("run", "cuda", "tpu")
+BARE = ("docs",)
+"""Those that read the project's sources and do not install it."""
 SUPPORTED = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
@@ -23,9 +26,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     lock = ROOT / "envs" / f"{name}.lock"
     if not lock.is_file():
-        sys.exit("usage: python envs/make_env.py run|dev|figures|cuda|tpu")
+        sys.exit(f"usage: python envs/make_env.py {'|'.join(LOCKS)}")
     check_platform()
-    venv = ROOT / FOLDERS.get(name, ".venv")
+    venv = ROOT / (".venv" if name in RUNNERS else f".venv-{name}")
     with (ROOT / ".venv.lock").open("w") as guard:
         # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -73,7 +76,8 @@ def build(venv: Path, lock: Path) -> None:
         run(sys.executable, "-m", "venv", "--clear", str(venv))
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         run(*pip, "--require-hashes", "--no-deps", "-r", str(lock))
-    run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
+    if lock.stem not in BARE:
+        run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
 
 
 def run(*command: str) -> None:

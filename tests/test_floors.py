@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "infwidth"
 
 # What each part may import of the package, besides itself.
-UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout"}
+UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout", "provenance"}
 BELOW = {
     "config": set(),
     "data": {"config"},

@@ -38,9 +38,19 @@ def figure_module(name: str) -> str:
     return f"infwidth.plots.{name}"
 
 
+def figure_code(name: str) -> tuple[str, ...]:
+    """The modules that a figure's files hang on, with all that they import."""
+    return (figure_module(name), "infwidth.plots.draw", "infwidth.plots.save")
+
+
 def table_module(name: str) -> str:
     """The module that makes a table."""
     return f"infwidth.analysis.tables.{name}"
+
+
+def table_code(name: str) -> tuple[str, ...]:
+    """The modules that a table's files hang on, with all that they import."""
+    return (table_module(name), "infwidth.analysis.tables.write")
 
 
 def reader(experiment: str) -> str:

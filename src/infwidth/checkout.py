@@ -28,16 +28,17 @@ def commit(folder: Path = Path()) -> str:
 def edited(folder: Path) -> list[str]:
     """The files of a bundle that are missing or are not what its sums say."""
     lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    listed = (line.split("  ", 1) for line in lines)
-    return [name for digest, name in listed if sha256(folder / name) != digest]
+    listed = ((folder / name, digest) for digest, name in (line.split("  ", 1) for line in lines))
+    return [
+        path.relative_to(folder).as_posix()
+        for path, digest in listed
+        if not path.is_file() or sha256(path) != digest
+    ]
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file in hexadecimal; nothing where there is no such file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
+    """The sha256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def git(folder: Path, *words: str) -> bytes:

@@ -55,7 +55,7 @@ def test_files_hold_the_raw_and_the_shown_numbers(tmp_path):
     measured = Measurements.load(write(tmp_path / "m", BASE))
     paths = build_and_write("table1_final_loss", tmp_path / "m", tmp_path / "t")
     assert [path.name for path in paths] == [
-        f"table1_final_loss{s}" for s in (".csv", ".md", ".tex")
+        f"table1_final_loss{s}" for s in (".csv", ".md", ".tex", ".json")
     ]
     raw = pd.read_csv(paths[0])
     row = raw[(raw["variant"] == "ntk") & (raw["width"] == 64)].iloc[0]
@@ -121,7 +121,7 @@ def test_hyperparameters_show_kappa_one_and_warn_of_an_edge(tmp_path):
 
 def test_latex_is_balanced_and_escaped(tmp_path):
     frame = pd.DataFrame({"a_b": ["50% & more", "κ ± 1"], "n": ["1.5", "−2"]})
-    tex = write_table(Table("t", "x_y #1", frame, frame), tmp_path / "t")[2].read_text()
+    tex = write_table(Table("t", "x_y #1", frame, frame), tmp_path / "t", {})[2].read_text()
     assert r"a\_b & n \\" in tex
     assert r"50\% \& more & 1.5 \\" in tex
     assert r"$\kappa$ $\pm$ 1 & $-$2 \\" in tex
@@ -133,5 +133,5 @@ def test_latex_is_balanced_and_escaped(tmp_path):
 
 def test_markdown_escapes_its_own_separator(tmp_path):
     frame = pd.DataFrame({"a": ["x|y"]})
-    text = write_table(Table("t", "c", frame, frame), tmp_path / "t")[1].read_text()
+    text = write_table(Table("t", "c", frame, frame), tmp_path / "t", {})[1].read_text()
     assert r"| x\|y |" in text

@@ -15,7 +15,7 @@ EXPERIMENTS = {*FIGURES.values(), *TABLES.values()} - {"claims"}
 FILES = [
     *(f"results/{name}/measurements/runs.parquet" for name in sorted(EXPERIMENTS)),
     *(f"paper_figures/{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")),
-    *(f"results/tables/{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")),
+    *(f"results/tables/{name}.{end}" for name in TABLES for end in ("csv", "md", "tex", "json")),
 ]
 
 

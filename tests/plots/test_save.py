@@ -1,6 +1,8 @@
 """A figure's files appear together and whole, or stay as they were."""
 
 import errno
+import hashlib
+import json
 
 import pytest
 from matplotlib.figure import Figure
@@ -18,6 +20,17 @@ def test_same_figure_same_bytes(tmp_path):
         save_figure(Figure(), tmp_path / folder / "fig", {"commit": "c"})
     assert contents(tmp_path / "one").keys() == {"fig.pdf", "fig.png", "fig.json"}
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_record_holds_the_sha256_of_both_files(tmp_path):
+    save_figure(Figure(), tmp_path / "fig", {"commit": "c"})
+    record = json.loads((tmp_path / "fig.json").read_text())
+    drawn = {name: (tmp_path / name).read_bytes() for name in ("fig.pdf", "fig.png")}
+    assert record == {
+        "figure": "fig",
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in drawn.items()},
+        "commit": "c",
+    }
 
 
 def test_a_disk_that_fills_midway_leaves_the_old_files_and_no_other(tmp_path, monkeypatch):

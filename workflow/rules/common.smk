@@ -9,9 +9,9 @@ from infwidth.catalogue import (
     FIGURES,
     TABLES,
     effects_module,
-    figure_module,
+    figure_code,
     reader,
-    table_module,
+    table_code,
 )
 from infwidth.code_digest import code_digest
 from infwidth.config.claims import read_claims

@@ -22,7 +22,7 @@ for _figure, _experiment in FIGURES.items():
         conda:
             CONDA
         params:
-            code=code_digest([figure_module(_figure), "infwidth.plots.draw"]),
+            code=code_digest(figure_code(_figure)),
             # The command is put together when the job runs, after this loop has ended.
             measurements=LAYOUT.measurements(_experiment),
             figure=_figure,

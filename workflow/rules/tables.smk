@@ -9,13 +9,13 @@ for _table, _experiment in TABLES.items():
         input:
             MEASURED[_experiment],
         output:
-            multiext(f"{LAYOUT.tables}/{_table}", ".csv", ".md", ".tex"),
+            multiext(f"{LAYOUT.tables}/{_table}", ".csv", ".md", ".tex", ".json"),
         log:
             f"{LAYOUT.logs}/{_table}.log",
         conda:
             CONDA
         params:
-            code=code_digest([table_module(_table), "infwidth.analysis.tables.write"]),
+            code=code_digest(table_code(_table)),
             # The command is put together when the job runs, after this loop has ended.
             measurements=LAYOUT.measurements(_experiment),
             table=_table,

@@ -119,6 +119,20 @@ class JudgedClaims:
         records = (each.measurements or {} for each in self.claims)
         return sorted({record["corpus"] for record in records if record.get("corpus")})
 
+    def provenance(self) -> dict[str, Any]:
+        """What the claims were judged from: every file with its digest, and the commits."""
+        found = {each.claim.experiment: each.measurements for each in self.claims}
+        measured = {name: record for name, record in found.items() if record}
+        return {
+            "inputs": {
+                f"{name}/{file}": digest
+                for name, record in measured.items()
+                for file, digest in record["inputs"].items()
+            },
+            "configuration": self.configuration,
+            "commit": {name: record["commit"] for name, record in measured.items()},
+        }
+
     def as_json(self) -> dict[str, Any]:
         """What claims.json holds."""
         claims = [asdict(each) | {"claim": each.claim.model_dump()} for each in self.claims]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.architectures import Architecture
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -56,5 +57,5 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     write_measurements(
         args.out or layout.measurements("architectures"),
         architectures.measure(problem, own, parts),
-        settings.model_dump(mode="json"),
+        settings.model_dump(mode="json") | origin(modules),
     )

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.convergence import RULES
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -55,5 +56,5 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     write_measurements(
         args.out or layout.measurements("convergence"),
         convergence.measure(problem, own, parts),
-        settings.model_dump(mode="json"),
+        settings.model_dump(mode="json") | origin(modules),
     )

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -39,11 +40,12 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     own = settings.expected_value
     folder = args.parts or layout.results / "expected_value" / "parts"
+    modules = (expected_value.__name__, load_digits.__module__)
     tables = expected_value.measure(
         expected_value_models.make_problem(own, *load_digits()),
         own,
         settings.statistics.confidence,
-        Parts(folder, (expected_value.__name__, load_digits.__module__), platform, args.retrain),
+        Parts(folder, modules, platform, args.retrain),
     )
     out = args.out or layout.measurements("expected_value")
-    write_measurements(out, tables, settings.model_dump(mode="json"))
+    write_measurements(out, tables, settings.model_dump(mode="json") | origin(modules))

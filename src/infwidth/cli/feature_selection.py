@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -46,4 +47,5 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     tables = feature_selection.measure(own, Digits(own, *load_digits()), parts_of)
     out = args.out or layout.measurements("feature_selection")
-    write_measurements(out, tables, settings.model_dump(mode="json"))
+    made_by = origin((feature_selection.__name__, load_digits.__module__))
+    write_measurements(out, tables, settings.model_dump(mode="json") | made_by)

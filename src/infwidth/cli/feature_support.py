@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -37,7 +38,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.experiments.recording import write_measurements
 
     folder = args.parts or layout.results / "feature_support" / "parts"
-    parts = Parts(folder, (feature_support.__name__,), platform, args.retrain)
+    modules = (feature_support.__name__,)
+    parts = Parts(folder, modules, platform, args.retrain)
     tables = feature_support.measure(settings.feature_support, parts)
     out = args.out or layout.measurements("feature_support")
-    write_measurements(out, tables, settings.model_dump(mode="json"))
+    write_measurements(out, tables, settings.model_dump(mode="json") | origin(modules))

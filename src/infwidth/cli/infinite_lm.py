@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infwidth.atomic import read_json, write_json
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
@@ -71,6 +72,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.infinite_lm import gather
     from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.run_origins import run_origins
 
     named = {_part(layout, name): name for name in settings.infinite_lm.variants}
     for path, name in named.items():
@@ -82,11 +84,15 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         for path in args.parts or named
     }
     dataset = TokenDataset.open(args.tokens or layout.tokens)
+    runs = args.runs or layout.runs
+    tables = gather(list(parts.values()), runs)
     write_measurements(
         args.out or layout.measurements("infinite_lm"),
-        gather(list(parts.values()), args.runs or layout.runs),
+        tables,
         settings.model_dump(mode="json")
+        | origin(("infwidth.experiments.infinite_lm",), computes=False)
         | {
+            "runs": run_origins(runs, tables["runs"]["key"]),
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": {name: part["selection"] for name, part in parts.items()},
         },

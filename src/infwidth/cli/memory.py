@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from infwidth.cli.options import settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -27,4 +28,5 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     tables = measure(settings.memory, Bench(settings.model, settings.training.batch_size))
     out = args.out or layout.measurements("memory")
-    write_measurements(out, tables, settings.model_dump(mode="json"))
+    code = origin(("infwidth.experiments.memory", "infwidth.optim.adam_star"))
+    write_measurements(out, tables, settings.model_dump(mode="json") | code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from infwidth.atomic import read_json, write_json
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms
@@ -103,6 +104,7 @@ def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.experiments.optimizer_ablation import gather
     from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.run_origins import run_origins
 
     home = layout.results / "optimizer_ablation"
     digits = _read_digits(args.digits or [home / "digits.parquet"])
@@ -118,11 +120,21 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         if tuple(arm) not in found:
             command = f"infwidth optimizer_ablation train --arms {arm.name}"
             raise UserError(f"{arm.name} is missing in {folder}: run `{command}` first")
+    runs = args.runs or layout.runs
+    tables = gather(parts, runs)
     write_measurements(
         args.out or layout.measurements("optimizer_ablation"),
-        gather(parts, args.runs or layout.runs) | {"digits": digits},
+        tables | {"digits": digits},
         settings.model_dump(mode="json")
+        | origin(
+            (
+                "infwidth.experiments.optimizer_ablation",
+                "infwidth.experiments.optimizer_ablation_digits",
+            ),
+            computes=False,
+        )
         | {
+            "runs": run_origins(runs, tables["runs"]["key"]),
             "selection": {f"{p['context']}-{p['variant']}": p["selection"] for p in parts},
         },
     )

@@ -10,6 +10,7 @@ import yaml
 
 from infwidth.atomic import write_atomically
 from infwidth.catalogue import TABLES
+from infwidth.checkout import commit
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import pick
@@ -54,8 +55,6 @@ def _read(path: Path) -> str:
 
 def _circumstances(settings: Settings) -> str:
     """What this page's runs were made with, and where the page itself was made."""
-    from infwidth.experiments.recording import commit
-
     packages = sorted(
         {(found.metadata["Name"], found.version) for found in metadata.distributions()},
         key=lambda package: package[0].lower(),

@@ -52,7 +52,7 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         layout.figures / f"{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")
     ]
     sources["tables"] = [
-        layout.tables / f"{name}.{end}" for name in TABLES for end in ("csv", "md", "tex")
+        layout.tables / f"{name}.{end}" for name in TABLES for end in ("csv", "md", "tex", "json")
     ]
     missing = [path for paths in sources.values() for path in paths if not path.exists()]
     missing += [layout.measurements(n) for n in experiments if not sources[f"measurements/{n}"]]

@@ -11,6 +11,7 @@ from infwidth.analysis.selection import Cell
 from infwidth.atomic import read_json, write_json
 from infwidth.cli.lm_width import parse_widths
 from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_places
@@ -113,6 +114,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.run_origins import run_origins
     from infwidth.experiments.width_limit import gather
 
     study, own = settings.lm_width, settings.width_limit
@@ -128,16 +130,20 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         for path in tuning
     }
     dataset = TokenDataset.open(args.tokens or layout.tokens)
+    runs = args.runs or layout.runs
+    tables = gather(
+        _entries(trained, "infwidth train"),
+        _entries(ntk, "infwidth width_limit train"),
+        _entries(known, "infwidth infinite_lm train"),
+        runs,
+    )
     write_measurements(
         args.out or layout.measurements("width_limit"),
-        gather(
-            _entries(trained, "infwidth train"),
-            _entries(ntk, "infwidth width_limit train"),
-            _entries(known, "infwidth infinite_lm train"),
-            args.runs or layout.runs,
-        ),
+        tables,
         settings.model_dump(mode="json")
+        | origin(("infwidth.experiments.width_limit",), computes=False)
         | {
+            "runs": run_origins(runs, [key for table in tables.values() for key in table["key"]]),
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": selection,
             "selection_ntk": _read(args.selection or _tuning(layout), "selection", _TUNE),

@@ -8,12 +8,15 @@ from typing import Any
 import pandas as pd
 
 from infwidth.atomic import read_json, write_json
+from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
 from infwidth.experiments.recording import write_measurements
+from infwidth.experiments.run_origins import run_origins
 from infwidth.experiments.run_rows import Entry
-from infwidth.training.records import SETTINGS, read_result, read_rows
+from infwidth.provenance import MADE_BY, made_by
+from infwidth.training.records import read_result, read_rows
 
 
 def collect(
@@ -55,7 +58,8 @@ def collect(
         settings.model_dump(mode="json", exclude={"retrain"})
         | {
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
-            "runs": _software(runs, reported),
+            "runs": run_origins(runs, reported),
+            MADE_BY: made_by(code_digest([__name__]), ("numpy", "pandas", "pyarrow")),
         },
     )
     selection = {name: content["selection"] for name, content in tuned.items()}
@@ -144,14 +148,6 @@ def _curve_rows(key: str, runs: Path) -> list[dict]:
         }
         for row in read_rows(runs / key)
     ]
-
-
-def _software(runs: Path, keys: list[str]) -> dict[str, Any]:
-    """Software and platform of the reported runs, as their own records have them."""
-    if not keys:
-        return {}
-    first = read_json(runs / keys[0] / SETTINGS, "infwidth train")
-    return {"software": first["software"], "platform": first["platform"], "count": len(keys)}
 
 
 def _result(runs: Path, key: str) -> dict[str, Any]:

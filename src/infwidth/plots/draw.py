@@ -3,8 +3,10 @@
 import importlib
 from pathlib import Path
 
-from infwidth.catalogue import FIGURES, figure_module, reader
+from infwidth.catalogue import FIGURES, figure_code, figure_module, reader
+from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
+from infwidth.provenance import MADE_BY, made_by
 
 
 def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path | str) -> list[Path]:
@@ -24,4 +26,6 @@ def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path |
 
     measured = importlib.import_module(reader(FIGURES[name])).load(measurements_folder)
     figure = importlib.import_module(figure_module(name)).draw(measured)
-    return save_figure(figure, Path(out_folder) / name, measured.provenance())
+    drawn_by = made_by(code_digest(figure_code(name)), ("matplotlib", "numpy", "pandas"))
+    provenance = measured.provenance() | {MADE_BY: drawn_by}
+    return save_figure(figure, Path(out_folder) / name, provenance)

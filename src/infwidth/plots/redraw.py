@@ -3,6 +3,7 @@
 No training, and no JAX: what this imports is plots, analysis and the settings.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from infwidth.atomic import write_atomically, write_json
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.claims import read_claims
 from infwidth.config.settings import Settings
+from infwidth.provenance import comparable
 
 CLAIMS_NAME = "claims"
 NAMES = (*FIGURES, *TABLES, CLAIMS_NAME)
@@ -138,7 +140,10 @@ def _figure(name: str, published: Published, out: Path) -> Redrawn:
 def _compare(published: Path, text: str, shown: bool = False) -> Sameness:
     if not published.is_file():
         return Sameness.OTHER
-    return compare_texts(published.read_text(encoding="utf-8"), text, shown)
+    there = published.read_text(encoding="utf-8")
+    if published.suffix == ".json":
+        there, text = (json.dumps(comparable(json.loads(each))) for each in (there, text))
+    return compare_texts(there, text, shown)
 
 
 def _same_bytes(first: Path, second: Path) -> bool:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from infwidth.atomic import replacing_file, write_json
 from infwidth.plots.style import paper_style
+from infwidth.provenance import SHA256, sha256
 
 
 def save_figure(
@@ -19,7 +20,8 @@ def save_figure(
     Args:
         figure: as drawn under `paper_style`.
         path_without_suffix: its folder is made if need be.
-        provenance: inputs with their sha256, settings and commit (`Measurements.provenance`).
+        provenance: inputs with their sha256, settings and commit (`Measurements.provenance`), and
+            who drew it. The sha256 of both files is added.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written to.
@@ -30,5 +32,6 @@ def save_figure(
         with paper_style():
             figure.savefig(new_pdf, metadata={"CreationDate": None, "ModDate": None})
             figure.savefig(new_png, metadata={"Software": None})
-        write_json(record, {"figure": base.name} | provenance)
+        digests = {pdf.name: sha256(new_pdf), png.name: sha256(new_png)}
+        write_json(record, {"figure": base.name, SHA256: digests} | provenance)
     return [pdf, png, record]

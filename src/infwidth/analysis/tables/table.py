@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.statistics import Interval
-from infwidth.atomic import write_atomically
+from infwidth.atomic import write_atomically, write_json
+from infwidth.provenance import SHA256, sha256
 
 MISSING = "–"
 
@@ -57,8 +59,16 @@ class Table:
     shown: pd.DataFrame
 
 
-def write_table(table: Table, path_without_suffix: Path | str) -> list[Path]:
-    """Writes `.csv` (raw), `.md` and `.tex` (shown), each whole, and returns the three paths.
+def write_table(
+    table: Table, path_without_suffix: Path | str, provenance: dict[str, Any]
+) -> list[Path]:
+    """Writes `.csv` (raw), `.md` and `.tex` (shown), and `.json`, each whole; returns the paths.
+
+    Args:
+        table: what to write.
+        path_without_suffix: its folder is made if need be.
+        provenance: inputs with their sha256, settings and commit, and who made it; the sha256 of
+            the three files is added.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written to.
@@ -74,7 +84,10 @@ def write_table(table: Table, path_without_suffix: Path | str) -> list[Path]:
         path = base.parent / (base.name + suffix)
         write_atomically(path, text)
         written.append(path)
-    return written
+    record = base.parent / f"{base.name}.json"
+    digests = {path.name: sha256(path) for path in written}
+    write_json(record, {"table": base.name, SHA256: digests} | provenance)
+    return [*written, record]
 
 
 def markdown(table: Table) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from infwidth.analysis.tables.table import Table, write_table
-from infwidth.catalogue import TABLES, reader, table_module
+from infwidth.catalogue import TABLES, reader, table_code, table_module
+from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
+from infwidth.provenance import MADE_BY, made_by
 
 
 def build(name: str, measured: Any) -> Table:
@@ -22,7 +24,8 @@ def build_and_write(
     Args:
         name: a key of `infwidth.catalogue.TABLES`.
         measurements_folder: as the experiment wrote it.
-        out_folder: gets `<name>.csv`, `.md` and `.tex`; made if need be.
+        out_folder: gets `<name>.csv`, `.md`, `.tex`, and `.json` with what they were made from;
+            made if need be.
 
     Raises:
         UserError: no such table, or incomplete measurements.
@@ -30,4 +33,6 @@ def build_and_write(
     if name not in TABLES:
         raise UserError(f"no table is called '{name}'; there are {', '.join(TABLES)}")
     measured = importlib.import_module(reader(TABLES[name])).load(measurements_folder)
-    return write_table(build(name, measured), Path(out_folder) / name)
+    written_by = made_by(code_digest(table_code(name)), ("numpy", "pandas", "scipy"))
+    provenance = measured.provenance() | {MADE_BY: written_by}
+    return write_table(build(name, measured), Path(out_folder) / name, provenance)

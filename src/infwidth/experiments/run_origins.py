@@ -1,0 +1,33 @@
+"""Where runs come from, as their own records tell it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from infwidth.atomic import read_json
+from infwidth.training.records import SETTINGS
+
+
+def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Code, software and platform of runs, which one collection has in common but for the code.
+
+    Args:
+      runs: the folder of runs.
+      keys: of those that are asked about; a run of two experiments may be named twice.
+
+    Returns:
+      `software`, `platform`, `count`, and `code`, the digests, one for each rule that trains;
+      nothing if there are no runs.
+
+    Raises:
+      UserError: a run's record is gone.
+    """
+    records = [read_json(runs / key / SETTINGS, "infwidth train") for key in sorted(set(keys))]
+    if not records:
+        return {}
+    return {
+        "software": records[0]["software"],
+        "platform": records[0]["platform"],
+        "count": len(records),
+        "code": sorted({record["code"] for record in records}),
+    }

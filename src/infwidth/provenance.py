@@ -1,0 +1,92 @@
+"""Which code, environment and machine made an output: what its record keeps under `MADE_BY`."""
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from infwidth.checkout import COMMIT, commit, sha256
+
+MADE_BY = "made_by"
+SHA256 = "sha256"
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+_STAMP = "infwidth-lock.txt"
+"""Left by envs/make_env.py in an environment; its first word is the name of the lock."""
+
+
+def made_by(code: str, packages: Iterable[str], device: str | None = None) -> dict[str, Any]:
+    """The record of the process that calls it.
+
+    Args:
+      code: digest of the code that made the output (`infwidth.code_digest`).
+      packages: distributions that its bytes depend on; those that are not installed are left out.
+      device: what computed it, as JAX names it; None where nothing was computed by JAX.
+
+    Returns:
+      `code`; `commit` and `dirty` of the checkout, None outside of one; `lock` with its `name` and
+      `sha256`, None in an environment that `make env` did not build; `software`, `python`,
+      `machine` and `device`.
+    """
+    named, dirty = checkout()
+    return {
+        "code": code,
+        "commit": named,
+        "dirty": dirty,
+        "lock": _lock(),
+        "software": dict(_versions(packages)),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": device,
+    }
+
+
+def comparable(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what changes with the machine and with unrelated code."""
+    return {key: value for key, value in record.items() if key not in (MADE_BY, SHA256)}
+
+
+def checkout() -> tuple[str | None, bool | None]:
+    """The commit that this code is checked out at, and whether tracked files were edited since.
+
+    (None, None) for code that is in no repository of its own, such as an installed package. A
+    bundle has no git, and says by itself which commit it is.
+    """
+    if (_ROOT / COMMIT).is_file():
+        name, _, edited = commit(_ROOT).partition("-")
+        return name, bool(edited)
+    try:
+        # A package that is installed below somebody else's checkout is not a part of that.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("rev-parse", "HEAD"), bool(
+            _git("status", "--porcelain", "--untracked-files=no")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(_HERE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _lock() -> dict[str, str] | None:
+    stamp = Path(sys.prefix) / _STAMP
+    if not stamp.is_file():
+        return None
+    path = _ROOT / "envs" / stamp.read_text(encoding="utf-8").split()[0]
+    if not path.is_file():
+        return None
+    return {"name": path.name, "sha256": sha256(path)}
+
+
+def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in packages:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue

@@ -1,0 +1,69 @@
+"""The citation files say the same, and what is written from others is up to date."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import infwidth
+from metadata.citation import codemeta, project, zenodo
+
+FILES = ("codemeta.json", ".zenodo.json")
+CITATION = yaml.safe_load(Path("CITATION.cff").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("path", "content"), [("codemeta.json", codemeta), (".zenodo.json", zenodo)]
+)
+def test_what_is_written_is_up_to_date(path, content):
+    expected = json.dumps(content(), indent=2, ensure_ascii=False) + "\n"
+    assert Path(path).read_text(encoding="utf-8") == expected, "run `make metadata`"
+
+
+def test_the_version_is_one():
+    readme = re.search(r"version = \{(.*?)\}", Path("README.md").read_text(encoding="utf-8"))
+    written = {
+        "CITATION.cff": CITATION["version"],
+        "infwidth": infwidth.__version__,
+        "README.md": readme[1],
+        **{name: json.loads(Path(name).read_text())["version"] for name in FILES},
+        "ro-crate-metadata.json": _root_of_crate()["version"],
+    }
+    assert set(written.values()) == {project()["version"]}, written
+
+
+def test_the_date_and_licence_are_one():
+    dates = {
+        json.loads(Path("codemeta.json").read_text())["datePublished"],
+        json.loads(Path(".zenodo.json").read_text())["publication_date"],
+        _root_of_crate()["datePublished"],
+    }
+    assert dates == {CITATION["date-released"]}
+    assert CITATION["license"] == project()["license"]
+
+
+def test_the_readme_cites_the_same_paper_and_title():
+    readme = Path("README.md").read_text(encoding="utf-8")
+    paper = CITATION["preferred-citation"]
+    assert f"title   = {{{paper['title']}}}" in readme
+    assert f"arXiv:{paper['doi'].rpartition('arXiv.')[2]}" in readme
+    quoted = CITATION["title"].replace(" '", " ``").replace("'", "''")
+    assert f"title   = {{{quoted}}}" in readme
+
+
+def test_the_corpus_that_is_cited_is_the_one_of_the_lock():
+    (corpus,) = CITATION["references"]
+    lock = Path("envs/run.lock").read_text(encoding="utf-8")
+    assert f"\n{corpus['title']}=={corpus['version']} " in lock
+
+
+def test_no_person_stands_for_the_software():
+    assert [set(author) for author in CITATION["authors"]] == [{"name"}]
+    assert codemeta()["author"] == [{"@type": "Organization", "name": "The infwidth authors"}]
+
+
+def _root_of_crate():
+    graph = json.loads(Path("ro-crate-metadata.json").read_text(encoding="utf-8"))["@graph"]
+    return next(entity for entity in graph if entity["@id"] == "./")
