@@ -69,7 +69,8 @@ class Checkout:
             assert "Nothing to be done" in output, output
             return {}
         rows = [line.split() for line in table[1].splitlines()]
-        return {name: int(count) for name, count in rows if name not in ("total", "all")}
+        targets = ("total", "reproduce")
+        return {name: int(count) for name, count in rows if name not in targets}
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / file

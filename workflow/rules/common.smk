@@ -2,6 +2,7 @@
 # `SETTINGS` holds validated values.
 
 from functools import partial
+from pathlib import Path
 
 from infwidth import workflow as support
 from infwidth.catalogue import (
