@@ -98,9 +98,7 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
         "anew": f"`snakemake --cores all {name}`",
         "time": f"{CORE_MINUTES[experiment]} core-minutes, of which the drawing is seconds",
         "measurements": f"`{measured}/`; published: [{published}](../{published})",
-        "settings": ", ".join(
-            f"[{part}](configuration.md#{part})" for part in _settings(experiment)
-        ),
+        "settings": ", ".join(settings),
         "script": ", ".join(_link(each) for each in (module, reader(experiment))),
     }
     picture = f"![{name}]({shown})" if kind == "figure" else f"[{name}]({shown})"
