@@ -1,6 +1,6 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env reproduce test figures tables claims train status check format lock clean
+.PHONY: help env dev-env docs reproduce test figures tables claims train status check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -45,9 +45,13 @@ format: dev-env ## Format the code
 	@$(DEV)/ruff check --fix .
 	@$(DEV)/snakefmt Snakefile workflow
 
+docs: ## Build the documentation in site/, which opens from disk; warnings are errors
+	@$(PYTHON) envs/make_env.py docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .venv-dev .snakemake
+	rm -rf .venv .venv-dev .venv-docs .snakemake site
 	git clean -fdXq results paper_figures

@@ -1,7 +1,8 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
-Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone. `dev` has a
-folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on.
+Usage: python envs/make_env.py run|dev|cuda|tpu|docs. Needs the standard library alone. `dev` has a
+folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on, and
+so has `docs`, which reads the project's sources and does not install it.
 """
 
 import fcntl
@@ -21,9 +22,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     lock = ROOT / "envs" / f"{name}.lock"
     if not lock.is_file():
-        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu")
+        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu|docs")
     check_platform()
-    venv = ROOT / (".venv-dev" if name == "dev" else ".venv")
+    venv = ROOT / (f".venv-{name}" if name in ("dev", "docs") else ".venv")
     with (ROOT / ".venv.lock").open("w") as guard:
         # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -71,7 +72,8 @@ def build(venv: Path, lock: Path) -> None:
         run(sys.executable, "-m", "venv", "--clear", str(venv))
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         run(*pip, "--require-hashes", "--no-deps", "-r", str(lock))
-    run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
+    if lock.stem != "docs":
+        run(*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT))
 
 
 def run(*command: str) -> None:

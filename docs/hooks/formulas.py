@@ -4,6 +4,8 @@ import html
 import re
 
 from latex2mathml.converter import convert
+from markdown import Extension
+from markdown.preprocessors import Preprocessor
 from mkdocs.exceptions import PluginError
 
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
@@ -17,7 +19,32 @@ def on_config(config):
     fence = {"name": "math", "class": "formula", "format": displayed}
     config["mdx_configs"].setdefault("pymdownx.superfences", {})["custom_fences"] = [fence]
     config["mdx_configs"]["pymdownx.arithmatex"] = {"generic": True}
+    config["markdown_extensions"].append(DocstringFormulas())
     return config
+
+
+class DocstringFormulas(Extension):
+    """`.. math::` in a docstring, as optax writes it, is a formula of its own, too."""
+
+    def extendMarkdown(self, md):
+        """Comes before the extension that knows of fences."""
+        md.preprocessors.register(_Directive(md), "docstring_formulas", 40)
+
+
+class _Directive(Preprocessor):
+    def run(self, lines):
+        found = []
+        inside = False
+        for line in lines:
+            if inside and line and not line.startswith(" "):
+                found += ["```", ""]
+                inside = False
+            if line.strip() == ".. math::":
+                found.append("```math")
+                inside = True
+            else:
+                found.append(line)
+        return [*found, "```"] if inside else found
 
 
 def on_page_content(content, page, config, files):

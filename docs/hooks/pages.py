@@ -6,8 +6,8 @@ links that hold in the repository, and the site needs nothing but itself.
 """
 
 import re
-from posixpath import dirname, normpath, relpath
 from pathlib import Path
+from posixpath import dirname, normpath, relpath
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
@@ -65,9 +65,7 @@ def on_files(files, config):
     while pending:
         path = pending.pop()
         if not path.startswith("docs/"):
-            files.append(
-                File.generated(config, address(path), abs_src_path=str(ROOT / path))
-            )
+            files.append(File.generated(config, address(path), abs_src_path=str(ROOT / path)))
         if not path.endswith(".md"):
             continue
         for match in CODE_OR_LINK.finditer((ROOT / path).read_text(encoding="utf-8")):
