@@ -1,7 +1,7 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
 .PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
-.PHONY: report test check format tools-env metadata lock clean
+.PHONY: report test check format docs tools-env metadata lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -70,9 +70,13 @@ tools-env:
 metadata: tools-env ## Write codemeta.json, .zenodo.json, the SBOM and the RO-Crate anew
 	@$(TOOLS)/python -m metadata write
 
+docs: ## Build the documentation in site/, which opens from disk; warnings are errors
+	@$(PYTHON) envs/make_env.py docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
 clean: ## Remove the environment and all results
-	rm -rf .venv .venv-* .snakemake
+	rm -rf .venv .venv-* .snakemake site
 	git clean -fdXq results paper_figures

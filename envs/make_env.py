@@ -1,8 +1,8 @@
-"""Builds an environment from its lock, with uv if it is there, else pip; again when the lock changes.
+"""Builds an environment from its lock, by uv or else pip; again only when the lock changes.
 
 Usage: python envs/make_env.py NAME, for envs/NAME.lock. Needs the standard library alone. `run`,
-`cuda` and `tpu` are built in .venv, each of the others in a folder of its own, as .venv-dev, so that
-`make test` and `make figures` leave alone what a running workflow stands on.
+`cuda` and `tpu` are built in .venv, each of the others in a folder of its own, as .venv-dev, so
+that `make test` and `make figures` leave alone what a running workflow stands on.
 """
 
 import fcntl

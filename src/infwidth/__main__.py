@@ -1,5 +1,5 @@
 """`python -m infwidth`: the command line."""
 
-from infwidth.cli.main import main
+from infwidth.cli.entry import main
 
 main()

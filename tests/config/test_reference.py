@@ -6,6 +6,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from infwidth.catalogue import FIGURES, TABLES
+from infwidth.cli.figures_page import CORE_MINUTES, QUESTIONS, figures_page, pages
+from infwidth.config.claims import read_claims
 from infwidth.config.load import read_config
 from infwidth.config.reference import json_schema, reference_page
 
@@ -16,6 +19,21 @@ def test_the_written_schema_is_up_to_date():
 
 def test_the_written_reference_is_up_to_date():
     assert Path("docs/configuration.md").read_text() == reference_page()
+
+
+def test_the_written_pages_of_figures_and_claims_are_up_to_date():
+    claims = read_claims()
+    for path, text in pages(Path("docs"), claims).items():
+        assert path.read_text() == text
+    artifact = Path("docs/artifact_evaluation.md").read_text()
+    assert all(f"\n| {label} | " in artifact for label in claims.labels().values())
+
+
+def test_every_figure_and_table_has_a_section_with_its_question_and_time():
+    page = figures_page(read_claims())
+    assert all(f"\n### {name}\n" in page for name in (*FIGURES, *TABLES))
+    experiments = {*FIGURES.values(), *TABLES.values()}
+    assert QUESTIONS.keys() == CORE_MINUTES.keys() == experiments
 
 
 @pytest.mark.parametrize("name", ["config", "quick", "smoke", "paper"])

@@ -1,6 +1,10 @@
 # Every claim judged by its rule; a mistake in the rules ends the workflow before anything runs.
 
-RULES = support.or_exit(read_claims)
+# The file of the folder it runs in; a workflow that takes this one as a module need not have one.
+CLAIM_RULES = (
+    CLAIMS if CLAIMS.exists() else workflow.source_path(f"../../{CLAIMS.as_posix()}")
+)
+RULES = support.or_exit(read_claims, Path(CLAIM_RULES))
 # The experiments that the claims ask for and that this configuration has.
 ASKED = [
     name
@@ -13,7 +17,7 @@ MEASURED["claims"] = [f"{LAYOUT.results}/claims.json"]
 rule claims:
     """Judges every claim by its rule, from what the experiments measured."""
     input:
-        rules=str(CLAIMS),
+        rules=str(CLAIM_RULES),
         measured=[path for name in ASKED for path in MEASURED[name]],
     output:
         MEASURED["claims"],

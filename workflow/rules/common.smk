@@ -3,6 +3,7 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 from infwidth import workflow as support
 from infwidth.catalogue import (

@@ -1,11 +1,12 @@
-"""`infwidth config`: check a configuration, write the schemas and the reference page."""
+"""`infwidth config`: check a configuration, write the schemas and the pages made from it."""
 
 import argparse
 from pathlib import Path
 
 from infwidth.atomic import write_atomically
+from infwidth.cli.figures_page import pages
 from infwidth.cli.options import settings_options
-from infwidth.config.claims import claims_schema
+from infwidth.config.claims import claims_schema, read_claims
 from infwidth.config.reference import json_schema, reference_page
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -23,7 +24,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     settings_options(check, "config check")
     check.set_defaults(run=_check)
     write = actions.add_parser(
-        "reference", help=f"write {SCHEMA}, {CLAIMS_SCHEMA.name} and {REFERENCE}"
+        "reference",
+        help=f"write {SCHEMA}, {CLAIMS_SCHEMA.name} and the pages under docs/ made from them",
     )
     settings_options(write, "config reference")
     write.set_defaults(run=_write)
@@ -37,3 +39,5 @@ def _write(_: argparse.Namespace, __: Settings, ___: Layout) -> None:
     write_atomically(SCHEMA, json_schema())
     write_atomically(CLAIMS_SCHEMA, claims_schema())
     write_atomically(REFERENCE, reference_page())
+    for path, text in pages(REFERENCE.parent, read_claims()).items():
+        write_atomically(path, text)

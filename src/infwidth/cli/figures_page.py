@@ -1,0 +1,168 @@
+"""docs/figures.md, and the table of docs/artifact_evaluation.md: how each figure is made.
+
+Both are written from the catalogue, the slices of the settings and the rules of the claims.
+"""
+
+import re
+from pathlib import Path
+
+from infwidth.catalogue import FIGURES, TABLES, figure_module, reader, table_module
+from infwidth.cli.publish import FOLDER
+from infwidth.config.claims import Claim, Claims
+from infwidth.config.slices import SLICES
+from infwidth.layout import Layout
+
+START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
+
+QUESTIONS = {
+    "lm_width": "How does the final loss depend on the width of the MLPs, variant by variant? "
+    "The paper's experiment.",
+    "convergence": "Do finite models come to the exact kernel machine as they widen, and how fast?",
+    "infinite_lm": "What does a transformer do whose MLPs are infinitely wide, beside finite ones?",
+    "expected_value": "Is the mean over inits of finite models the infinite one?",
+    "feature_selection": "Can frozen features, weighted up and down, stand in for learned ones?",
+    "feature_support": "What stays out of reach where Ω is not totally supported?",
+    "optimizer_ablation": "Which part of the optimizer closes the gap, and where?",
+    "architectures": "Is the order of the variants the same in an MLP, a CNN and an RNN?",
+    "memory": "What does the kernel form keep, beside a dense layer with its optimizer state?",
+    "width_limit": "Do the ADAM variants meet the unfrozen model as the width grows?",
+    "claims": "What do all experiments together say on each claim?",
+}
+
+CORE_MINUTES = {
+    "lm_width": 130,
+    "convergence": 3,
+    "infinite_lm": 15,
+    "expected_value": 1,
+    "feature_selection": 3,
+    "feature_support": 2,
+    "optimizer_ablation": 100,
+    "architectures": 5,
+    "memory": 1,
+    "width_limit": 30,
+    "claims": 280,
+}
+"""Rounded up. A run that several experiments share counts in each; the claims need all of them."""
+
+# The commands that measure, where they are not called as their experiment.
+_COMMANDS = {"lm_width": ("tune", "train", "collect")}
+_SHARED = {"name", "statistics"}
+
+_HEAD = """# How each figure and table is made
+
+From question to picture, one section each. This page is written by `infwidth config reference` from
+the catalogue (`src/infwidth/catalogue.py`), the settings that each command reads and
+`config/claims.yaml`; a test keeps it in step.
+
+Two commands make any of them, in an environment (`make env`, then `. .venv/bin/activate`):
+
+- *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
+- *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
+
+Times are core-minutes of the default configuration, training included: about what it takes on the
+two cores on which the published measurements were made. Runs that two experiments share count in
+both. Settings are those of [configuration](configuration.md).
+"""
+
+
+def figures_page(claims: Claims) -> str:
+    """The page of all figures and tables, in Markdown."""
+    parts = [_HEAD]
+    for title, names in (("Figures", FIGURES), ("Tables", TABLES)):
+        parts.append(f"\n## {title}\n")
+        parts += [_section(name, experiment, claims) for name, experiment in names.items()]
+    return "".join(parts)
+
+
+def artifact_page(page: str, claims: Claims) -> str:
+    """The page with its table of claims written anew, between the two comments."""
+    head = "| no. | claim or question | figure, table | anew, by | core-minutes | rule |\n"
+    rows = "".join(_claim_row(claim, label) for claim, label in _labelled(claims))
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{head}|---|---|---|---|---|---|\n{rows}{END}{after}"
+
+
+def _section(name: str, experiment: str, claims: Claims) -> str:
+    kind = "figure" if name in FIGURES else "table"
+    module = figure_module(name) if kind == "figure" else table_module(name)
+    published = FOLDER if experiment == "claims" else FOLDER / "measurements" / experiment
+    measured = Layout("default").measurements(experiment)
+    shown = f"../{FOLDER}/{kind}s/{name}." + ("png" if kind == "figure" else "md")
+    decides = [label for claim, label in _labelled(claims) if name in (claim.figure, claim.table)]
+    settings = [f"[{part}](configuration.md#{part})" for part in _settings(experiment)]
+    rows = {
+        "question": QUESTIONS[experiment],
+        "claims": ", ".join(decides) or "none",
+        "from what is published": f"`infwidth {kind} {name} --measurements {published} --out DIR`",
+        "anew": f"`snakemake --cores all {name}`",
+        "time": f"{CORE_MINUTES[experiment]} core-minutes, of which the drawing is seconds",
+        "measurements": f"`{measured}/`; published: [{published}](../{published})",
+        "settings": ", ".join(settings),
+        "script": ", ".join(_link(each) for each in (module, reader(experiment))),
+    }
+    picture = f"![{name}]({shown})" if kind == "figure" else f"[{name}]({shown})"
+    table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
+    return f"\n### {name}\n\n{picture}\n\n| | |\n|---|---|\n{table}"
+
+
+def _settings(experiment: str) -> list[str]:
+    commands = _COMMANDS.get(experiment) or [
+        command for command in SLICES if command.split()[0] == experiment
+    ]
+    paths = [path.partition(".")[0] for command in commands for path in SLICES[command]]
+    return [part for part in dict.fromkeys(paths) if part not in _SHARED] + ["statistics"]
+
+
+def _link(module: str) -> str:
+    path = f"src/{module.replace('.', '/')}.py"
+    return f"[{path}](../{path})"
+
+
+def _labelled(claims: Claims) -> list[tuple[Claim, str]]:
+    labels = claims.labels()
+    return [(claim, labels[claim.id]) for claim in claims.claims]
+
+
+def _claim_row(claim: Claim, label: str) -> str:
+    pictures = [name for name in (claim.figure, claim.table) if name]
+    links = (
+        ", ".join(f"[{_short(name)}](figures.md#{name})" for name in pictures)
+        or "the page of claims"
+    )
+    command = f"`snakemake --cores all {pictures[0] if pictures else 'claims'}`"
+    statement = claim.statement.replace("*", "\\*").replace("|", "\\|")
+    minutes = CORE_MINUTES[claim.experiment]
+    cells = (label, statement, links, command, str(minutes), _rule(claim))
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _short(name: str) -> str:
+    found = re.fullmatch(r"(fig|table)(\d+)_.*", name)
+    assert found is not None
+    return f"{found[1]} {found[2]}"
+
+
+def _rule(claim: Claim) -> str:
+    rule, unit = claim.rule, f" {claim.unit}" if claim.unit else ""
+    if rule.kind == "equivalent":
+        words = f"within ±{_bound(rule.within)}{unit} of {_bound(rule.to)}"
+    else:
+        words = f"{rule.kind} than {_bound(rule.than)}{unit}"
+    scope = (
+        claim.scope.replace("_", " ") if isinstance(claim.scope, str) else " and ".join(claim.scope)
+    )
+    return f"{words}; {scope}"
+
+
+def _bound(bound: float | str) -> str:
+    return f"`{bound}`" if isinstance(bound, str) else f"{bound:g}".replace("-", "−")
+
+
+def pages(docs: Path, claims: Claims) -> dict[Path, str]:
+    """Both pages, by file, as they are to be."""
+    artifact = docs / "artifact_evaluation.md"
+    return {
+        docs / "figures.md": figures_page(claims),
+        artifact: artifact_page(artifact.read_text(encoding="utf-8"), claims),
+    }

@@ -1,0 +1,122 @@
+"""What the installed library needs and what it costs to import."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from infwidth.cli import entry
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src/infwidth"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTIONS = {"orbax": "orbax-checkpoint", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+# Modules of these three packages that are not imported with them, but for use in a flax model.
+NOT_THE_LIBRARY = {"mlp.py"}
+
+
+def names(lines):
+    return {Requirement(line).name for line in lines}
+
+
+def modules_of_others(files):
+    """The modules, not of Python and not of this project, that these files import."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"infwidth"}
+
+
+def distribution(module):
+    return DISTRIBUTIONS.get(module, module.replace("_", "-"))
+
+
+def test_the_library_depends_on_what_it_imports_and_on_no_more():
+    files = [
+        file
+        for package in ("optim", "kernels", "infinite")
+        for file in (SOURCE / package).glob("*.py")
+        if file.name not in NOT_THE_LIBRARY
+    ]
+    assert modules_of_others(files) == names(PROJECT["dependencies"])
+
+
+def test_the_extras_hold_everything_else_that_the_code_imports():
+    imported = modules_of_others(SOURCE.rglob("*.py")) - names(PROJECT["dependencies"])
+    declared = names(EXTRAS["workflow"]) | names(EXTRAS["models"]) | names(EXTRAS["figures"])
+    assert {distribution(module) for module in imported} <= declared
+    # What drawing needs is enough for drawing.
+    drawing = [
+        *(SOURCE / part for part in ("analysis", "plots", "config")),
+        *(SOURCE / "cli" / f"{name}.py" for name in ("main", "draw", "claims", "parent", "status")),
+    ]
+    files = [
+        file for path in drawing for file in ([path] if path.is_file() else path.rglob("*.py"))
+    ]
+    needed = {distribution(module) for module in modules_of_others(files)}
+    assert needed <= names(EXTRAS["figures"]) | names(PROJECT["dependencies"])
+
+
+def test_the_lock_is_made_from_the_same_packages():
+    lines = (ROOT / "envs/run.in").read_text().splitlines()
+    asked = names(line for line in lines if line and not line.startswith("#"))
+    builds = {"hatchling", "editables"}
+    everything = {*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)}
+    assert asked - builds == names(everything) - {"infwidth"}
+
+
+def test_every_missing_module_has_an_extra_that_brings_it():
+    imported = modules_of_others(SOURCE.rglob("*.py")) - names(PROJECT["dependencies"])
+    assert imported <= entry.EXTRAS.keys()
+    for module, extra in entry.EXTRAS.items():
+        assert distribution(module) in names(EXTRAS[extra])
+
+
+def test_importing_the_optimizers_loads_nothing_that_optax_does_not():
+    code = (
+        "import sys, optax; before = set(sys.modules); import infwidth.optim; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = done.stdout.split()
+    assert "infwidth.optim.adam_star" in loaded
+    assert [name for name in loaded if not re.match(r"infwidth(\.|$)", name)] == []
+    assert len(loaded) < 12
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("matplotlib", "figures"), ("pydantic", "figures"), ("flax", "models")]
+)
+def test_a_missing_package_is_one_line(missing, extra, monkeypatch, capsys):
+    def fails():
+        raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.pyplot")
+
+    monkeypatch.setattr("infwidth.cli.main.main", fails)
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"infwidth: the module '{missing}' is not installed")
+    assert f"'.[{extra}]'" in line
+    assert line.count("\n") == 1
+
+
+def test_a_module_that_nobody_knows_is_a_defect(monkeypatch):
+    def fails():
+        raise ModuleNotFoundError("No module named 'infwidth.nonsense'", name="infwidth.nonsense")
+
+    monkeypatch.setattr("infwidth.cli.main.main", fails)
+    with pytest.raises(ModuleNotFoundError):
+        entry.main()
