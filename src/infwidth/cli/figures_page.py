@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 from infwidth.catalogue import FIGURES, TABLES, figure_module, reader, table_module
-from infwidth.cli.publish import FOLDER
 from infwidth.config.claims import Claim, Claims
 from infwidth.config.slices import SLICES
-from infwidth.layout import Layout
+from infwidth.layout import PUBLISHED, Layout
 
 START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 
@@ -86,9 +85,9 @@ def artifact_page(page: str, claims: Claims) -> str:
 def _section(name: str, experiment: str, claims: Claims) -> str:
     kind = "figure" if name in FIGURES else "table"
     module = figure_module(name) if kind == "figure" else table_module(name)
-    published = FOLDER if experiment == "claims" else FOLDER / "measurements" / experiment
+    published = PUBLISHED if experiment == "claims" else PUBLISHED / "measurements" / experiment
     measured = Layout("default").measurements(experiment)
-    shown = f"../{FOLDER}/{kind}s/{name}." + ("png" if kind == "figure" else "md")
+    shown = f"../{PUBLISHED}/{kind}s/{name}." + ("png" if kind == "figure" else "md")
     decides = [label for claim, label in _labelled(claims) if name in (claim.figure, claim.table)]
     settings = [f"[{part}](configuration.md#{part})" for part in _settings(experiment)]
     rows = {
