@@ -15,6 +15,7 @@ from infwidth.cli import (
     config,
     convergence,
     data,
+    doctor,
     draw,
     expected_value,
     feature_selection,
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, status, config, reproduce, publish):
+    for module in (data, *experiments, claims, draw, status, config, doctor, reproduce, publish):
         module.add_parser(commands)
     return parser
 

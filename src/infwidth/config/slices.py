@@ -92,5 +92,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         "convergence.slope_margin",
         "feature_support.margin",
     ),
+    "doctor": (),
     "status": ("name", "model", "training", "lm_width"),
 }
