@@ -28,7 +28,7 @@ class NumericsSettings(Section):
     rematerialize: bool = Field(
         False,
         description="Keep only the input of each block, and compute the block again in the "
-        "backward pass: less memory, a third more work in the blocks. Of no effect on a CPU, "
+        "backward pass: less memory, a third more work in the blocks. Saves nothing on a CPU, "
         "whose compiler merges what is computed twice.",
     )
     loss_block: Annotated[int, Field(ge=1)] | None = Field(

@@ -111,15 +111,14 @@ blocked_mean_loss.defvjp(_forward, _backward)
 
 
 def _cut(x_RxN: jax.Array, block: int) -> jax.Array:
-    """Blocks x_nxRxK, the last columns zeros. A block takes every n-th column, so that devices that
-    share the columns among them share each block, too."""
+    """Blocks x_nxRxK, one after the other; zeros fill the last."""
     R, N = x_RxN.shape
     n = math.ceil(N / block)
-    x_RxKn = jnp.pad(x_RxN, ((0, 0), (0, n * block - N)))
-    return jnp.moveaxis(x_RxKn.reshape(R, block, n), 2, 0)
+    x_RxnK = jnp.pad(x_RxN, ((0, 0), (0, n * block - N)))
+    return jnp.moveaxis(x_RxnK.reshape(R, n, block), 1, 0)
 
 
 def _joined(x_nxRxK: jax.Array, N: int) -> jax.Array:
     """The inverse of `_cut`."""
     n, R, block = x_nxRxK.shape
-    return jnp.moveaxis(x_nxRxK, 0, 2).reshape(R, block * n)[:, :N]
+    return jnp.moveaxis(x_nxRxK, 0, 1).reshape(R, n * block)[:, :N]
