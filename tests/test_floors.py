@@ -19,6 +19,7 @@ BELOW = {
     "training": {"config", "data", "optim", "kernels", "models", "infinite"},
     "analysis": {"config"},
     "plots": {"config", "analysis"},
+    "doctor": {"config", "models", "training"},
     "experiments": {
         *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis")
     },

@@ -15,7 +15,6 @@ from infwidth.models.flops import training_flops
 from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import Groups, merge, split
-from infwidth.training import step as step_module
 from infwidth.training.rules import Hyperparameters, schedule
 from infwidth.training.step import compile_program
 
@@ -108,11 +107,14 @@ def test_the_state_is_donated_and_tokens_and_rates_are_not():
     assert not any(leaf.is_deleted() for leaf in (tokens, *rates))
 
 
-def test_microbatches_change_nothing_but_rounding(monkeypatch):
+def test_microbatches_change_nothing_but_rounding():
     tokens = _tokens()
     whole, _ = _program("frozen").train(_program("frozen").init(0), _rates(), tokens)
-    monkeypatch.setattr(step_module, "microbatch_count", lambda sequences, context: 2)
-    cut, _ = _program("frozen").train(_program("frozen").init(0), _rates(), tokens)
+    training = TRAINING.model_copy(update={"microbatch_tokens": 2 * MODEL.context})
+    program = compile_program(MODEL, training, VARIANTS["frozen"], H, V)
+    lowered = jax.jit(program.train).lower(program.init(0), _rates(), tokens).as_text()
+    assert f"tensor<2x2x{MODEL.context + 1}xi32>" in lowered
+    cut, _ = program.train(program.init(0), _rates(), tokens)
     # Adam divides by a gradient's size: where a gradient is mere rounding, so is its direction.
     for group in ("trunk", "readout"):
         for name, leaf in getattr(whole, group).items():

@@ -58,7 +58,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     with TrainingProgress(args.variant) as progress:
         bench = Bench(
             Runs(runs, dataset, args.retrain, progress),
-            settings.model,
+            settings.model.with_plain_numerics(),
             infinite_lm.training_of(settings.training, own),
             dataset.digest,
             dataset.vocabulary_size,

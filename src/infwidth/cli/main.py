@@ -17,6 +17,7 @@ from infwidth.cli import (
     config,
     convergence,
     data,
+    doctor,
     draw,
     expected_value,
     feature_selection,
@@ -101,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    published = (publish, redraw, compare, bundle)
-    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, *published):
+    others = (config, doctor, reproduce, publish, redraw, compare, bundle)
+    for module in (data, *experiments, claims, draw, pages, status, *others):
         module.add_parser(commands)
     return parser
 

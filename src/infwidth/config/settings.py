@@ -11,6 +11,7 @@ from infwidth.config.feature_selection import FeatureSelectionSettings
 from infwidth.config.feature_support import FeatureSupportSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
+from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
 from infwidth.config.statistics import StatisticsSettings
@@ -73,6 +74,11 @@ class ModelSettings(Section):
         description="What the MLPs write to: `residual`, the stream, an MLP a block; `vocabulary`, "
         "the logits, one MLP on top of blocks that have none (an ablation).",
     )
+    numerics: NumericsSettings = Field(default_factory=NumericsSettings)
+
+    def with_plain_numerics(self) -> "ModelSettings":
+        """The same model computed as by default, in float32, as one of infinite width always is."""
+        return self.model_copy(update={"numerics": NumericsSettings()})
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelSettings":
@@ -93,6 +99,12 @@ class TrainingSettings(Section):
 
     steps: Annotated[int, Field(ge=1)] = Field(1500, description="Training steps.")
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Sequences a step, B.")
+    microbatch_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Tokens a microbatch: a step adds up the gradients of the largest equal parts "
+        "of its batch that have no more (one sequence at least); null: 512 on a CPU, and the "
+        "whole batch elsewhere.",
+    )
     trunk_learning_rate: LearningRate = Field(
         0.01, description="Adam's peak rate outside the MLPs; fixed beforehand on `constant`."
     )

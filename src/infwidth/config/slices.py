@@ -99,5 +99,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
     ),
     "publish": ("name",),
+    "doctor": (),
     "status": ("name", "model", "training", "lm_width"),
 }

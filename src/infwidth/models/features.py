@@ -14,6 +14,7 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Features as FeatureTreatment
+from infwidth.models.products import Compute, product
 from infwidth.models.variables import Features, Readout
 
 BIAS_SHIFT = -0.41
@@ -59,6 +60,7 @@ class FeatureMLP(nnx.Module):
         readout_init: Literal["zeros", "normal", "ntk"] = "zeros",
         normalized: bool = False,
         bias_shift: float = 0.0,
+        compute: Compute = "float32",
         rngs: nnx.Rngs,
     ):
         """Draws the features from the stream `features`, M (unless it is 0) from `readout`.
@@ -72,9 +74,11 @@ class FeatureMLP(nnx.Module):
           normalized: divide feature h by s(ω_h) (docs/theory.md, normalised features). A ReLU
             is positively homogeneous, so this scales ω_h once and costs nothing afterwards.
           bias_shift: mean of the bias coordinate ω_b, whose variance is 1.
+          compute: type of the factors of the two products.
           rngs: streams named `features` and `readout`.
         """
         self.bias = feature_bias(d_model, bias)
+        self.compute: Compute = compute
         omega_Hxd = draw_features(rngs.features(), width, d_model + 1)
         if bias_shift:
             omega_Hxd = omega_Hxd.at[:, -1].add(bias_shift)
@@ -95,8 +99,8 @@ class FeatureMLP(nnx.Module):
         H, d = omega_Hxd.shape
         scaled_Hxd = omega_Hxd * (1 / math.sqrt(d))
         bias_H = scaled_Hxd[:, -1] * self.bias
-        z_HxN = jnp.dot(scaled_Hxd[:, :-1], x_DxN) + bias_H[:, None]
-        return jnp.dot(self.m_HxE[...].T * (1 / H), jax.nn.relu(z_HxN))
+        z_HxN = product(scaled_Hxd[:, :-1], x_DxN, self.compute) + bias_H[:, None]
+        return product(self.m_HxE[...].T * (1 / H), jax.nn.relu(z_HxN), self.compute)
 
 
 def mlp_maker(
@@ -128,5 +132,6 @@ def mlp_maker(
         readout_init=settings.readout_init,
         normalized=features == "normalized",
         bias_shift=BIAS_SHIFT if features == "shifted" else 0.0,
+        compute=settings.numerics.compute_dtype,
         rngs=rngs,
     )

@@ -9,14 +9,20 @@ Shapes: B sequences, T tokens each, N = B·T tokens, V vocabulary, D residual st
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from infwidth.config.settings import ModelSettings
-from infwidth.models.fast_ops import causal_attention, look_up
-from infwidth.models.variables import Trunk
+from infwidth.models.attention import attend, chosen_implementation
+from infwidth.models.blocked_loss import Head, block_size, blocked_losses, blocked_mean_loss
+from infwidth.models.fast_ops import look_up
+from infwidth.models.features import FeatureMLP
+from infwidth.models.loss import cross_entropy
+from infwidth.models.products import Compute, product
+from infwidth.models.variables import Groups, Trunk, merge, split
 
 Observe = Callable[[str, jax.Array], None]
 """Called with the name and the value of an activation, one column a token."""
@@ -71,8 +77,11 @@ class LayerNorm(nnx.Module):
 class CausalAttention(nnx.Module):
     """Multi-head self-attention in which a token sees itself and those before it."""
 
-    def __init__(self, d_model: int, heads: int, *, rngs: nnx.Rngs):
-        self.heads = heads
+    def __init__(self, settings: ModelSettings, *, rngs: nnx.Rngs):
+        d_model = settings.d_model
+        self.heads = settings.heads
+        self.compute: Compute = settings.numerics.compute_dtype
+        self.implementation = chosen_implementation(settings.numerics, d_model // settings.heads)
         self.query_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
         self.key_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
         self.value_DxD = _normal(rngs, (d_model, d_model), fan_in=d_model)
@@ -81,10 +90,13 @@ class CausalAttention(nnx.Module):
     def __call__(self, x_DxN: jax.Array, T: int) -> jax.Array:
         """Applies attention to sequences of T tokens that lie one after the other in x_DxN."""
         scale = (x_DxN.shape[0] // self.heads) ** -0.5
-        q_DxN = jnp.dot(self.query_DxD[...] * scale, x_DxN)
-        k_DxN = jnp.dot(self.key_DxD[...], x_DxN)
-        v_DxN = jnp.dot(self.value_DxD[...], x_DxN)
-        return jnp.dot(self.out_DxD[...], causal_attention(q_DxN, k_DxN, v_DxN, self.heads, T))
+        q_DxN = product(self.query_DxD[...] * scale, x_DxN, self.compute)
+        k_DxN = product(self.key_DxD[...], x_DxN, self.compute)
+        v_DxN = product(self.value_DxD[...], x_DxN, self.compute)
+        mixed_DxN = attend(
+            q_DxN, k_DxN, v_DxN, self.heads, T, self.implementation, jnp.dtype(self.compute)
+        )
+        return product(self.out_DxD[...], mixed_DxN, self.compute)
 
 
 class Block(nnx.Module):
@@ -98,7 +110,7 @@ class Block(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.attention_norm = LayerNorm(settings.d_model)
-        self.attention = CausalAttention(settings.d_model, settings.heads, rngs=rngs)
+        self.attention = CausalAttention(settings, rngs=rngs)
         self.has_mlp = make_mlp is not None
         if make_mlp is not None:
             self.mlp_norm = LayerNorm(settings.d_model)
@@ -140,7 +152,9 @@ class Transformer(nnx.Module):
           vocabulary_size: V.
           rngs: streams named as in `STREAMS`; the trunk draws from `trunk`.
         """
-        D = settings.d_model
+        D, numerics = settings.d_model, settings.numerics
+        self.compute: Compute = numerics.compute_dtype
+        self.rematerialize, self.loss_block = numerics.rematerialize, numerics.loss_block
         self.embedding_VxD = _normal(rngs, (vocabulary_size, D), fan_in=D)
         self.position_DxT = _normal(rngs, (D, settings.context), fan_in=D)
         to_logits = settings.readout_target == "vocabulary"
@@ -165,17 +179,73 @@ class Transformer(nnx.Module):
         Returns:
           logits_VxN, one column a token.
         """
+        x_DxN = self._stream(tokens_BxT, observe)
+        logits_VxN = product(self.embedding_VxD[...], x_DxN, self.compute)
+        if self.has_mlp:
+            mlp_VxN = self.mlp(x_DxN)
+            observe("mlp", mlp_VxN)
+            logits_VxN = logits_VxN + mlp_VxN
+        return logits_VxN
+
+    def losses(self, tokens_BxT1: jax.Array) -> jax.Array:
+        """Computes −log p of each token given those before it; not to be differentiated.
+
+        Args:
+          tokens_BxT1: integers below V; tokens 1 to T are the targets of tokens 0 to T − 1.
+
+        Returns:
+          losses_N, nats.
+        """
+        inputs_BxT, targets_N = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:].reshape(-1)
+        block = block_size(self.loss_block, targets_N.size, self.embedding_VxD.shape[0])
+        if block is None:
+            return cross_entropy(self(inputs_BxT), targets_N)
+        head, parameters = self._head()
+        return blocked_losses(head, block, parameters, self._stream(inputs_BxT), targets_N)
+
+    def mean_loss(self, tokens_BxT1: jax.Array) -> jax.Array:
+        """The mean of `losses`, to be differentiated."""
+        inputs_BxT, targets_N = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:].reshape(-1)
+        block = block_size(self.loss_block, targets_N.size, self.embedding_VxD.shape[0])
+        if block is None:
+            return jnp.mean(cross_entropy(self(inputs_BxT), targets_N))
+        head, parameters = self._head()
+        return blocked_mean_loss(head, block, parameters, self._stream(inputs_BxT), targets_N)
+
+    def _stream(self, tokens_BxT: jax.Array, observe: Observe = _ignore) -> jax.Array:
+        """The residual stream after the blocks and the last norm."""
         B, T = tokens_BxT.shape
         embedding_VxD, position_DxT = self.embedding_VxD[...], self.position_DxT[...]
         token_DxN = look_up(embedding_VxD, tokens_BxT)
         x_DxN = token_DxN + jnp.tile(position_DxT[:, :T], (1, B))
         observe("embedding", x_DxN)
         for index, block in enumerate(self.blocks):
-            x_DxN = block(x_DxN, T, f"blocks/{index}", observe)
-        x_DxN = self.norm(x_DxN)
-        logits_VxN = jnp.dot(embedding_VxD, x_DxN)
-        if self.has_mlp:
-            mlp_VxN = self.mlp(x_DxN)
-            observe("mlp", mlp_VxN)
-            logits_VxN = logits_VxN + mlp_VxN
-        return logits_VxN
+            if self.rematerialize and observe is _ignore:
+                x_DxN = _rematerialized(block, x_DxN, T)
+            else:
+                x_DxN = block(x_DxN, T, f"blocks/{index}", observe)
+        return self.norm(x_DxN)
+
+    def _head(self) -> tuple[Head, Any]:
+        """From the stream to the logits, as a function of parameters, and these."""
+        compute, embedding_VxD = self.compute, self.embedding_VxD[...]
+        if not self.has_mlp:
+            return lambda embedding_VxD, x_DxK: product(
+                embedding_VxD, x_DxK, compute
+            ), embedding_VxD
+        structure, groups = split(cast(FeatureMLP, self.mlp))
+
+        def head(parameters: tuple[jax.Array, Groups], x_DxK: jax.Array) -> jax.Array:
+            embedding_VxD, groups = parameters
+            return product(embedding_VxD, x_DxK, compute) + merge(structure, groups)(x_DxK)
+
+        return head, (embedding_VxD, groups)
+
+
+def _rematerialized(block: Block, x_DxN: jax.Array, T: int) -> jax.Array:
+    structure, groups = split(block)
+
+    def apply(groups: Groups, x_DxN: jax.Array) -> jax.Array:
+        return merge(structure, groups)(x_DxN, T, "", _ignore)
+
+    return jax.checkpoint(apply)(groups, x_DxN)

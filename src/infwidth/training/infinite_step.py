@@ -94,6 +94,7 @@ class InfiniteProgram(Program):
             )
         if training.readout_decay:
             raise ValueError("readout_decay is not for MLPs of infinite width here: set it to 0")
+        model = model.with_plain_numerics()
         self._tokens = training.batch_size * model.context
         require_memory(training.steps, self._tokens, model.d_model, model.layers)
         self._training = training

@@ -6,22 +6,23 @@ TOKENS_ON_CPU = 512
 """Tokens of a microbatch: at D 64 and width 256 each activation is then below half a megabyte."""
 
 
-def microbatch_count(sequences: int, context: int) -> int:
+def microbatch_count(sequences: int, context: int, tokens: int | None = None) -> int:
     """The number of equal microbatches that a batch's gradient is summed over.
 
     Args:
       sequences: B.
       context: T.
+      tokens: the most tokens of a microbatch; None means `TOKENS_ON_CPU` on a CPU, and no limit
+        elsewhere, where whole batches are quickest if they fit.
 
     Returns:
-      The least divisor of B that leaves microbatches of at most `TOKENS_ON_CPU` tokens, or of one
-      sequence; 1 where the backend is not a CPU, which works best on whole batches.
+      The least divisor of B that leaves microbatches of at most so many tokens, or of one sequence.
     """
-    if jax.default_backend() != "cpu":
+    if tokens is None and jax.default_backend() != "cpu":
         return 1
+    most = TOKENS_ON_CPU if tokens is None else tokens
     return next(
         count
         for count in range(1, sequences + 1)
-        if sequences % count == 0
-        and (sequences // count * context <= TOKENS_ON_CPU or count == sequences)
+        if sequences % count == 0 and (sequences // count * context <= most or count == sequences)
     )

@@ -17,7 +17,6 @@ from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
-from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import Groups, Parameters, merge, split
 from infwidth.training import rules
@@ -87,6 +86,7 @@ class Program:
         self._build = partial(Transformer, model, make_mlp, vocabulary_size)
         self._schedule = rules.schedule(training)
         self._decay = training.readout_decay
+        self._microbatch_tokens = training.microbatch_tokens
         self._transforms = rules.group_transforms(variant, training)
         self._d = model.d_model + 1
         self._mesh = None
@@ -201,8 +201,7 @@ class Program:
         return merge(self._structure, groups)
 
     def _mean_loss(self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array) -> jax.Array:
-        logits_VxN = self._model(Groups(**trained, **fixed))(tokens_BxT1[:, :-1])
-        return jnp.mean(cross_entropy(logits_VxN, tokens_BxT1[:, 1:].reshape(-1)))
+        return self._model(Groups(**trained, **fixed)).mean_loss(tokens_BxT1)
 
     def _loss_and_gradients(
         self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
@@ -210,7 +209,7 @@ class Program:
         """The loss and its gradients, in microbatches one after the other."""
         loss_and_gradients = jax.value_and_grad(self._mean_loss)
         B, T1 = tokens_BxT1.shape
-        count = microbatch_count(B, T1 - 1)
+        count = microbatch_count(B, T1 - 1, self._microbatch_tokens)
         if count == 1:
             return loss_and_gradients(trained, fixed, tokens_BxT1)
 
@@ -286,10 +285,7 @@ class Program:
     def _evaluate(
         self, state: TrainState, tokens_NxT1: jax.Array, mask_NxT: jax.Array
     ) -> jax.Array:
-        logits_VxN = self._model(_parameters(state))(tokens_NxT1[:, :-1])
-        losses_NxT = cross_entropy(logits_VxN, tokens_NxT1[:, 1:].reshape(-1)).reshape(
-            mask_NxT.shape
-        )
+        losses_NxT = self._model(_parameters(state)).losses(tokens_NxT1).reshape(mask_NxT.shape)
         return jnp.sum(jnp.where(mask_NxT, losses_NxT, 0.0), axis=1)
 
     def _probe(self, state: TrainState, tokens_BxT1: jax.Array) -> Metrics:
