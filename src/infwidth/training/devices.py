@@ -7,8 +7,6 @@ from pathlib import Path
 from infwidth.training.lease import gpu_count, lease
 from infwidth.training.processes import join, named_count
 
-__all__ = ["gpu_count", "one_thread", "set_up"]
-
 
 def set_up(compile_cache: Path, devices: int = 1) -> str:
     """Prepares this process for training; call it before anything imports JAX or NumPy.
