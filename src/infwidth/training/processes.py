@@ -51,8 +51,9 @@ def join(gpus: int) -> None:
     # JAX's own service would swallow SIGTERM, which the training loop acts on (preemption.py).
     jax.config.update("jax_enable_preemption_service", False)
     # JAX would take the GPU of this task's number, of those that are this task's already.
-    own = {"local_device_ids": list(range(gpus))} if gpus else {}
-    jax.distributed.initialize(**named, **own)
+    if gpus:
+        named["local_device_ids"] = list(range(gpus))
+    jax.distributed.initialize(**named)
 
 
 def _named() -> dict[str, Any] | None:
