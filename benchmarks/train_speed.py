@@ -72,9 +72,11 @@ def main() -> None:
         devices = 1
     shape = {name: getattr(options, name) for name in ("d_model", "layers", "heads", "context")}
     model = ModelSettings.model_validate(shape)
-    training = TrainingSettings.model_validate({"batch_size": options.batch})
+    training = TrainingSettings.model_validate(
+        {"batch_size": options.batch, "mesh": {"data": devices}}
+    )
     program = compile_program(
-        model, training, VARIANTS[options.variant], options.width, options.vocab, devices
+        model, training, VARIANTS[options.variant], options.width, options.vocab
     )
     hyperparameters = Hyperparameters(*(jnp.asarray(x, jnp.float32) for x in (3e-3, 3e-2, 1.0)))
     tokens = np.random.default_rng(0).integers(

@@ -73,8 +73,8 @@ def test_a_damaged_tuning_file_is_one_line(project):
     [("", 0, "cpu"), ("", 2, "gpu"), ("cpu", 2, "cpu"), ("cuda,cpu", 2, "gpu"), ("tpu", 0, "tpu")],
 )
 def test_the_platform_is_the_one_that_training_would_take(monkeypatch, variable, gpus, platform):
-    from infwidth.training import devices
+    from infwidth.training import lease
 
     monkeypatch.setenv("JAX_PLATFORMS", variable)
-    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(lease, "gpu_count", lambda: gpus)
     assert status._platform() == platform

@@ -1,5 +1,6 @@
 """A tiny corpus and a tiny experiment on it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,12 @@ TRAINING = TrainingSettings(
     trunk_learning_rate=0.01,
 )
 PLACE = Place("report", "adam_star", 4, Cell(0.5), 3)
+
+
+def on_cpus(devices: int) -> dict[str, str]:
+    """The environment of a process that sees so many CPU devices."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(scope="session")

@@ -256,7 +256,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ocp.training.Checkpointer, "save", full)
+        patch.setattr(ocp.training.Checkpointer, "save_async", full)
         with pytest.raises(UserError, match=r"no space left .* run the same command again"):
             bench(folder="full").run(PLACE)
     resumed = bench(folder="full")

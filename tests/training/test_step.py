@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,26 +115,6 @@ def test_microbatches_change_nothing_but_rounding():
     for group in ("trunk", "readout"):
         for name, leaf in getattr(whole, group).items():
             np.testing.assert_allclose(getattr(cut, group)[name], leaf, atol=2e-5)
-
-
-def test_sharing_a_batch_between_devices_changes_nothing_but_rounding():
-    script = """if True:
-        import jax
-        from infwidth.config.variants import VARIANTS
-        from infwidth.training.step import compile_program
-        from tests.training.test_step import H, MODEL, TRAINING, V, _rates, _tokens
-        for devices in (1, 2):
-            program = compile_program(MODEL, TRAINING, VARIANTS["frozen"], H, V, devices)
-            _, metrics = program.train(program.init(0), _rates(), _tokens(steps=5))
-            print(*metrics["loss"].tolist())
-    """
-    flags = "--xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "NPROC": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    one, two = (np.array(line.split(), float) for line in done.stdout.splitlines())
-    np.testing.assert_allclose(two, one, rtol=1e-6)
 
 
 def test_evaluation_sums_the_masked_losses():

@@ -22,7 +22,7 @@ from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
-from infwidth.training.devices import gpu_count
+from infwidth.training.lease import gpu_count
 from infwidth.training.spec import run_code_digest
 
 SETTINGS = support.validated(config)
@@ -36,6 +36,8 @@ support.prepare_jobs(SETTINGS)
 GPUS = gpu_count()
 if GPUS:
     workflow.resource_settings.resources.setdefault("gpu", GPUS)
+# A run that is shared between devices takes as many.
+GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
 
 
 def report_label(name):

@@ -20,7 +20,7 @@ rule tune:
         CONDA
     threads: 1
     resources:
-        gpu=1 if GPUS else 0,
+        gpu=GPUS_A_RUN,
     params:
         settings=slice_of("tune"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
@@ -46,7 +46,7 @@ rule train_widths:
         CONDA
     threads: 1
     resources:
-        gpu=1 if GPUS else 0,
+        gpu=GPUS_A_RUN,
     params:
         settings=slice_of("train"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),

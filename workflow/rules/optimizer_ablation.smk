@@ -54,7 +54,7 @@ rule optimizer_ablation_train:
         CONDA
     threads: 1
     resources:
-        gpu=1 if GPUS else 0,
+        gpu=GPUS_A_RUN,
     params:
         settings=slice_of("optimizer_ablation train"),
         arms=lambda wildcards: [arm.name for arm in ABLATION_JOBS[wildcards.job]],

@@ -20,7 +20,7 @@ rule width_limit_tune:
         CONDA
     threads: 1
     resources:
-        gpu=1 if GPUS else 0,
+        gpu=GPUS_A_RUN,
     params:
         settings=slice_of("width_limit tune"),
         code=run_code_digest(VARIANTS[REFERENCE]),
@@ -47,7 +47,7 @@ rule width_limit_train:
         CONDA
     threads: 1
     resources:
-        gpu=1 if GPUS else 0,
+        gpu=GPUS_A_RUN,
     params:
         settings=slice_of("width_limit train"),
         code=run_code_digest(VARIANTS[REFERENCE]),

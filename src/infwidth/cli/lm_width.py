@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infwidth.atomic import read_json, write_json
+from infwidth.atomic import read_json
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width_plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
+from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     from infwidth.training.devices import set_up
 
     runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache")
+    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
 
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
@@ -90,7 +91,7 @@ def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
         reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
         tuned = lm_width.tune(bench, args.variant, reference, tuning)
-        write_json(args.out or layout.tuning(args.variant), tuned._asdict())
+        write_once(args.out or layout.tuning(args.variant), tuned._asdict())
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -107,7 +108,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             settings.lm_width.sensitivity,
         )
         entries = [bench.run(place)[0] for place in places]
-        write_json(args.out or layout.trained(args.variant, args.widths), {"entries": entries})
+        write_once(args.out or layout.trained(args.variant, args.widths), {"entries": entries})
 
 
 def parse_widths(text: str, variant: str) -> list[int]:

@@ -34,7 +34,7 @@ from infwidth.cli import (
     width_limit,
 )
 from infwidth.cli.parent import end_with_workflow
-from infwidth.config.errors import UserError
+from infwidth.config.errors import Preempted, UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
@@ -42,12 +42,14 @@ from infwidth.layout import Layout
 
 _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 _OUTPUT_CLOSED = 128 + signal.SIGPIPE
+_TO_BE_CONTINUED = 128 + signal.SIGTERM
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted.
 
-    141 if nobody reads the output any more, as in `infwidth data show | head`.
+    141 if nobody reads the output any more, as in `infwidth data show | head`; 143 if SIGTERM came
+    while a run trained, which was saved and is to be continued.
     """
     logging.basicConfig(format="infwidth: %(message)s")
     logging.getLogger("infwidth").setLevel(logging.INFO)
@@ -63,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(status)
     except UserError as error:
         sys.exit(_fail(str(error), 2))
+    except Preempted as stopped:
+        sys.exit(_fail(f"{stopped}; run the same command again to go on", _TO_BE_CONTINUED))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_OUTPUT_CLOSED)

@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infwidth.atomic import read_json, write_json
+from infwidth.atomic import read_json
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms
 from infwidth.layout import Layout
+from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     from infwidth.training.devices import set_up
 
     runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache")
+    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
 
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
@@ -90,7 +91,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             )
             parts.append(optimizer_ablation.run_arm(bench, arm, own))
     out = args.out or layout.results / "optimizer_ablation" / "parts" / f"{wanted[0].name}.json"
-    write_json(out, {"arms": parts})
+    write_once(out, {"arms": parts})
 
 
 def _arms(names: list[str], known: list[Arm]) -> list[Arm]:

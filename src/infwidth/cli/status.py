@@ -89,7 +89,7 @@ def _bench(settings: Settings, layout: Layout) -> "Bench":
 
 def _platform() -> str:
     """The platform on which runs would train, as far as it shows without starting it."""
-    from infwidth.training.devices import gpu_count
+    from infwidth.training.lease import gpu_count
 
     first = os.environ.get("JAX_PLATFORMS", "").split(",")[0]
     if first:

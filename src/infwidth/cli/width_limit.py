@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infwidth.analysis.selection import Cell
-from infwidth.atomic import read_json, write_json
+from infwidth.atomic import read_json
 from infwidth.cli.lm_width import parse_widths
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
@@ -16,6 +16,7 @@ from infwidth.config.settings import Settings
 from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_places
 from infwidth.layout import Layout
+from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
     from infwidth.experiments.lm_width import Bench
@@ -67,7 +68,7 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     from infwidth.training.devices import set_up
 
     runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache")
+    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
 
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
@@ -93,7 +94,7 @@ def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
         study = settings.lm_width
         tuned = tune(bench, REFERENCE, study.reference_width, study.tuning)
-        write_json(args.out or _tuning(layout), tuned._asdict())
+        write_once(args.out or _tuning(layout), tuned._asdict())
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -108,7 +109,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     )
     with _bench(args, settings, layout) as bench:
         entries = [bench.run(place)[0] for place in places]
-        write_json(args.out or _trained(layout, args.widths), {"entries": entries})
+        write_once(args.out or _trained(layout, args.widths), {"entries": entries})
 
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

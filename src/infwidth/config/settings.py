@@ -11,6 +11,7 @@ from infwidth.config.feature_selection import FeatureSelectionSettings
 from infwidth.config.feature_support import FeatureSupportSettings
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.memory import MemorySettings
+from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
@@ -140,6 +141,7 @@ class TrainingSettings(Section):
     divergence_factor: Annotated[float, Field(gt=1)] = Field(
         1.5, description="A loss above its start by this factor ends a run as diverged."
     )
+    mesh: MeshSettings = Field(default_factory=MeshSettings)
 
     @model_validator(mode="after")
     def _whole_chunks(self) -> "TrainingSettings":
@@ -148,6 +150,15 @@ class TrainingSettings(Section):
                 raise ValueError(f"{name} must be a multiple of log_every ({self.log_every})")
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps must be below steps ({self.steps})")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_parts_of_a_batch(self) -> "TrainingSettings":
+        if self.batch_size % self.mesh.batch_parts:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of mesh.data × mesh.fsdp "
+                f"({self.mesh.batch_parts})"
+            )
         return self
 
 

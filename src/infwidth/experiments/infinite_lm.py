@@ -14,6 +14,7 @@ import pandas as pd
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.infinite_lm import InfiniteLmSettings
+from infwidth.config.mesh import MeshSettings
 from infwidth.config.settings import TrainingSettings
 from infwidth.experiments.lm_width import Bench, tune
 from infwidth.experiments.lm_width_plan import Place, widths_of
@@ -31,8 +32,12 @@ _OWN_TRAINING = (
 
 
 def training_of(common: TrainingSettings, own: InfiniteLmSettings) -> TrainingSettings:
-    """The training settings of this experiment's runs: its own, and else the common ones."""
-    return common.model_copy(update={name: getattr(own, name) for name in _OWN_TRAINING})
+    """The training settings of this experiment's runs: its own, and else the common ones.
+
+    They are small, and those of infinite width keep all in one place: each takes one device.
+    """
+    own_values = {name: getattr(own, name) for name in _OWN_TRAINING}
+    return common.model_copy(update=own_values | {"mesh": MeshSettings()})
 
 
 def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, Any]:

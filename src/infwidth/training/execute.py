@@ -37,6 +37,7 @@ def execute(
     windows: Callable[[str], EvaluationWindows],
     journal: ResumableJournal,
     report: Callable[[Row], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Trains a run, or goes on with it, and scores it on its held-out splits.
 
@@ -47,10 +48,14 @@ def execute(
       windows: what is scored of a split, by the split's name.
       journal: keeps metrics and states.
       report: called with every row of metrics.
+      stop: asked after every chunk of steps.
 
     Returns:
       The result, as JSON values: status "done" or "diverged" (a loss, trained or held out, is not
       finite or beyond the bound), losses in nats per token, costs.
+
+    Raises:
+      Preempted: `stop` said yes; the journal holds the state.
     """
     state = program.init(spec.seed)
     unit = _rate_unit(spec, program, state, batches)
@@ -60,7 +65,7 @@ def execute(
         kappa=jnp.float32(spec.kappa or 0.0),
     )
     state = journal.begin(spec.record(), state)
-    outcome = train(program, spec.training, hyperparameters, batches, state, journal, report)
+    outcome = train(program, spec.training, hyperparameters, batches, state, journal, report, stop)
     rows = journal.rows()
     result = {
         "key": spec.key,

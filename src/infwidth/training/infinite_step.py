@@ -102,7 +102,6 @@ class InfiniteProgram(Program):
         self._schedule = rules.schedule(training)
         self._transforms = {"trunk": rules.group_transforms(_NO_MLPS, training)["trunk"]}
         self._d = model.d_model + 1
-        self._mesh = None
         self._bias = feature_bias(model.d_model, model.feature_bias)
         make_mlp = infinite_mlp_maker(model, self._tokens)
         self._build = partial(Transformer, model, make_mlp, vocabulary_size)

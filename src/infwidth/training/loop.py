@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from infwidth.config.errors import Preempted
 from infwidth.config.settings import TrainingSettings
 from infwidth.data.batches import Batches
 from infwidth.training.rules import Hyperparameters
@@ -51,6 +52,7 @@ def train(
     state: TrainState,
     journal: Journal,
     report: Callable[[Row], None],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Trains from `state` (at the step it holds) to `training.steps`.
 
@@ -62,9 +64,13 @@ def train(
       state: the state to start from; its buffers are donated.
       journal: metrics and checkpoints; rows after the state's step must already be gone.
       report: called with every row, for a progress display.
+      stop: asked after every chunk; where it says yes, the state is kept and training ends.
 
     Returns:
       The outcome; a loss that is not finite, or above its start by the set factor, is "diverged".
+
+    Raises:
+      Preempted: `stop` said yes; the same call goes on from there.
     """
     reader = _Reader(training, journal, report)
     first = int(state.step)
@@ -75,7 +81,8 @@ def train(
         first += training.log_every
         reader.read()
         reader.expect(first, metrics, sizes, tokens_KxBxT1[..., 1:].size)
-        keep = first % training.checkpoint_every == 0 or first == training.steps
+        stopping = stop()
+        keep = first % training.checkpoint_every == 0 or first == training.steps or stopping
         if keep:
             # A state is kept only once its own losses are known to be sound.
             reader.read()
@@ -83,6 +90,8 @@ def train(
             return Outcome("diverged", state, reader.diverged_at)
         if keep:
             journal.save(first, state)
+        if stopping:
+            raise Preempted(f"asked to stop after step {first} of {training.steps}")
     return Outcome("done", state, training.steps)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infwidth.atomic import disk_errors, finite, write_atomically, write_json
+from infwidth.training import processes
 from infwidth.training.checkpoints import Checkpoints
 from infwidth.training.loop import Row
 from infwidth.training.step import TrainState
@@ -19,6 +20,9 @@ RESULT = "result.json"
 
 class RunRecord:
     """Keeps a run so that it can be killed at any point and goes on with the same numbers.
+
+    Where several processes share the run, each has one of these: the first one's writes rows and
+    result, and all write their parts of checkpoints.
 
     Args:
       folder: the run's own.
@@ -33,6 +37,8 @@ class RunRecord:
         self._resized = resized or (lambda state, step: state)
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoints: Checkpoints | None = None
+        self._writes = processes.is_first()
+        self._rows: list[Row] = []
 
     def begin(self, settings: dict[str, Any], template: TrainState) -> TrainState:
         """Starts the run, or takes it up at its last checkpoint.
@@ -44,34 +50,46 @@ class RunRecord:
         Returns:
           The state to go on from; rows of metrics after its step are gone.
         """
-        write_json(self.folder / SETTINGS, settings)
+        if self._writes:
+            write_json(self.folder / SETTINGS, settings)
         self._checkpoints = Checkpoints(self.folder / "checkpoints")
         step, state = self._checkpoints.restore(partial(self._resized, template)) or (0, template)
-        kept = [row for row in self.rows() if row["step"] <= step]
-        write_atomically(self.folder / METRICS, "".join(map(_line, kept)))
+        kept = [row for row in read_rows(self.folder) if row["step"] <= step]
+        self._rows = processes.agree(kept)
+        if self._writes:
+            write_atomically(self.folder / METRICS, "".join(map(_line, kept)))
         return state
 
     def rows(self) -> list[Row]:
-        """The rows of metrics; a line that was cut short by a kill is passed over."""
-        return read_rows(self.folder)
+        """The rows of metrics since the run's first step."""
+        return list(self._rows)
 
     def append(self, row: Row) -> None:
         """Adds a row of metrics, durably."""
+        self._rows.append(finite(row))
+        if not self._writes:
+            return
         with disk_errors(self.folder), (self.folder / METRICS).open("a") as file:
             file.write(_line(row))
             file.flush()
             os.fsync(file.fileno())
 
     def save(self, step: int, state: TrainState) -> None:
-        """Keeps the state after `step` steps."""
+        """Keeps the state after `step` steps; it is written while training goes on."""
         assert self._checkpoints is not None, "begin() comes first"
         self._checkpoints.save(step, state)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes the result, which marks the run as complete."""
+        self.close()
+        if self._writes:
+            write_json(self.folder / RESULT, result)
+
+    def close(self) -> None:
+        """Waits until all that was saved is safely on disk."""
         if self._checkpoints is not None:
             self._checkpoints.close()
-        write_json(self.folder / RESULT, result)
+            self._checkpoints = None
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -83,7 +101,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """The rows of metrics of a run, complete or not."""
+    """The rows of metrics of a run, complete or not; a line that a kill cut short is left out."""
     try:
         lines = (folder / METRICS).read_text().splitlines()
     except FileNotFoundError:

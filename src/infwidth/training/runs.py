@@ -3,19 +3,22 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
+from infwidth.config.errors import Preempted
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.data.batches import Batches, EvaluationWindows, evaluation_windows
 from infwidth.data.tokens import TokenDataset
+from infwidth.training import processes
 from infwidth.training.execute import execute
 from infwidth.training.loop import Row
+from infwidth.training.preemption import sigterm_deferred
 from infwidth.training.records import RunRecord, read_result
 from infwidth.training.spec import RunSpec
 from infwidth.training.step import Program, compile_program
@@ -50,16 +53,21 @@ class Runs:
     def result(self, spec: RunSpec) -> dict[str, Any]:
         """The result of a run; trains it, or goes on with it, unless it is complete.
 
-        Two processes never train the same run: the second waits for the first, and finds its
-        result. A run that diverges has a result too, with status "diverged".
+        Two jobs never train the same run: the second waits for the first, and finds its result. A
+        run that diverges has a result too, with status "diverged".
+
+        Raises:
+          Preempted: SIGTERM came; the state is saved, and the same call goes on from it.
         """
         folder = self._folder / spec.key
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            if self._retrain and spec.key not in self._renewed:
+        first = processes.is_first()
+        with _locked(folder) if first else nullcontext():
+            if first and self._retrain and spec.key not in self._renewed:
                 _empty(folder)
             self._renewed.add(spec.key)
-            return read_result(folder) or self._train(spec, folder)
+            known = processes.agree(read_result(folder))
+            return known or processes.agree(self._train(spec, folder))
 
     def _train(self, spec: RunSpec, folder: Path) -> dict[str, Any]:
         program = self._program(
@@ -74,15 +82,29 @@ class Runs:
         batches = Batches(
             self._dataset.split("train"), spec.model.context, spec.training.batch_size, spec.seed
         )
-        result = execute(
-            spec,
-            program,
-            batches,
-            lambda split: self._windows(split, spec.model.context, spec.training.evaluation_tokens),
-            record,
-            lambda row: self._report(spec, row),
-        )
+
+        def report(row: Row) -> None:
+            if processes.is_first():
+                self._report(spec, row)
+
+        with sigterm_deferred() as stop:
+            try:
+                result = execute(
+                    spec,
+                    program,
+                    batches,
+                    lambda split: self._windows(
+                        split, spec.model.context, spec.training.evaluation_tokens
+                    ),
+                    record,
+                    report,
+                    stop,
+                )
+            finally:
+                record.close()
         record.finish(result)
+        if stop():
+            raise Preempted(f"asked to stop, after {folder.name} was complete")
         return result
 
     def _evaluation_windows(self, split: str, context: int, tokens: int) -> EvaluationWindows:

@@ -10,7 +10,7 @@ from infwidth.code_digest import code_digest
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Features, Readout, Variant
 
-_RUN_CODE = ("infwidth.training.execute",)
+_RUN_CODE = ("infwidth.training.execute", "infwidth.training.sharded_step")
 _INFINITE_CODE = ("infwidth.training.infinite_step",)
 _ABLATION_RULES = (
     "rms_star",
@@ -72,8 +72,11 @@ class RunSpec:
         """The specification as JSON values, with the code and software that it ran on."""
         plain = asdict(self)
         plain["model"] = self.model.model_dump(mode="json")
-        # How often a run is checkpointed leaves its numbers alone.
-        plain["training"] = self.training.model_dump(mode="json", exclude={"checkpoint_every"})
+        # How often a run is checkpointed leaves its numbers alone. So do, but for rounding, the
+        # devices that share it: a run may go on with more or fewer of them.
+        plain["training"] = self.training.model_dump(
+            mode="json", exclude={"checkpoint_every", "mesh"}
+        )
         plain["splits"] = list(self.splits)
         plain["code"] = run_code_digest(
             Variant(self.features, self.readout, "", ""), infinite=self.width is None

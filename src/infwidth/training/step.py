@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
@@ -42,22 +40,28 @@ def compile_program(
     variant: Variant,
     width: int,
     vocabulary_size: int,
-    devices: int = 1,
 ) -> "Program":
     """Builds the functions that initialise, train and evaluate one variant at one width.
 
     Args:
       model: shape of the model.
-      training: batch, schedule and optimizer settings; learning rates are arguments of `train`.
+      training: batch, schedule, optimizer and mesh; learning rates are arguments of `train`.
       variant: how the MLPs train.
       width: H; of no effect where the variant has no MLPs.
       vocabulary_size: V.
-      devices: how many devices share each batch; must divide it.
 
     Returns:
       The program; each of its functions is compiled at its first call.
+
+    Raises:
+      UserError: the mesh does not fit the batch, the width or the devices that there are.
     """
-    return Program(model, training, variant, width, vocabulary_size, devices)
+    if training.mesh.devices > 1:
+        # Imports this module.
+        from infwidth.training.sharded_step import ShardedProgram
+
+        return ShardedProgram(model, training, variant, width, vocabulary_size)
+    return Program(model, training, variant, width, vocabulary_size)
 
 
 class Program:
@@ -79,7 +83,6 @@ class Program:
         variant: Variant,
         width: int,
         vocabulary_size: int,
-        devices: int = 1,
     ):
         outputs = vocabulary_size if model.readout_target == "vocabulary" else None
         make_mlp = mlp_maker(model, variant.features, width, outputs)
@@ -89,9 +92,6 @@ class Program:
         self._microbatch_tokens = training.microbatch_tokens
         self._transforms = rules.group_transforms(variant, training)
         self._d = model.d_model + 1
-        self._mesh = None
-        if devices > 1:
-            self._mesh = jax.make_mesh((devices,), ("batch",), axis_types=(AxisType.Auto,))
         self.groups = tuple(self._transforms)
         self.flops_per_step = training_flops(
             model, variant, width, vocabulary_size, training.batch_size
@@ -120,12 +120,9 @@ class Program:
           The state before the first step.
         """
         _, parameters = split(self._build(rngs=nnx.Rngs(**random_streams(seed))))
-        state = TrainState(
+        return TrainState(
             jnp.zeros((), jnp.int32), *parameters, optimizer=self._init_optimizer(parameters)
         )
-        if self._mesh is None:
-            return state
-        return jax.device_put(state, NamedSharding(self._mesh, PartitionSpec()))
 
     def train(
         self,
@@ -222,26 +219,6 @@ class Program:
         total, _ = jax.lax.scan(add, zeros, tokens_BxT1.reshape(count, B // count, T1))
         return jax.tree.map(lambda x: x / count, total)
 
-    def _mean_over_devices(
-        self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
-    ) -> tuple[jax.Array, ByGroup]:
-        if self._mesh is None:
-            return self._loss_and_gradients(trained, fixed, tokens_BxT1)
-
-        def share_of_batch(*shard: Any) -> tuple[jax.Array, ByGroup]:
-            # As one vector: devices meet once, not once an array.
-            flat, restore = ravel_pytree(self._loss_and_gradients(*shard))
-            return restore(jax.lax.pmean(flat, "batch"))
-
-        whole, share = PartitionSpec(), PartitionSpec("batch")
-        return jax.shard_map(
-            share_of_batch,
-            mesh=self._mesh,
-            in_specs=(whole, whole, share),
-            out_specs=whole,
-            check_vma=False,
-        )(trained, fixed, tokens_BxT1)
-
     def _step(
         self,
         fixed: ByGroup,
@@ -250,7 +227,7 @@ class Program:
         tokens_BxT1: jax.Array,
     ) -> tuple[tuple[jax.Array, ByGroup, dict[str, Any]], Metrics]:
         step, trained, optimizer = carry
-        loss, gradients = self._mean_over_devices(trained, fixed, tokens_BxT1)
+        loss, gradients = self._loss_and_gradients(trained, fixed, tokens_BxT1)
         rates = rules.learning_rates(hyperparameters, self._schedule(step), self._d)
         metrics = {"loss": loss}
         parameters, states = {}, {}
@@ -298,7 +275,7 @@ class Program:
     def _functional_gradients(self, state: TrainState, tokens_BxT1: jax.Array) -> Parameters:
         fixed = _parameters(state)._asdict()
         readout = {"readout": fixed.pop("readout")}
-        _, gradients = self._mean_over_devices(readout, fixed, tokens_BxT1)
+        _, gradients = self._loss_and_gradients(readout, fixed, tokens_BxT1)
         return {name: m_HxE * m_HxE.shape[0] for name, m_HxE in gradients["readout"].items()}
 
 

@@ -1,0 +1,111 @@
+"""Leases GPUs of one machine to processes, so that two jobs never share one by accident.
+
+A lease is a locked file, named by the GPU; the kernel frees it when its holder dies, however it
+dies. It binds the jobs of one user on one machine, which are those of one workflow or of several.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from infwidth.config.errors import UserError
+
+_log = logging.getLogger(__name__)
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_held: list[FileLock] = []
+
+
+def gpu_count() -> int:
+    """The number of NVIDIA GPUs that this process may use."""
+    return len(visible_gpus())
+
+
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    if os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
+        return []
+    visible = os.environ.get(_VISIBLE)
+    if visible is None:
+        return _installed()
+    names = [name.strip() for name in visible.split(",")]
+    # As CUDA reads it: what follows the first invalid name does not count.
+    return names[: next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))]
+
+
+def lease(count: int, interval: float = 1.0) -> list[str]:
+    """Takes `count` GPUs that no other job holds, until this process ends; waits for them.
+
+    It says which by setting CUDA_VISIBLE_DEVICES, so call it before JAX is imported. Where no more
+    GPUs than `count` are visible and CUDA_VISIBLE_DEVICES is set, somebody else (such as Slurm)
+    has dealt them out, and they are taken as they are.
+
+    Args:
+      count: how many.
+      interval: seconds between two tries.
+
+    Returns:
+      The names of the GPUs.
+
+    Raises:
+      UserError: there are not so many.
+    """
+    names = visible_gpus()
+    if count > len(names):
+        raise UserError(
+            f"this job is to run on {count} GPUs, but {len(names)} are visible to it: lower "
+            "training.mesh, or run it where there are as many"
+        )
+    if _VISIBLE in os.environ and len(names) == count:
+        return names
+    waited = False
+    # Who holds some and waits for more could wait for ever: only one process gathers at a time.
+    with FileLock(_file("leasing")):
+        while len(free := _lock_free(names, count)) < count:
+            if not waited:
+                _log.info("waiting for %d of the GPUs %s", count, ", ".join(names))
+            waited = True
+            time.sleep(interval)
+    os.environ[_VISIBLE] = ",".join(free)
+    return free
+
+
+def _lock_free(names: list[str], count: int) -> list[str]:
+    """Locks `count` of the GPUs and returns their names; locks none if fewer are free."""
+    locks: dict[str, FileLock] = {}
+    for name in names:
+        if len(locks) == count:
+            break
+        lock = FileLock(_file(name))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        locks[name] = lock
+    if len(locks) < count:
+        for lock in locks.values():
+            lock.release()
+        return []
+    _held.extend(locks.values())
+    return list(locks)
+
+
+def _file(name: str) -> Path:
+    # Another user's file could not be opened; and Slurm's jobs have GPUs apart from each other, but
+    # each may know its first one as 0.
+    owner = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
+    return Path(tempfile.gettempdir()) / f"infwidth-{owner}-gpu-{name}.lock"
+
+
+def _installed() -> list[str]:
+    """The GPUs that the driver lists, by UUID: a number means another GPU to another job."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    gpus = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [line.rsplit("UUID: ", 1)[-1].rstrip(")") for line in gpus]

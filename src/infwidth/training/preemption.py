@@ -1,0 +1,42 @@
+"""SIGTERM while a run trains: a wish to stop, granted once the state is saved.
+
+Slurm, spot machines and TPUs send SIGTERM some time before they kill.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from infwidth.training.processes import any_of_them
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sigterm_deferred() -> Iterator[Callable[[], bool]]:
+    """Keeps SIGTERM from ending the process within the block; a second one ends it at once.
+
+    Yields:
+      A function that says whether any of the processes that share the run was sent SIGTERM; all of
+      them must ask, at the same step. Outside of the main thread it looks at the others' only.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets the main thread alone have handlers.
+        yield lambda: any_of_them(False)
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def take_note(*_: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGTERM, before)
+        _log.info("SIGTERM: stopping as soon as the steps under way are done and saved")
+
+    signal.signal(signal.SIGTERM, take_note)
+    try:
+        yield lambda: any_of_them(asked.is_set())
+    finally:
+        signal.signal(signal.SIGTERM, before)

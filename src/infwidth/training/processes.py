@@ -1,0 +1,124 @@
+"""Several processes that share one run: how they find each other, and how they agree.
+
+All of them compute; only the first one writes run records, results and locks. Checkpoints are
+written by all, each its part.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from infwidth.atomic import write_json
+from infwidth.config.errors import UserError
+
+COORDINATOR = "INFWIDTH_COORDINATOR"
+"""Environment variable: host:port of the first process; `auto` leaves all three to JAX."""
+
+COUNT = "INFWIDTH_PROCESSES"
+"""Environment variable: how many processes there are."""
+
+INDEX = "INFWIDTH_PROCESS"
+"""Environment variable: which one this is, from 0."""
+
+_SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+_TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
+
+
+def named_count() -> int:
+    """How many processes the environment says share a run; 1 where it names none."""
+    return int(os.environ.get(COUNT) or os.environ.get(_SLURM_TASKS) or 1)
+
+
+def join(gpus: int) -> None:
+    """Joins the other processes of this run, if the environment names any; before JAX computes.
+
+    They are found by `INFWIDTH_COORDINATOR`, `INFWIDTH_PROCESSES` and `INFWIDTH_PROCESS`; else, in
+    a Slurm step of several tasks or on one of several TPU hosts, by JAX itself.
+
+    Args:
+      gpus: how many GPUs are visible to this process, all its own; 0 where it has none.
+
+    Raises:
+      UserError: the three variables do not say who is who.
+    """
+    named = _named()
+    if named is None:
+        return
+
+    import jax
+
+    # JAX's own service would swallow SIGTERM, which the training loop acts on (preemption.py).
+    jax.config.update("jax_enable_preemption_service", False)
+    # JAX would take the GPU of this task's number, of those that are this task's already.
+    if gpus:
+        named["local_device_ids"] = list(range(gpus))
+    jax.distributed.initialize(**named)
+
+
+def _named() -> dict[str, Any] | None:
+    """What `jax.distributed.initialize` is to be told; None where a process is by itself."""
+    given = {name: os.environ[name] for name in (COORDINATOR, COUNT, INDEX) if os.environ.get(name)}
+    if given.get(COORDINATOR) == "auto":
+        return {}
+    if given:
+        missing = [name for name in (COORDINATOR, COUNT, INDEX) if name not in given]
+        if missing:
+            raise UserError(f"{missing[0]} is not set, but {next(iter(given))} is: set all three")
+        try:
+            count, index = int(given[COUNT]), int(given[INDEX])
+        except ValueError:
+            raise UserError(f"{COUNT} and {INDEX} must be whole numbers") from None
+        if not 0 <= index < count:
+            raise UserError(f"{INDEX} ({index}) must be from 0 to {COUNT} − 1 ({count - 1})")
+        return {
+            "coordinator_address": given[COORDINATOR],
+            "num_processes": count,
+            "process_id": index,
+            "cluster_detection_method": "deactivate",
+        }
+    several_tasks = int(os.environ.get(_SLURM_TASKS, "1")) > 1
+    several_hosts = "," in os.environ.get(_TPU_HOSTS, "")
+    return {} if several_tasks or several_hosts else None
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def agree(value: Any) -> Any:
+    """What the first process says, in all of them; its `value` must be made of JSON's types."""
+    import jax
+
+    if jax.process_count() == 1:
+        return value
+    import numpy as np
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    text = json.dumps(value).encode() if is_first() else b""
+    size = int(broadcast_one_to_all(np.int32(len(text))))
+    # Of few lengths, since each is compiled.
+    buffer = np.zeros(1 << size.bit_length(), np.uint8)
+    buffer[: len(text)] = np.frombuffer(text, np.uint8)
+    return json.loads(bytes(broadcast_one_to_all(buffer)[:size]))
+
+
+def write_once(path: Path, content: Any) -> None:
+    """Writes a JSON file, in the first process only."""
+    if is_first():
+        write_json(path, content)
+
+
+def any_of_them(flag: bool) -> bool:
+    """Whether `flag` is true in any process; all must ask."""
+    import jax
+
+    if jax.process_count() == 1:
+        return flag
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(process_allgather(np.bool_(flag)).any())

@@ -1,0 +1,106 @@
+"""Trains on every axis of a mesh of eight CPU devices and prints what came out, as JSON.
+
+Run by `test_sharding.py` in a process of its own, since a process has its devices from its start.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.training.checkpoints import Checkpoints
+from infwidth.training.rules import Hyperparameters
+from infwidth.training.step import compile_program
+
+MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
+V, H, B, S = 16, 8, 8, 3
+TOKENS = np.random.default_rng(0).integers(V, size=(2, S, B, MODEL.context + 1), dtype=np.int32)
+MESHES = ({}, {"data": 2}, {"fsdp": 2, "width": 2}, {"data": 2, "fsdp": 2, "width": 2})
+VARIANTS_TRIED = ("unfrozen", "adam_star", "ntk")
+
+
+def program(variant, mesh):
+    sizes = {"steps": 40, "warmup_steps": 2, "log_every": 10, "checkpoint_every": 20}
+    # Clipping takes norms over the width.
+    settings = {**sizes, "batch_size": B, "clip_norm": 0.5, "mesh": mesh}
+    training = TrainingSettings.model_validate(settings)
+    return compile_program(MODEL, training, VARIANTS[variant], H, V)
+
+
+def train(trained, state, half):
+    rates = Hyperparameters(*(jnp.float32(x) for x in (0.01, 0.3, 2.0)))
+    state, metrics = trained.train(state, rates, TOKENS[half])
+    return state, np.asarray(metrics["loss"]).tolist()
+
+
+def parameters(state):
+    leaves = (*state.trunk.values(), *state.features.values(), *state.readout.values())
+    return np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves]).tolist()
+
+
+def everything_else(trained, state):
+    """What a program computes besides a step."""
+    sizes = trained.probe(state, TOKENS[0, 0])
+    gradients = trained.functional_gradients(state, TOKENS[0, 0])
+    mask = np.ones((B, MODEL.context), bool)
+    return {
+        "sums": np.asarray(trained.evaluate(state, TOKENS[0, 0], mask)).tolist(),
+        "sizes": {name: float(size) for name, size in sizes.items()},
+        "gradients": np.concatenate([np.ravel(g) for g in gradients.values()]).tolist(),
+    }
+
+
+def where(state):
+    """Elements of each readout array that the first device holds, of all that there are."""
+    leaves = {"M": state.readout, "m": state.optimizer["readout"], "trunk": state.trunk}
+    return {
+        name: [
+            [int(np.prod(leaf.sharding.shard_shape(leaf.shape))), int(leaf.size)]
+            for leaf in jax.tree.leaves(tree)
+        ]
+        for name, tree in leaves.items()
+    }
+
+
+def resumed(folder, programs):
+    """Losses of the second half: straight on, and from the checkpoint on 4, 2 and 1 devices."""
+    four = programs[2]
+    kept = Checkpoints(folder)
+    state, _ = train(four, four.init(0), 0)
+    kept.save(S, state)
+    # The state is given up to the next steps while it is still being written.
+    state, straight = train(four, state, 1)
+    kept.close()
+    report = {"straight": straight, "end": parameters(state)}
+    for devices, other in ((4, four), (2, programs[1]), (1, programs[0])):
+        kept = Checkpoints(folder)
+        step, state = kept.restore(lambda _, other=other: other.init(1))
+        kept.close()
+        state, losses = train(other, state, 1)
+        report[str(devices)] = {"step": step, "losses": losses, "end": parameters(state)}
+    return report
+
+
+def main() -> None:
+    report = {"losses": {}, "parameters": {}}
+    for variant in VARIANTS_TRIED:
+        # Compiling is what takes the time: two devices are tried with one variant.
+        meshes = MESHES if variant == "adam_star" else (MESHES[0], *MESHES[2:])
+        programs = [program(variant, mesh) for mesh in meshes]
+        ends = [train(trained, trained.init(0), 0) for trained in programs]
+        report["losses"][variant] = [losses for _, losses in ends]
+        report["parameters"][variant] = [parameters(state) for state, _ in ends]
+        if variant == "adam_star":
+            report["else"] = [everything_else(programs[i], ends[i][0]) for i in (0, 3)]
+            report["where"] = where(ends[2][0])
+            report["resumed"] = resumed(Path(sys.argv[1]), programs)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

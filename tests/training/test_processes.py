@@ -1,0 +1,135 @@
+"""Several processes with one run, and SIGTERM: real processes, real signals."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from infwidth.config.errors import UserError
+from infwidth.training import processes
+from infwidth.training.records import read_result, read_rows
+from tests.training.conftest import on_cpus
+
+TIMES = {"seconds", "tokens_per_s"}
+CONFIG = """
+name: test
+model: {d_model: 8, layers: 1, heads: 2, context: 8}
+training: {steps: 1000, warmup_steps: 2, batch_size: 4, evaluation_tokens: 200, log_every: 5,
+  checkpoint_every: 500, trunk_learning_rate: 0.01, mesh: {data: 2, width: 2}}
+lm_width: {widths: [4], reference_width: 4, seeds: [10], sensitivity: {widths: []}}
+"""
+
+
+class Trainers:
+    """Starts `infwidth train` on four devices, by one process or by two that share them."""
+
+    def __init__(self, folder, tokens):
+        self._folder, self._tokens = folder, tokens
+        (folder / "config.yaml").write_text(CONFIG)
+        selection = {"selection": {"learning_rate": 0.5, "kappa": None}}
+        (folder / "selection.json").write_text(json.dumps(selection))
+
+    def start(self, name, count):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        return [self._start(name, count, index, address) for index in range(count)]
+
+    def _start(self, name, count, index, address):
+        folder = self._folder
+        paths = {
+            "configfile": folder / "config.yaml",
+            "tokens": self._tokens,
+            "selection": folder / "selection.json",
+            "runs": folder / name,
+            "out": folder / f"{name}.json",
+        }
+        arguments = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
+        names = (processes.COORDINATOR, processes.COUNT, processes.INDEX)
+        several = dict(zip(names, (address, str(count), str(index)), strict=True))
+        command = (sys.executable, "-m", "infwidth", "train", "--variant", "adam_star")
+        return subprocess.Popen(
+            [*command, "--widths", "4", *arguments],
+            env=on_cpus(4 // count) | (several if count > 1 else {}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def numbers(self, name):
+        """All that the run measured, times of day aside."""
+        (run,) = (self._folder / name).iterdir()
+        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(run)]
+        result = {k: v for k, v in read_result(run).items() if k != "device_seconds"}
+        return rows, result
+
+    def wait_for_rows(self, name):
+        end = time.monotonic() + 120
+        while not any(
+            file.stat().st_size for file in (self._folder / name).glob("*/metrics.jsonl")
+        ):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def finish(trainers):
+    texts = [process.communicate(timeout=240)[1] for process in trainers]
+    return [process.returncode for process in trainers], texts
+
+
+@pytest.mark.slow
+def test_sigterm_is_obeyed_and_costs_no_bit_in_one_process_and_in_two(tmp_path, tokens):
+    trainers = Trainers(tmp_path, tokens)
+    assert finish(trainers.start("whole", 1))[0] == [0]
+    for count in (1, 2):
+        name = f"stopped{count}"
+        started = trainers.start(name, count)
+        trainers.wait_for_rows(name)
+        # Of two, the one that writes no records: they must agree to stop.
+        started[-1].send_signal(signal.SIGTERM)
+        codes, texts = finish(started)
+        assert codes == [143] * count, texts
+        assert all("run the same command again to go on" in text for text in texts)
+        (run,) = (tmp_path / name).iterdir()
+        assert read_result(run) is None
+        kept = [int(folder.name) for folder in (run / "checkpoints").iterdir()]
+        assert kept == [read_rows(run)[-1]["step"]]
+        assert finish(trainers.start(name, count))[0] == [0] * count
+        assert trainers.numbers(name) == trainers.numbers("whole")
+
+
+@pytest.mark.parametrize(
+    ("given", "mistake"),
+    [
+        ({"INFWIDTH_PROCESSES": "2"}, "INFWIDTH_COORDINATOR is not set"),
+        (
+            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "2", "INFWIDTH_PROCESS": "2"},
+            "from 0 to",
+        ),
+        (
+            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "x", "INFWIDTH_PROCESS": "0"},
+            "whole numbers",
+        ),
+    ],
+)
+def test_an_environment_that_does_not_say_who_is_who_is_refused(monkeypatch, given, mistake):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=mistake):
+        processes.join(0)
+
+
+def test_processes_are_found_in_a_slurm_step_and_on_tpu_hosts(monkeypatch):
+    assert processes._named() is None
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost")
+    assert processes._named() is None
+    with monkeypatch.context() as slurm:
+        slurm.setenv("SLURM_STEP_NUM_TASKS", "4")
+        assert processes._named() == {}
+        assert processes.named_count() == 4
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host0,host1")
+    assert processes._named() == {}
