@@ -10,7 +10,9 @@ C4_SHARDS = {
 
 def c4_stamps(folder, split=""):
     """What says that the tokens of shards are there; they themselves lie beside it, undeclared."""
-    return [f"{folder}/{name}.json" for name in C4_SHARDS[folder] if name.startswith(split)]
+    return [
+        f"{folder}/{name}.json" for name in C4_SHARDS[folder] if name.startswith(split)
+    ]
 
 
 def c4_file(folder):
