@@ -37,6 +37,7 @@ HELD_OUT = ("validation", "test")
 _HASHES = "hashes.npy"
 _ARRAYS = [f"{s}.{a}.npy" for s in ("train", *HELD_OUT) for a in ("tokens", "bounds", "rows")]
 _OWNED = frozenset({MANIFEST, _HASHES, *_ARRAYS})
+_SPACE = b" \t\n\r\v\f"
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _pack(
     with ExitStack() as stack:
         writers = {s: stack.enter_context(_Writer(folder, s, vocabulary)) for s in splits}
         for row, text in read_shard(shard, form, text_key):
-            plain = b" ".join(text.lower().split())
+            plain = text.lower().translate(None, _SPACE)
             if not plain:
                 left_out["empty"] += 1
                 continue
