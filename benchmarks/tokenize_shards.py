@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=float, default=20, help="text of the timed shard")
     parser.add_argument("--rounds", type=int, default=5, help="each times both in turn")
-    parser.add_argument("--pieces", type=int, default=32_000, help="of the SentencePiece model")
+    parser.add_argument("--pieces", type=int, default=24_000, help="of the SentencePiece model")
     parser.add_argument("--grow", type=float, nargs="*", default=[], help="MB, for peak memory")
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()

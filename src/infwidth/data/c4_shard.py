@@ -119,12 +119,15 @@ def _made_before(
     if not (folder / MANIFEST).is_file():
         return None
     manifest = read_json(folder / MANIFEST, RULE, ("made_from", "source", "files", "tokens"))
-    if manifest["source"] != source:
-        then = manifest["source"]
+    then = manifest["source"]
+    if then["bytes"] != source["bytes"]:
+        # The catalogue has this size, so someone has looked at it.
+        return None
+    if then != source:
         raise UserError(
-            f"{shard.path} ({source['bytes']} bytes, sha256 {source['sha256'][:12]}…) is not what "
-            f"its tokens were made of ({then['bytes']} bytes, sha256 {then['sha256'][:12]}…): "
-            f"restore it, or delete {folder} to take it as it is now"
+            f"{shard.path} (sha256 {source['sha256'][:12]}…) is as large as what its tokens were "
+            f"made of (sha256 {then['sha256'][:12]}…), but is not that: restore it, or delete "
+            f"{folder} to take it as it is now"
         )
     whole = manifest["whole"] and (cap is None or sum(manifest["tokens"].values()) < cap)
     if manifest["made_from"] != made_from or not (manifest["cap"] == cap or whole):
