@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -110,7 +109,9 @@ def main() -> None:
         files = find_shards(DataSettings(corpus="c4", path=str(options.peak / "c4")))
         vocabulary = load_vocabulary(options.peak.parent / "vocabulary")
         counts = tokenize(files, vocabulary, options.peak / "out")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # Not getrusage's, which begins at the parent's.
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
         print(json.dumps({"tokens": counts["train"], "peak_mb": peak}))
         return
     with tempfile.TemporaryDirectory() as name:

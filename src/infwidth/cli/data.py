@@ -104,7 +104,10 @@ def _c4_sample(settings: Settings) -> Iterable[str]:
 
 def _shard(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     if settings.data.corpus != "c4":
-        raise UserError(f"data shard is for corpus c4, not {settings.data.corpus}: data tokenize")
+        raise UserError(
+            f"`infwidth data shard` is for corpus c4; of {settings.data.corpus}, "
+            "`infwidth data tokenize` makes all tokens"
+        )
     maker = _shard_maker(args, settings, layout)
     manifest = maker.make(maker.shard(args.name))
     counts = {key: manifest[key] for key in ("tokens", "documents", "left_out")}

@@ -8,8 +8,9 @@ one are left out.
 import hashlib
 import logging
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ _HASHES = "hashes.npy"
 _ARRAYS = [f"{s}.{a}.npy" for s in ("train", *HELD_OUT) for a in ("tokens", "bounds", "rows")]
 _OWNED = frozenset({MANIFEST, _HASHES, *_ARRAYS})
 _SPACE = b" \t\n\r\v\f"
+_BLOCK = 256
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ def _pack(
     whole = True
     with ExitStack() as stack:
         writers = {s: stack.enter_context(_Writer(folder, s, vocabulary)) for s in splits}
-        for row, text in read_shard(shard, form, text_key):
+        for row, text in _in_blocks(read_shard(shard, form, text_key)):
             plain = text.lower().translate(None, _SPACE)
             if not plain:
                 left_out["empty"] += 1
@@ -180,6 +182,12 @@ def _pack(
         "documents": {split: writer.documents for split, writer in writers.items()},
         "left_out": left_out,
     }
+
+
+def _in_blocks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    # Unpacking and encoding in turn, row by row, would drive each other out of the cache.
+    while block := list(islice(rows, _BLOCK)):
+        yield from block
 
 
 class _Writer:
