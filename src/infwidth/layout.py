@@ -23,6 +23,8 @@ class Layout:
         self.corpus = self.data / "corpus"
         self.vocabulary = self.data / "vocabulary"
         self.tokens = self.data / "tokens"
+        self.shards = self.data / "shards"
+        self.other_shards = self.data / "other_shards"
         self.other_vocabulary = self.data / "other_vocabulary"
         self.other_tokens = self.data / "other_tokens"
         self.runs = self.results / "runs"

@@ -13,7 +13,10 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import pick, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
+from infwidth.data.c4_catalogue import check_against_catalogue
+from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
+from infwidth.data.files import MANIFEST
 
 _Result = TypeVar("_Result")
 
@@ -50,6 +53,24 @@ def own_text_files(settings: Settings) -> list[str]:
     if settings.data.corpus != "text":
         return []
     return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
+
+
+def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:
+    """The shards of C4 that the settings need; one that is missing or has changed ends it here.
+
+    Args:
+        settings: the workflow's.
+        catalogue: folder of the catalogue, if it was made already.
+
+    Returns:
+        By shard's name its file, C4's validation shards first.
+    """
+    budget = token_budget(settings)
+    files = or_exit(find_shards, settings.data, budget)
+    if (catalogue / MANIFEST).exists():
+        or_exit(check_against_catalogue, files, catalogue)
+    planned = or_exit(planned_shards, files, settings.data, budget)
+    return {shard.name: shard.path for shard in [*files.validation, *planned]}
 
 
 def prepare_jobs(settings: Settings) -> None:

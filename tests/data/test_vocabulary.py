@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from infwidth.config.settings import DataSettings
 from infwidth.data.corpus import open_documents, prepare_corpus
 from infwidth.data.files import describe_files
 from infwidth.data.vocabulary import (
+    DESCRIPTION,
     MODEL,
     ByteVocabulary,
     SentencePieceVocabulary,
@@ -149,3 +151,65 @@ def test_digests_tell_vocabularies_apart(prepared: Prepared, vocabulary: Vocabul
         assert vocabulary.digest != ByteVocabulary().digest
         model = (prepared.vocabulary / MODEL).read_bytes()
         assert SentencePieceVocabulary(model).digest == vocabulary.digest
+
+
+def test_a_given_model_is_used_as_it_is(prepared: Prepared, tmp_path: Path):
+    if prepared.settings.vocabulary == "bytes":
+        pytest.skip("bytes need no model")
+    given = prepared.vocabulary / MODEL
+    chosen = DataSettings(vocabulary="sentencepiece", vocabulary_model=str(given))
+    made = train_vocabulary(chosen, tmp_path / "no corpus is read", tmp_path / "vocabulary")
+    assert made == json.loads((prepared.vocabulary / DESCRIPTION).read_text())
+    assert (tmp_path / "vocabulary" / MODEL).read_bytes() == given.read_bytes()
+
+
+KEPT = {
+    "vocab_size": 330,
+    "byte_fallback": True,
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": False,
+    "remove_extra_whitespaces": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, None),
+        ({"byte_fallback": False, "vocab_size": 80}, "loses text"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "loses text"),
+        ({"remove_extra_whitespaces": True}, "loses text"),
+        ({"add_dummy_prefix": True}, "loses text"),
+        ({"bos_id": -1}, "has no BOS or no EOS"),
+    ],
+)
+def test_a_given_model_that_loses_text_or_has_no_marks_is_refused(
+    texts: Path, tmp_path: Path, changed: dict, message: str | None
+):
+    from sentencepiece import SentencePieceTrainer
+
+    path = tmp_path / "given.model"
+    lines = [line for file in texts.glob("*.txt") for line in file.read_text("utf-8").split("\n")]
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=file,
+            minloglevel=2,
+            **{**KEPT, **changed},
+        )
+    chosen = DataSettings(vocabulary="sentencepiece", vocabulary_model=str(path))
+    if message is None:
+        assert train_vocabulary(chosen, tmp_path, tmp_path / "vocabulary")["size"] == 330
+        return
+    with pytest.raises(UserError, match=f"data.vocabulary_model: .*given.model {message}"):
+        train_vocabulary(chosen, tmp_path, tmp_path / "vocabulary")
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path):
+    path = tmp_path / "given.model"
+    chosen = DataSettings(vocabulary="sentencepiece", vocabulary_model=str(path))
+    with pytest.raises(UserError, match="there is no file"):
+        train_vocabulary(chosen, tmp_path, tmp_path / "vocabulary")
+    path.write_bytes(b"not a model")
+    with pytest.raises(UserError, match=r"given\.model is no SentencePiece model"):
+        train_vocabulary(chosen, tmp_path, tmp_path / "vocabulary")

@@ -48,8 +48,33 @@ rule tokenize:
     conda:
         CONDA
     params:
-        settings=slice_of("data tokenize"),
+        settings="{}",
         code=code_digest(["infwidth.data.tokens"]),
     shell:
         "infwidth data tokenize --settings {params.settings:q} --corpus $(dirname {input.corpus})"
         " --vocabulary $(dirname {input.vocabulary}) --out $(dirname {output}) 2> {log}"
+
+
+# The ablation asks what changes in the other vocabulary, too.
+
+
+use rule vocabulary as other_vocabulary with:
+    output:
+        f"{LAYOUT.other_vocabulary}/vocabulary.json",
+    log:
+        f"{LAYOUT.logs}/other_vocabulary.log",
+    params:
+        settings=support.slice_of(
+            support.with_other_vocabulary(SETTINGS), "data vocabulary"
+        ),
+        code=code_digest(["infwidth.data.vocabulary"]),
+
+
+use rule tokenize as other_tokenize with:
+    input:
+        corpus=f"{LAYOUT.corpus}/manifest.json",
+        vocabulary=f"{LAYOUT.other_vocabulary}/vocabulary.json",
+    output:
+        f"{LAYOUT.other_tokens}/manifest.json",
+    log:
+        f"{LAYOUT.logs}/other_tokenize.log",

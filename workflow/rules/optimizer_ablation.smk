@@ -16,28 +16,6 @@ MEASURED["optimizer_ablation"] = [
 ]
 
 
-use rule vocabulary as other_vocabulary with:
-    output:
-        f"{LAYOUT.other_vocabulary}/vocabulary.json",
-    log:
-        f"{LAYOUT.logs}/other_vocabulary.log",
-    params:
-        settings=support.slice_of(
-            support.with_other_vocabulary(SETTINGS), "data vocabulary"
-        ),
-        code=code_digest(["infwidth.data.vocabulary"]),
-
-
-use rule tokenize as other_tokenize with:
-    input:
-        corpus=f"{LAYOUT.corpus}/manifest.json",
-        vocabulary=f"{LAYOUT.other_vocabulary}/vocabulary.json",
-    output:
-        f"{LAYOUT.other_tokens}/manifest.json",
-    log:
-        f"{LAYOUT.logs}/other_tokenize.log",
-
-
 rule optimizer_ablation_train:
     """Tunes each arm of a job by itself and trains it on the reporting seeds."""
     input:

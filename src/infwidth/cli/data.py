@@ -1,11 +1,19 @@
 """`infwidth data`: make the corpus, the vocabulary and the tokens, and look at a batch."""
 
 import argparse
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from infwidth.atomic import write_json
 from infwidth.cli.options import settings_options
+from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
+
+if TYPE_CHECKING:
+    from infwidth.data.c4_tokens import ShardMaker
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -23,7 +31,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     tokenize.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
     tokenize.set_defaults(run=_tokenize)
 
-    for action in (vocabulary, tokenize):
+    shard = actions.add_parser("shard", help="make the tokens of one shard of C4")
+    shard.add_argument("name", help="the shard, as in train-00003 or validation-00000")
+    shard.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
+    shard.add_argument("--stamp", type=Path, help="file to write once they are there")
+    shard.set_defaults(run=_shard)
+
+    for action in (shard, tokenize):
+        action.add_argument("--shards", type=Path, help="folder of the shards' tokens (C4 only)")
+    for action in (vocabulary, shard, tokenize):
         action.add_argument("--corpus", type=Path, help="what `data corpus` made")
     for action in (corpus, vocabulary, tokenize):
         action.add_argument("--out", type=Path, help="folder to make")
@@ -50,9 +66,18 @@ _natural.__name__ = "whole number of 0 or more"
 
 
 def _corpus(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    out = args.out or layout.corpus
+    if settings.data.corpus == "c4":
+        from infwidth.data.c4_catalogue import write_catalogue
+        from infwidth.data.c4_files import find_shards
+
+        files = find_shards(settings.data)
+        write_catalogue(files, settings.data, out)
+        print(f"{out}: {len(files.train)} training and {len(files.validation)} validation shards")
+        return
+
     from infwidth.data.corpus import prepare_corpus
 
-    out = args.out or layout.corpus
     manifest = prepare_corpus(settings.data, out)
     counts = ", ".join(f"{len(names)} {split}" for split, names in manifest["documents"].items())
     print(f"{out}: documents: {counts}; {manifest['empty_documents']} empty ones left out")
@@ -62,17 +87,68 @@ def _vocabulary(args: argparse.Namespace, settings: Settings, layout: Layout) ->
     from infwidth.data.vocabulary import train_vocabulary
 
     out = args.out or layout.vocabulary
-    description = train_vocabulary(settings.data, args.corpus or layout.corpus, out)
+    documents = None
+    if settings.data.corpus == "c4":
+        documents = partial(_c4_sample, settings)
+    description = train_vocabulary(settings.data, args.corpus or layout.corpus, out, documents)
     print(f"{out}: {description['kind']}, {description['size']} tokens")
 
 
-def _tokenize(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.data.tokens import tokenize
+def _c4_sample(settings: Settings) -> Iterable[str]:
+    from infwidth.data.c4_files import find_shards
+    from infwidth.data.c4_read import first_documents
 
+    data = settings.data
+    return first_documents(find_shards(data), data.text_key, data.c4.vocabulary_documents)
+
+
+def _shard(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    if settings.data.corpus != "c4":
+        raise UserError(
+            f"`infwidth data shard` is for corpus c4; of {settings.data.corpus}, "
+            "`infwidth data tokenize` makes all tokens"
+        )
+    maker = _shard_maker(args, settings, layout)
+    manifest = maker.make(maker.shard(args.name))
+    counts = {key: manifest[key] for key in ("tokens", "documents", "left_out")}
+    if args.stamp:
+        write_json(args.stamp, counts)
+    print(f"{args.name}: tokens: {_listed(counts['tokens'])}")
+
+
+def _tokenize(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.data.c4_catalogue import is_catalogue
+
+    corpus, vocabulary = args.corpus or layout.corpus, args.vocabulary or layout.vocabulary
     out = args.out or layout.tokens
-    manifest = tokenize(args.corpus or layout.corpus, args.vocabulary or layout.vocabulary, out)
-    counts = ", ".join(f"{count} {split}" for split, count in manifest["tokens"].items())
-    print(f"{out}: tokens: {counts}")
+    if is_catalogue(corpus):
+        from infwidth.data.c4_tokens import join_shards
+
+        manifest = join_shards(_shard_maker(args, settings, layout), vocabulary, out)
+    else:
+        from infwidth.data.tokens import tokenize
+
+        manifest = tokenize(corpus, vocabulary, out)
+    print(f"{out}: tokens: {_listed(manifest['tokens'])}")
+
+
+def _shard_maker(args: argparse.Namespace, settings: Settings, layout: Layout) -> "ShardMaker":
+    from infwidth.data.c4_files import find_shards, token_budget
+    from infwidth.data.c4_tokens import ShardMaker
+
+    budget = token_budget(settings)
+    return ShardMaker(
+        find_shards(settings.data, budget),
+        args.corpus or layout.corpus,
+        args.vocabulary or layout.vocabulary,
+        settings.data,
+        budget,
+        args.shards or layout.shards,
+    )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in counts.items())
 
 
 def _show(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

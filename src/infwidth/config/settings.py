@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.architectures import ArchitecturesSettings
+from infwidth.config.c4 import C4Settings
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
 from infwidth.config.feature_selection import FeatureSelectionSettings
@@ -24,13 +25,15 @@ from infwidth.config.width_limit import WidthLimitSettings
 class DataSettings(Section):
     """The corpus, its split by document and its vocabulary."""
 
-    corpus: Literal["sotu", "text"] = Field(
+    corpus: Literal["sotu", "text", "c4"] = Field(
         "sotu",
         description="`sotu`: the presidents' annual messages, from the installed package; "
-        "`text`: your own files, in the folder that `path` names.",
+        "`text`: your own files, in the folder that `path` names; `c4`: C4's shards there.",
     )
     path: str | None = Field(
-        None, description="Folder of .txt, .jsonl or .jsonl.gz files (corpus `text` only)."
+        None,
+        description="Folder of .txt, .jsonl or .jsonl.gz files (corpus `text`), or of C4's shards "
+        "(`c4`).",
     )
     text_key: str = Field("text", description="The key that holds the text in a .jsonl row.")
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = Field(
@@ -47,11 +50,17 @@ class DataSettings(Section):
     vocabulary_size: Annotated[int, Field(ge=260)] = Field(
         512, description="Pieces of the SentencePiece model (ignored for `bytes`)."
     )
+    vocabulary_model: str | None = Field(
+        None,
+        description="A SentencePiece model's file, used as it is; null: one is trained.",
+    )
+    c4: C4Settings = Field(default_factory=C4Settings)
 
     @model_validator(mode="after")
-    def _path_goes_with_text(self) -> "DataSettings":
-        if self.corpus == "text" and self.path is None:
-            raise ValueError("corpus 'text' needs data.path, the folder of your text files")
+    def _path_goes_with_files(self) -> "DataSettings":
+        if self.corpus != "sotu" and self.path is None:
+            files = {"text": "your text files", "c4": "C4's shards"}[self.corpus]
+            raise ValueError(f"corpus {self.corpus!r} needs data.path, the folder of {files}")
         return self
 
 

@@ -8,12 +8,23 @@ _CORPUS = (
     "data.test_fraction",
     "data.split_seed",
 )
-_VOCABULARY = ("data.vocabulary", "data.vocabulary_size")
+_VOCABULARY = ("data.vocabulary", "data.vocabulary_size", "data.vocabulary_model")
+# How many tokens the largest run reads.
+_BUDGET = (
+    "training.steps",
+    "training.batch_size",
+    "model.context",
+    "infinite_lm.steps",
+    "infinite_lm.batch_size",
+)
+_C4 = ("data.corpus", "data.path", "data.text_key", "data.c4")
+_TOKENS = (*_C4, "data.split_seed", *_VOCABULARY, *_BUDGET)
 
 SLICES: dict[str, tuple[str, ...]] = {
-    "data corpus": _CORPUS,
-    "data vocabulary": _VOCABULARY,
-    "data tokenize": (),
+    "data corpus": (*_CORPUS, "data.c4"),
+    "data vocabulary": (*_VOCABULARY, *_C4),
+    "data shard": _TOKENS,
+    "data tokenize": _TOKENS,
     "data show": ("model.context", "training.batch_size"),
     "tune": ("model", "training", "lm_width.reference_width", "lm_width.tuning"),
     "train": (

@@ -131,7 +131,7 @@ def _read_folder(folder: Path, paths: list[Path], text_key: str) -> Iterator[Doc
         else:
             for number, line in _lines(path):
                 if line.strip():
-                    text = _row_text(line, text_key, f"{path}:{number}")
+                    text = row_text(line, text_key, f"{path}:{number}")
                     yield Document(f"{name}:{number}", text, "")
 
 
@@ -144,7 +144,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UserError(f"{path} is truncated or not gzip: replace it or take it away") from None
 
 
-def _row_text(line: bytes, text_key: str, where: str) -> bytes:
+def row_text(line: bytes, text_key: str, where: str) -> bytes:
+    """Returns the text of a row of JSON, UTF-8.
+
+    Raises:
+        UserError: it is not such a row; it starts with `where`.
+    """
     _check_utf8(line, where)
     try:
         row = json.loads(line)

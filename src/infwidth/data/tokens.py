@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,7 @@ class TokenSplit(NamedTuple):
     bounds: np.ndarray
     names_path: Path
 
-    def document_names(self) -> list[str]:
+    def document_names(self) -> Sequence[str]:
         """Returns the names of the documents, in order."""
         with self.names_path.open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
@@ -96,6 +97,10 @@ class TokenDataset(NamedTuple):
         Returns:
             The split, its tokens memory-mapped.
         """
+        if "shards" in self.manifest:
+            from infwidth.data.sharded import open_sharded_split
+
+            return open_sharded_split(self.folder, name, self.manifest["shards"][name])
         return TokenSplit(
             name,
             np.load(self.folder / f"{name}.tokens.npy", mmap_mode="r"),
@@ -155,13 +160,13 @@ def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict
 def _pack_split(
     documents: "PreparedDocuments", split: str, vocabulary: vocabularies.Vocabulary, folder: Path
 ) -> int:
-    dtype = np.dtype(np.uint16 if vocabulary.size <= 2**16 else np.uint32)
+    dtype = token_type(vocabulary.size)
     bounds = [0]
     with (
         (folder / f"{split}.tokens.npy").open("wb") as tokens_file,
         (folder / f"{split}.names.jsonl").open("w", encoding="utf-8") as names_file,
     ):
-        tokens_file.write(_header(dtype, 0))
+        tokens_file.write(array_header(dtype, 0))
         for number, document in enumerate(documents, start=1):
             ids = vocabulary.encode(document.text.decode())
             marked = np.concatenate([[vocabulary.bos], ids, [vocabulary.eos]]).astype(dtype)
@@ -171,13 +176,19 @@ def _pack_split(
             if number % _LOG_EVERY == 0:
                 _LOG.info("tokens: %s, %d of %d documents", split, number, len(documents))
         tokens_file.seek(0)
-        tokens_file.write(_header(dtype, bounds[-1]))
+        tokens_file.write(array_header(dtype, bounds[-1]))
     np.save(folder / f"{split}.bounds.npy", np.asarray(bounds, np.int64))
     return bounds[-1]
 
 
-def _header(dtype: np.dtype, length: int) -> bytes:
-    # NumPy leaves room for the length to grow, so headers of all lengths are equally long.
+def token_type(vocabulary_size: int) -> np.dtype:
+    """Returns the unsigned integers that ids below `vocabulary_size` are kept as."""
+    return np.dtype(np.uint16 if vocabulary_size <= 2**16 else np.uint32)
+
+
+def array_header(dtype: np.dtype, length: int) -> bytes:
+    """Returns the head of a .npy file of one axis; heads of all lengths are equally long."""
+    # NumPy leaves room for the length to grow.
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer,

@@ -4,7 +4,7 @@ import io
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ FILES = frozenset({DESCRIPTION, MODEL})
 # Beyond this, pieces no longer change and training no longer fits in memory.
 _MOST_TRAINING_BYTES = 2**28
 _SPACE = "\u2581"
+# What a model that changes text would change: spaces, case of a kind, forms of a character, bytes.
+_PROBES = ("  two  spaces ", "\ufb01ne \u2460 \xc5 A\u030a", "\r\n\t", "\U0001f642\U000e0001\0")
 _LOG = logging.getLogger(__name__)
 
 
@@ -128,25 +130,36 @@ class SentencePieceVocabulary:
         return self._processor.piece_to_id(f"<0x{byte:02X}>")
 
 
-def train_vocabulary(settings: DataSettings, corpus_folder: Path, folder: Path) -> dict[str, Any]:
+def train_vocabulary(
+    settings: DataSettings,
+    corpus_folder: Path,
+    folder: Path,
+    documents: Callable[[], Iterable[str]] | None = None,
+) -> dict[str, Any]:
     """Makes the vocabulary that the settings name, from the training split alone.
 
     Args:
-        settings: `vocabulary` and `vocabulary_size`.
+        settings: `vocabulary`, `vocabulary_size` and `vocabulary_model`.
         corpus_folder: what `prepare_corpus` has made.
         folder: what to make: vocabulary.json, and for SentencePiece the model.
+        documents: gives the texts to train on; None: those of the prepared corpus.
 
     Returns:
         What vocabulary.json holds: kind, size, digest, files.
 
     Raises:
-        UserError: the training split cannot fill, or needs more than, `vocabulary_size` pieces.
+        UserError: the training split cannot fill, or needs more than, `vocabulary_size` pieces;
+            or the model that is given is none, has no marks or loses text.
     """
     with replacing_folder(folder, FILES) as result:
         if settings.vocabulary == "bytes":
             vocabulary: Vocabulary = ByteVocabulary()
         else:
-            model = _train_sentencepiece(settings.vocabulary_size, corpus_folder)
+            if settings.vocabulary_model is not None:
+                model = _given_model(Path(settings.vocabulary_model))
+            else:
+                texts = documents() if documents else _training_texts(corpus_folder)
+                model = _train_sentencepiece(settings.vocabulary_size, _lines(texts))
             (result / MODEL).write_bytes(model)
             vocabulary = SentencePieceVocabulary(model)
         description = {
@@ -181,13 +194,34 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     return SentencePieceVocabulary((folder / MODEL).read_bytes())
 
 
-def _train_sentencepiece(size: int, corpus_folder: Path) -> bytes:
+def _given_model(path: Path) -> bytes:
+    if not path.is_file():
+        raise UserError(f"data.vocabulary_model: there is no file {path}")
+    model = path.read_bytes()
+    try:
+        vocabulary = SentencePieceVocabulary(model)
+    except RuntimeError:
+        raise UserError(f"data.vocabulary_model: {path} is no SentencePiece model") from None
+    if min(vocabulary.bos, vocabulary.eos) < 0:
+        raise UserError(
+            f"data.vocabulary_model: {path} has no BOS or no EOS: train it with bos_id and eos_id"
+        )
+    if any(vocabulary.decode(vocabulary.encode(text)) != text for text in _PROBES):
+        raise UserError(
+            f"data.vocabulary_model: {path} loses text, so its losses would leave some out: train "
+            "it with byte_fallback, normalization_rule_name=identity, add_dummy_prefix=false and "
+            "remove_extra_whitespaces=false"
+        )
+    return model
+
+
+def _train_sentencepiece(size: int, lines: Iterator[str]) -> bytes:
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=_training_lines(corpus_folder),
+            sentence_iterator=lines,
             model_writer=model,
             vocab_size=size,
             model_type="unigram",
@@ -224,12 +258,16 @@ def _size_error(size: int, message: str) -> UserError:
     return UserError(f"SentencePiece cannot learn data.vocabulary_size {size} pieces: {message}")
 
 
-def _training_lines(corpus_folder: Path) -> Iterator[str]:
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield from (line for line in text.replace("\0", "").split("\n") if line)
+
+
+def _training_texts(corpus_folder: Path) -> Iterator[str]:
     from infwidth.data.corpus import open_documents, read_corpus_manifest
 
     characters = read_corpus_manifest(corpus_folder)["characters"]["train"]
     documents = open_documents(corpus_folder, "train")
     stride = math.ceil(characters / _MOST_TRAINING_BYTES)
     for index in range(0, len(documents), stride):
-        text = documents[index].text.decode().replace("\0", "")
-        yield from (line for line in text.split("\n") if line)
+        yield documents[index].text.decode()

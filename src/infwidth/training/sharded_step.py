@@ -108,7 +108,7 @@ class ShardedProgram(Program):
     def _in_parts(self, rows: jax.typing.ArrayLike) -> jax.Array:
         return place(rows, self._at(_PARTS))
 
-    def _state_shardings(self, shapes: TrainState) -> TrainState:
+    def _state_shardings(self, shapes: TrainState) -> Any:
         def trunk(leaf: Any) -> NamedSharding:
             return self._at(trunk_spec(self._mesh, leaf.shape))
 
@@ -116,7 +116,7 @@ class ShardedProgram(Program):
             return self._at(mlp_spec(self._mesh, leaf.shape, self._width))
 
         return TrainState(
-            step=self._at(WHOLE),
+            step=self._at(WHOLE),  # type: ignore[arg-type]  # shardings in the place of arrays
             trunk=jax.tree.map(trunk, shapes.trunk),
             features=jax.tree.map(mlp, shapes.features),
             readout=jax.tree.map(mlp, shapes.readout),

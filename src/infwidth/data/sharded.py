@@ -1,0 +1,122 @@
+"""Several arrays on disk that read as one: the tokens of a split that was made shard by shard.
+
+`Batches` and `evaluation_windows` see no difference, so a batch is the same pure function of
+(tokens, seed, step) whether they lie in one file or in many.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, overload
+
+import numpy as np
+
+from infwidth.data.tokens import TokenSplit
+
+
+class ShardedTokens:
+    """Memory-mapped arrays of one axis, end to end.
+
+    Args:
+        parts: the arrays, of one dtype.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.dtype = parts[0].dtype
+        self.shape = (int(self._starts[-1]),)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Reads some tokens.
+
+        Args:
+            index: integers in [0, len), of any shape, or a slice.
+
+        Returns:
+            A new array of the index's shape.
+
+        Raises:
+            IndexError: an index is out of range (a negative one is, too).
+        """
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        index = np.asarray(index)
+        flat = index.ravel()
+        if len(flat) and not (flat.min() >= 0 and flat.max() < len(self)):
+            raise IndexError(f"index out of range for {len(self)} tokens")
+        part = np.searchsorted(self._starts, flat, side="right") - 1
+        result = np.empty(flat.shape, self.dtype)
+        for number in np.unique(part):
+            chosen = np.flatnonzero(part == number)
+            result[chosen] = self._parts[number][flat[chosen] - self._starts[number]]
+        return result.reshape(index.shape)
+
+
+class ShardedNames(Sequence[str]):
+    """Names of documents, each its file's name and its row there, made as they are asked for.
+
+    Args:
+        files: the files that the shards were made of.
+        rows: by shard, the rows of its documents.
+    """
+
+    def __init__(self, files: Sequence[str], rows: Sequence[np.ndarray]):
+        self._files = files
+        self._rows = rows
+        self._starts = np.cumsum([0, *map(len, rows)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return f"{self._files[shard]}:{self._rows[shard][index - self._starts[shard]]}"
+
+
+class ShardedSplit(TokenSplit):
+    """A split whose tokens lie in several files; `names_path` is the manifest that lists them."""
+
+    __slots__ = ()
+
+    def document_names(self) -> Sequence[str]:
+        """Returns the names of the documents, in order."""
+        from infwidth.atomic import read_json
+        from infwidth.data.tokens import RULE
+
+        folder = self.names_path.parent
+        shards = read_json(self.names_path, RULE, ("shards",))["shards"][self.name]
+        rows = [np.load(folder / shard["folder"] / f"{self.name}.rows.npy") for shard in shards]
+        return ShardedNames([shard["file"] for shard in shards], rows)
+
+
+def open_sharded_split(folder: Path, name: str, shards: Sequence[dict[str, str]]) -> ShardedSplit:
+    """Opens the shards of one split as one.
+
+    Args:
+        folder: of the tokens' manifest.
+        name: `train`, `validation` or `test`.
+        shards: what the manifest says of them: `folder`, relative, and `file`.
+
+    Returns:
+        The split: its tokens memory-mapped, its document bounds in memory (8 bytes a document).
+    """
+    from infwidth.data.files import MANIFEST
+
+    places = [folder / shard["folder"] for shard in shards]
+    tokens = ShardedTokens([np.load(p / f"{name}.tokens.npy", mmap_mode="r") for p in places])
+    lengths = [np.diff(np.load(place / f"{name}.bounds.npy")) for place in places]
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return ShardedSplit(name, cast("np.ndarray", tokens), bounds, folder / MANIFEST)
