@@ -1,7 +1,7 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
 .PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
-.PHONY: test check format lock clean
+.PHONY: report test check format lock clean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -41,6 +41,9 @@ publish: env ## Run the whole workflow and copy what it made to results/publishe
 
 bundle: figures-env ## Pack the commit, with what is published, into dist/, the same bytes each time
 	@$(LIGHT)/infwidth bundle
+
+report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
+	@$(BIN)/infwidth reproduce --report --cores $(CORES) $(OVERLAY)
 
 status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)

@@ -28,6 +28,8 @@ class Layout:
         self.runs = self.results / "runs"
         self.lm_width = self.results / "lm_width"
         self.tables = self.results / "tables"
+        self.pages = self.results / "pages"
+        self.report = self.results / "report.html"
         self.logs = self.results / "logs"
 
     def tuning(self, variant: str) -> Path:

@@ -18,7 +18,7 @@ ABOVE_FROZEN = {
 """Nats by which a variant's loss is above that of frozen features, in every context."""
 
 SPREAD = {10: 0.0, 11: 0.004, 12: -0.004}
-"""What a seed adds to a difference from frozen features."""
+"""What a seed adds to a difference from frozen features; 20 and on as 10 and on."""
 
 STANDARD = 0.03
 """What the standard parametrization adds at every width but its own."""
@@ -42,9 +42,10 @@ def write(
         at_widths = context != BASE and CONTEXTS[context].at_widths
         widths = [own.width, *(own.standard_widths if at_widths else [])]
         for width in [0] if ALL_VARIANTS[name].features == "none" else widths:
-            for seed in seeds:
+            fresh = 10 if context != BASE and CONTEXTS[context].fresh_seeds else 0
+            for seed in [seed + fresh for seed in seeds]:
                 lost = (context, name, seed) in diverged
-                own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed]
+                own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed - fresh]
                 moved = STANDARD if context == "standard" and width != own.width else 0.0
                 rows.append(
                     {

@@ -125,6 +125,7 @@ def test_the_table_shows_differences_and_says_what_it_must(damaged):
     assert "NTK (SGD) 3 (not interior)" in table.caption
     assert "Unfrozen 1 (κ 3)" in table.caption
     assert "ADAM*'s formula is our reconstruction" in table.caption
+    assert "each seed draws its training images" in table.caption
     raw = table.raw.set_index(["architecture", "width", "quantity"]).sort_index()
     own = raw.loc[("mlp", 16, "test_loss/ntk")]
     assert own["estimate"] == damaged.loss("mlp", "ntk", 16).estimate

@@ -10,6 +10,7 @@ from infwidth.analysis.optimizer_ablation_effects import effects
 from infwidth.analysis.tables.table6_ablation import build
 from infwidth.config.contexts import BASE
 from infwidth.config.errors import UserError
+from infwidth.config.variants import ALL_VARIANTS
 from tests.analysis.ablation_synthetic import ABOVE_FROZEN, STANDARD, write
 
 
@@ -44,6 +45,18 @@ def test_the_standard_parametrization_is_compared_at_every_width(tmp_path):
     assert by_width == pytest.approx({"H = 64": STANDARD, "H = 1,024": STANDARD})
 
 
+def test_what_is_said_of_muon_by_width_comes_from_fresh_seeds_alone(tmp_path):
+    measured = load(write(tmp_path))
+    runs = measured.tables.tables["runs"]
+    assert set(runs.loc[runs["context"] == "confirmation", "seed"]) == {20, 21, 22}
+    assert measured.seeds == [10, 11, 12]
+    first = (runs["seed"] < 20) & (runs["variant"] == "muon_star")
+    runs.loc[first, "test_loss"] += 1.0
+    found = effects(measured)["muon_star_minus_frozen"]
+    assert [effect.where for effect in found] == ["H = 64", "H = 256", "H = 1,024"]
+    assert [e.estimate for e in found] == pytest.approx([ABOVE_FROZEN["muon_star"]] * 3)
+
+
 def test_effects_by_rule_are_differences_from_adam_star(tmp_path):
     found = effects(load(write(tmp_path)))
     by_rule = {effect.where: effect.estimate for effect in found["kernel_rules_minus_adam_star"]}
@@ -70,7 +83,7 @@ def test_the_table_has_a_row_an_arm_and_width(tmp_path):
     measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk",)))
     table = build(measured)
     arms = {(row["context"], row["variant"], row["width"]) for _, row in table.raw.iterrows()}
-    assert len(arms) == len(table.raw) == 20 + 4 + 2 * 3 + 14 * 3
+    assert len(arms) == len(table.raw) == len(ALL_VARIANTS) + 4 + 2 * 3 + 14 * 3
     shown = table.shown.set_index(["Context", "Rule"])
     assert shown.loc[("a third of the steps", "NTK (SGD) †"), "gap closed"] == "–"
     assert "not interior" in table.caption

@@ -22,6 +22,7 @@ from infwidth.experiments.architectures_models import (
     Program,
     batches,
     build,
+    draw,
     make_problem,
 )
 from infwidth.experiments.parts import Parts
@@ -55,24 +56,87 @@ SETTINGS = ArchitecturesSettings.model_validate(
 )
 
 
+SEEDS = [*SETTINGS.tuning.seeds, *SETTINGS.seeds]
+
+
+def examples():
+    """Images of 4 classes; the first pixel of each tells which it is."""
+    x_AxP = 3 + 2 * np.random.default_rng(0).normal(size=(40, 64))
+    return x_AxP, (x_AxP[:, 0] > 3) + 2 * (x_AxP[:, 1] > 3)
+
+
 @pytest.fixture(scope="module")
 def problem():
-    rng = np.random.default_rng(0)
-    x_AxP = 3 + 2 * rng.normal(size=(40, 64))
-    return make_problem(SETTINGS, x_AxP, (x_AxP[:, 0] > 3) + 2 * (x_AxP[:, 1] > 3))
+    return make_problem(SETTINGS, *examples())
 
 
-def test_splits_are_disjoint_and_scaled_as_what_is_trained_on(problem):
+def images_in(problem, seed, name):
+    """The places in `examples` of the images of a split, as a seed draws it, in its order."""
+    seen = np.asarray(draw(problem, seed).x_PxA)[0]
+    # Scaling keeps the order of the images by their first pixel.
+    return np.argsort(examples()[0][:, 0])[seen.argsort().argsort()][problem.splits[name]].tolist()
+
+
+def test_a_draw_is_of_the_images_given_scaled_as_what_is_trained_on(problem):
     assert problem.splits == {
         "train": slice(0, 22),
         "validation": slice(22, 30),
         "test": slice(30, None),
     }
-    train = np.asarray(problem.x_PxA)[:, problem.splits["train"]]
-    np.testing.assert_allclose(train.mean(axis=1), 0, atol=1e-6)
-    assert np.square(train).mean() == pytest.approx(1, rel=1e-6)
-    assert len(np.unique(problem.x_PxA, axis=1).T) == 40
     assert problem.classes == 4
+    x_AxP, label_A = examples()
+    for seed in SEEDS:
+        places = [place for name in problem.splits for place in images_in(problem, seed, name)]
+        assert sorted(places) == list(range(40))
+        drawn = draw(problem, seed)
+        np.testing.assert_array_equal(drawn.label_A, label_A[places])
+        train = np.asarray(drawn.x_PxA)[:, problem.splits["train"]]
+        np.testing.assert_allclose(train.mean(axis=1), 0, atol=1e-6)
+        assert np.square(train).mean() == pytest.approx(1, rel=1e-6)
+        # Each pixel of all images is moved and all are divided alike.
+        spread = np.ptp(x_AxP, axis=0) / np.ptp(np.asarray(drawn.x_PxA), axis=1)
+        np.testing.assert_allclose(spread, spread[0], rtol=1e-5)
+        np.testing.assert_allclose(
+            np.diff(drawn.x_PxA, axis=1) * spread[0], np.diff(x_AxP[places].T, axis=1), atol=1e-4
+        )
+
+
+def test_all_seeds_share_the_test_images_and_none_the_other_splits(problem):
+    assert {tuple(images_in(problem, seed, "test")) for seed in SEEDS} == {
+        tuple(images_in(problem, SEEDS[0], "test"))
+    }
+    for name in ("train", "validation"):
+        splits = {frozenset(images_in(problem, seed, name)) for seed in SEEDS}
+        assert len(splits) == len(SEEDS)
+        assert not any(split & set(images_in(problem, 0, "test")) for split in splits)
+    other = make_problem(SETTINGS.model_copy(update={"split_seed": 3}), *examples())
+    assert set(images_in(other, 0, "test")) != set(images_in(problem, 0, "test"))
+
+
+def test_the_split_is_not_drawn_as_the_batches_are(problem):
+    first_pixel = examples()[0][:, 0]
+    for seed in SEEDS:
+        drawn = images_in(problem, seed, "train") + images_in(problem, seed, "validation")
+        alike = problem.x_PxA[0, np.random.default_rng(seed).permutation(30)]
+        assert (first_pixel[drawn] != alike).any()
+
+
+def test_all_variants_of_all_architectures_see_what_their_seed_draws(problem, monkeypatch):
+    given = []
+
+    def record(parameters, peaks, index_SxK, *images):
+        given.append((index_SxK, *images))
+        return np.zeros(5), np.zeros(40), np.zeros(40)
+
+    for kind, name, width in [("mlp", "ntk", 4), ("rnn", "constant", 0)]:
+        program = Program(problem, SETTINGS, kind, VARIANTS[name], width)
+        monkeypatch.setattr(program, "_jitted", record)
+        for seed in (0, 10):
+            program.run(0.01, 1.0 if width else None, None, seed)
+    expected = [(batches(problem, SETTINGS, seed), *draw(problem, seed)) for seed in (0, 10)]
+    for found, wanted in zip(given, 2 * expected, strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_every_image_is_seen_once_before_any_comes_again(problem):
@@ -97,12 +161,13 @@ def schedule(step):
 def train(problem, kind, variant, trunk, readout, kappa, seed):
     """The loss of each step, and those of the first images at the end, by rules written out."""
     net = build(problem, SETTINGS, kind, layer_maker(variant.features, H), seed)
+    images = draw(problem, seed)
     structure, groups = split(net)
 
     @partial(jax.value_and_grad, has_aux=True)
     def mean_loss(groups, index_K):
-        logits_ExK = merge(structure, groups)(problem.x_PxA[:, index_K])
-        chosen_ExK = jax.nn.one_hot(problem.label_A[index_K], 4, axis=0)
+        logits_ExK = merge(structure, groups)(images.x_PxA[:, index_K])
+        chosen_ExK = jax.nn.one_hot(images.label_A[index_K], 4, axis=0)
         loss_K = -jnp.sum(chosen_ExK * jax.nn.log_softmax(logits_ExK, axis=0), axis=0)
         return jnp.mean(loss_K), loss_K
 
@@ -154,6 +219,8 @@ def test_training_is_that_of_the_rules(problem, kind, name):
     still = program.run(0.0, 0.0, kappa, seed=7)
     assert np.abs(outcome.loss_A - still.loss_A).max() > 0.1
     assert outcome.correct_A.dtype == bool
+    assert np.abs(program.run(0.05, 3.0, kappa, seed=8).loss_A - outcome.loss_A).max() > 0.1
+    assert program._jitted._cache_size() == 1  # for both seeds and all rates
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.config.slices import SLICES
 from infwidth.experiments.lm_width import Bench
 from infwidth.experiments.optimizer_ablation import gather, in_context, run_arm
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms, jobs
@@ -46,7 +47,7 @@ def test_a_context_changes_what_it_says_and_leaves_valid_settings(context):
     ModelSettings.model_validate(model.model_dump())
     TrainingSettings.model_validate(training.model_dump())
     unchanged = (model, training) == (ModelSettings(), TrainingSettings())
-    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field"))
+    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field", "confirmation"))
 
 
 def test_an_arm_in_the_setting_of_fig1_is_the_run_of_the_paper_experiment(bench):
@@ -102,3 +103,9 @@ def test_what_infinite_mlps_cannot_do_is_said_beforehand(changes):
     with pytest.raises(ValidationError, match="infinite_variants, too"):
         Settings.model_validate(changes)
     Settings.model_validate(changes | {"infinite_lm": {"infinite_variants": []}})
+
+
+def test_the_command_is_given_every_setting_that_an_arm_reads():
+    given = {name.partition(".")[2] for name in SLICES["optimizer_ablation train"]}
+    beside = {"arms_per_job", "digits"}
+    assert given >= set(OptimizerAblationSettings.model_fields) - beside

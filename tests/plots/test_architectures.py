@@ -46,6 +46,7 @@ def test_texts_lie_inside_the_figure_and_apart(tmp_path, case):
             for text in drawn_texts(figure)
         ]
     assert "ADAM* is our reconstruction" in said(figure)
+    assert "seed draws its training images" in said(figure)
     for text, box in boxes:
         assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text

@@ -248,10 +248,11 @@ def test_every_rule_of_the_ablation_starts_with_steps_of_size_one(name):
     b1, b2 = training.b1, training.b2
     expected = {
         "nadam_star": (1 + 2 * b1) / (1 + b1),
+        "nadam": (1 + 2 * b1) / (1 + b1),
         "adam_star_uncorrected": (1 - b1) / math.sqrt(1 - b2),
     }.get(variant.readout, 1.0)
     # Adam moves all but the units that see no input; Muon adds 1e-4 to each mean eigenvalue.
-    tolerance = 0.05 if variant.readout in ("adam", "muon_star") else 1e-5
+    tolerance = 0.05 if variant.readout in ("adam", "nadam", "muon_star") else 1e-5
     assert np.sqrt(np.mean(np.square(direction))) == pytest.approx(expected, rel=tolerance)
 
 

@@ -1,6 +1,7 @@
 # Settings, paths and what every rule shares. From here on nothing reads `config`: it holds raw text,
 # `SETTINGS` holds validated values.
 
+import re
 from functools import partial
 
 from infwidth import workflow as support
@@ -34,6 +35,13 @@ support.prepare_jobs(SETTINGS)
 GPUS = gpu_count()
 if GPUS:
     workflow.resource_settings.resources.setdefault("gpu", GPUS)
+
+
+def report_label(name):
+    """As fig 01  loss vs width, of fig1_loss_vs_width: the report sorts its rows as text."""
+    kind, number, words = re.fullmatch(r"([a-z]+)(\d*)_?(.*)", name).groups()
+    return f"{kind} {int(number):02}  {words.replace('_', ' ')}" if number else name
+
 
 # By experiment, the files that its figures and tables are made from; its own rules add a row.
 MEASURED = {}

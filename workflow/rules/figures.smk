@@ -9,12 +9,13 @@ for _figure, _experiment in FIGURES.items():
         input:
             MEASURED[_experiment],
         output:
-            pdf=report(
-                f"{LAYOUT.figures}/{_figure}.pdf",
+            pdf=f"{LAYOUT.figures}/{_figure}.pdf",
+            png=report(
+                f"{LAYOUT.figures}/{_figure}.png",
                 caption=f"../report/{_figure}.rst",
-                category="Figures",
+                category="2. Figures",
+                labels={"figure": report_label(_figure)},
             ),
-            png=f"{LAYOUT.figures}/{_figure}.png",
             provenance=f"{LAYOUT.figures}/{_figure}.json",
         log:
             f"{LAYOUT.logs}/{_figure}.log",

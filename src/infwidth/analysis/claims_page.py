@@ -89,8 +89,8 @@ def _opening(judged: JudgedClaims, links: Links) -> str:
 - What it leaves open, and what this project adds: {_counted(judged.counts(question=True))}.
 
 Each verdict follows from a rule in [`config/claims.yaml`]({links.rules}), never from a look at
-the numbers: {before} of the {len(judged.claims)} rules stood before a first complete run, and each
-of the others says that it did not. A contradicted claim is a finding, not a failure.
+the numbers: {before} of the {len(judged.claims)} rules stood before the runs that they judge, and
+each of the others says that it did not. A contradicted claim is a finding, not a failure.
 
 ADAM\\*'s formula is **our reconstruction** (B): what is said on it here is said of that, at the
 scale of these runs, and not of the paper's own.{corpora}
@@ -229,7 +229,7 @@ def _remarks(each: Judged, judged: JudgedClaims) -> Iterable[tuple[str, str]]:
 
 
 _FIXED = {
-    "before": "It stood before the first complete run.",
+    "before": "It stood before the runs that it judges.",
     "after": "It was written down after a first complete run had been seen.",
 }
 

@@ -94,8 +94,10 @@ class OptimizerAblation:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the reported runs."""
-        return sorted({int(seed) for seed in self.runs["seed"]})
+        """The seeds of the reported runs, but for those of contexts with fresh ones."""
+        fresh = [name for name, row in CONTEXTS.items() if row.fresh_seeds]
+        runs = self.runs
+        return sorted({int(seed) for seed in runs.loc[~runs["context"].isin(fresh), "seed"]})
 
     @property
     def contexts(self) -> list[str]:

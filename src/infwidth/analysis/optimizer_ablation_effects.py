@@ -24,7 +24,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
       `adam_star_normalized_minus_frozen`: by context.
     - `kernel_rules_minus_adam_star`, `kernel_rules_minus_frozen`: by rule, in the setting of fig1,
       the rules on plain features that keep their kernel.
-    - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width.
+    - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
     - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
 
@@ -71,7 +71,7 @@ def _by_rule(measured: OptimizerAblation, reference: str) -> list[Effect]:
 
 
 def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
-    context, pair = "mean_field", ("muon_star", reference)
+    context, pair = "confirmation", ("muon_star", reference)
     if not set(pair) <= set(measured.variants(context)):
         return []
     return [

@@ -25,6 +25,7 @@ from infwidth.cli import (
     lm_width,
     memory,
     optimizer_ablation,
+    pages,
     publish,
     redraw,
     reproduce,
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         *(optimizer_ablation, width_limit),
     )
     published = (publish, redraw, compare, bundle)
-    for module in (data, *experiments, claims, draw, status, config, reproduce, *published):
+    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, *published):
         module.add_parser(commands)
     return parser
 

@@ -18,6 +18,7 @@ from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
 _LOCK = Path("results/.reproduce.lock")
+_STYLESHEET = "workflow/report/phone.css"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -28,28 +29,41 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     settings_options(parser, "reproduce")
     parser.add_argument("targets", nargs="*", help="such as figures; everything if none is named")
     parser.add_argument("--cores", default="all", help="cores to use (default: all)")
+    parser.add_argument(
+        "--report", action="store_true", help="then write the report, one HTML file"
+    )
     parser.set_defaults(run=_reproduce)
 
 
-def _reproduce(args: argparse.Namespace, _: Settings, __: Layout) -> int:
+def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
+    if args.report and not args.targets:
+        args.targets = ["all", "pages"]
     _LOCK.parent.mkdir(exist_ok=True)
     # Held until this process ends: the kernel frees it, even after SIGKILL.
     with _LOCK.open("a+") as lock:
         _wait_for(lock)
         _clear_stale_lock()
-        command = [sys.executable, "-m", "snakemake", "--cores", args.cores, *args.targets]
-        if args.configfile:
-            command += ["--configfile", *args.configfile]
-        if args.config:
-            command += ["--config", *args.config]
-        # Snakemake holds the lock, too: should this process be killed, the folder stays taken.
-        workflow = subprocess.Popen(command, pass_fds=[lock.fileno()])
-        _say_who(lock, workflow.pid)
-        try:
-            return workflow.wait()
-        except KeyboardInterrupt:
-            _end(workflow)
-            raise
+        status = _snakemake(args, lock, "--cores", args.cores, *args.targets)
+        if status or not args.report:
+            return status
+        report = ("--report", str(layout.report), "--report-stylesheet", _STYLESHEET)
+        return _snakemake(args, lock, *args.targets, *report)
+
+
+def _snakemake(args: argparse.Namespace, lock: TextIO, *words: str) -> int:
+    command = [sys.executable, "-m", "snakemake", *words]
+    if args.configfile:
+        command += ["--configfile", *args.configfile]
+    if args.config:
+        command += ["--config", *args.config]
+    # Snakemake holds the lock, too: should this process be killed, the folder stays taken.
+    workflow = subprocess.Popen(command, pass_fds=[lock.fileno()])
+    _say_who(lock, workflow.pid)
+    try:
+        return workflow.wait()
+    except KeyboardInterrupt:
+        _end(workflow)
+        raise
 
 
 def _end(workflow: subprocess.Popen) -> None:

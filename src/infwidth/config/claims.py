@@ -102,7 +102,7 @@ class Claim(_Part):
     )
     family: Name = Field(description="The family within which Holm corrects.")
     fixed: Literal["before", "after"] = Field(
-        description="Whether the rule stood before the experiment's first complete run was seen."
+        description="Whether the rule stood before the runs that it judges were seen."
     )
     figure: str | None = Field(None, description="The figure that shows the effect.")
     table: str | None = Field(None, description="The table that holds it.")

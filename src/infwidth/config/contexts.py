@@ -18,6 +18,7 @@ class Context(NamedTuple):
       other_vocabulary: whether the text is in the vocabulary that `data.vocabulary` is not.
       at_widths: whether the variants also run at the widths `standard_widths`.
       standard: whether rates grow with the width, as in the standard parametrization.
+      fresh_seeds: whether the reported runs have seeds of their own, `confirmation_seeds`.
     """
 
     label: str
@@ -26,12 +27,18 @@ class Context(NamedTuple):
     other_vocabulary: bool = False
     at_widths: bool = False
     standard: bool = False
+    fresh_seeds: bool = False
 
 
 CONTEXTS: dict[str, Context] = {
     "short": Context("a third of the steps", "does the gap grow with training?"),
     "small_batch": Context("a quarter of the batch", "does noise favour a rule?"),
-    "other_vocabulary": Context("the other vocabulary", "bytes against subwords", CORE, True),
+    "other_vocabulary": Context(
+        "the other vocabulary",
+        "bytes against subwords",
+        (*CORE, "adam_star_factored", "muon_star"),
+        other_vocabulary=True,
+    ),
     "vocabulary_readout": Context(
         "readout to the logits", "gradients of frequent and rare tokens differ by far (Zipf)"
     ),
@@ -44,8 +51,15 @@ CONTEXTS: dict[str, Context] = {
     "mean_field": Context(
         "other widths",
         "one rate at every width",
-        ("ntk", "adam_star", "muon_star", "frozen", "unfrozen_muon_star"),
+        (*CORE, "adam_star_factored"),
         at_widths=True,
+    ),
+    "confirmation": Context(
+        "fresh seeds",
+        "does what Muon gave on the first seeds hold on others?",
+        ("muon_star", "frozen", "unfrozen_muon_star"),
+        at_widths=True,
+        fresh_seeds=True,
     ),
     "standard": Context(
         "standard parametrization",

@@ -33,6 +33,12 @@ class OptimizerAblationSettings(Section):
         min_length=1,
         description="Seeds of the reported runs; none of the tuning seeds.",
     )
+    confirmation_seeds: list[Seed] = Field(
+        [20, 21, 22, 23, 24, 25],
+        min_length=1,
+        description="Seeds of the context `confirmation`, on which nothing had been seen when its "
+        "rules were written; none of the others.",
+    )
     sgd_trunk_learning_rate: LearningRate = Field(
         0.5,
         description="SGD's rate outside the MLPs where SGD trains all; checked on `constant`, of "
@@ -44,10 +50,12 @@ class OptimizerAblationSettings(Section):
     arms_per_job: Annotated[int, Field(ge=1)] = Field(
         1, description="Variants in a context that share a process; raise it where runs are short."
     )
-    tuning: TuningSettings = Field(default_factory=TuningSettings)
+    tuning: TuningSettings = Field(default_factory=lambda: TuningSettings(max_extensions=8))
     digits: DigitsAblationSettings = Field(default_factory=DigitsAblationSettings)
 
-    _no_duplicates = each_once("variants", "contexts", "standard_widths", "seeds")
+    _no_duplicates = each_once(
+        "variants", "contexts", "standard_widths", "seeds", "confirmation_seeds"
+    )
 
     @field_validator("variants", "contexts")
     @classmethod
@@ -61,11 +69,18 @@ class OptimizerAblationSettings(Section):
 
     @model_validator(mode="after")
     def _seeds_apart(self) -> "OptimizerAblationSettings":
-        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
-            )
+        used: dict[Seed, str] = {}
+        for name, seeds in {
+            "tuning.seeds": self.tuning.seeds,
+            "seeds": self.seeds,
+            "confirmation_seeds": self.confirmation_seeds,
+        }.items():
+            for seed in seeds:
+                if seed in used:
+                    raise ValueError(
+                        f"seed {seed} is in {name} and in {used[seed]}; reported runs need others"
+                    )
+                used[seed] = name
         if self.width in self.standard_widths:
             raise ValueError(
                 f"standard_widths has {self.width}, which is width itself; take it out"

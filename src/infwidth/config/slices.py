@@ -50,6 +50,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         "optimizer_ablation.width",
         "optimizer_ablation.standard_widths",
         "optimizer_ablation.seeds",
+        "optimizer_ablation.confirmation_seeds",
         "optimizer_ablation.sgd_trunk_learning_rate",
         "optimizer_ablation.readout_decay",
         "optimizer_ablation.tuning",
@@ -93,5 +94,10 @@ SLICES: dict[str, tuple[str, ...]] = {
         "feature_support.margin",
     ),
     "publish": ("name",),
+    "pages": (
+        *("name", "data", "model", "training", "statistics"),
+        *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
+        *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
+    ),
     "status": ("name", "model", "training", "lm_width"),
 }

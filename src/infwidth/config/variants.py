@@ -11,6 +11,7 @@ biases that are negative in the mean (the control of G), or absent."""
 
 Readout = Literal[
     "adam",
+    "nadam",
     "sgd",
     "momentum",
     "rms_star",
@@ -72,6 +73,7 @@ ABLATIONS: dict[str, Variant] = {
         "adam", "muon_star", "Unfrozen, Muon on M", "do features matter under Muon, too?"
     ),
     "frozen_normalized": Variant("normalized", "adam", "Frozen, normalised", "Adam on G"),
+    "frozen_nadam": Variant("fixed", "nadam", "Frozen, NAdam", "elementwise: control of NAdam*"),
     "nadam_star_normalized": Variant(
         "normalized", "nadam_star", "NAdam*, normalised", "Nesterov's momentum on G"
     ),

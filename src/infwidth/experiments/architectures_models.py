@@ -30,13 +30,26 @@ ByGroup = dict[str, Parameters]
 
 
 class Problem(NamedTuple):
-    """The images, those of a split one after the other."""
+    """What all runs share.
+
+    Attributes:
+      x_PxA: images as they were given, those to test on last.
+      label_A: their classes.
+      splits: where, in the order of a run's `Draw`, each split lies: train, validation, test.
+      classes: E.
+    """
+
+    x_PxA: np.ndarray
+    label_A: np.ndarray
+    splits: dict[str, slice]
+    classes: int
+
+
+class Draw(NamedTuple):
+    """The images as one seed's runs see them: scaled, those of a split one after the other."""
 
     x_PxA: jax.Array
     label_A: jax.Array
-    splits: dict[str, slice]
-    """By name: train, validation, test."""
-    classes: int
 
 
 class Outcome(NamedTuple):
@@ -44,7 +57,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       step_loss_S: loss of each step's batch before the step, nats an image.
-      loss_A: loss of every image after the last step.
+      loss_A: loss of every image after the last step, in the order of the seed's `Draw`.
       correct_A: whether the image's class has the largest logit.
     """
 
@@ -62,10 +75,7 @@ class Outcome(NamedTuple):
 def make_problem(
     settings: ArchitecturesSettings, x_AxP: np.ndarray, label_A: np.ndarray
 ) -> Problem:
-    """Splits and scales the images.
-
-    Every pixel is centred and all are divided by one number, so that they are 0 in the mean and
-    have a mean square of 1 over the images trained on.
+    """Chooses the images to test on, the same for all runs.
 
     Args:
       settings: of the experiment.
@@ -83,12 +93,10 @@ def make_problem(
             f"images out, which leaves fewer than a batch of {settings.batch_size}: lower them"
         )
     order_A = np.random.default_rng(settings.split_seed).permutation(len(x_AxP))
-    x_AxP = x_AxP[order_A] - x_AxP[order_A[:N]].mean(axis=0)
-    x_AxP = x_AxP / np.sqrt(np.square(x_AxP[:N]).mean())
     first_of_test = N + settings.validation_images
     return Problem(
-        jnp.asarray(x_AxP.T, jnp.float32),
-        jnp.asarray(label_A[order_A], jnp.int32),
+        x_AxP[order_A].T,
+        label_A[order_A],
         {
             "train": slice(0, N),
             "validation": slice(N, first_of_test),
@@ -96,6 +104,27 @@ def make_problem(
         },
         int(label_A.max()) + 1,
     )
+
+
+def draw(problem: Problem, seed: int) -> Draw:
+    """Draws the images to train on and to validate with from those that are not tested on.
+
+    Every pixel is centred and all are divided by one number, so that they are 0 in the mean and
+    have a mean square of 1 over the images trained on.
+
+    Args:
+      problem: of `make_problem`.
+      seed: of the run, whatever its architecture, variant, width and rates.
+    """
+    order_A = np.arange(len(problem.label_A))
+    others = slice(problem.splits["test"].start)
+    # Spawned, so that this order tells nothing of that of the batches, which has the same seed.
+    rng = np.random.default_rng(seed).spawn(1)[0]
+    order_A[others] = rng.permutation(order_A[others])
+    x_PxA, train = problem.x_PxA[:, order_A], problem.splits["train"]
+    x_PxA = x_PxA - x_PxA[:, train].mean(axis=1, keepdims=True)
+    x_PxA = x_PxA / np.sqrt(np.square(x_PxA[:, train]).mean())
+    return Draw(jnp.asarray(x_PxA, jnp.float32), jnp.asarray(problem.label_A[order_A], jnp.int32))
 
 
 def build(
@@ -117,7 +146,7 @@ def build(
 
 
 def batches(problem: Problem, settings: ArchitecturesSettings, seed: int) -> np.ndarray:
-    """index_SxK of the images of each step: every image once before any comes again."""
+    """index_SxK, in a `Draw`, of each step's images: every one once before any comes again."""
     N, count = problem.splits["train"].stop, settings.steps * settings.batch_size
     rng = np.random.default_rng(seed)
     index = np.concatenate([rng.permutation(N) for _ in range(-(-count // N))])
@@ -173,19 +202,14 @@ class Program:
           readout: M's peak rate, in units in which every rule's first step has rms η; None where
             there is no wide layer.
           kappa: κ, the features' rate in units of √d times the trunk's; None where they are fixed.
-          seed: of trunk, features and the order of the images.
+          seed: of trunk, features, the images to train on and their order.
         """
         peaks = rules.Hyperparameters(
             *(jnp.asarray(0.0 if rate is None else rate, float) for rate in (trunk, readout, kappa))
         )
         _, parameters = split(self._build(seed))
-        found = self._jitted(
-            parameters,
-            peaks,
-            batches(self._problem, self._settings, seed),
-            self._problem.x_PxA,
-            self._problem.label_A,
-        )
+        index_SxK = batches(self._problem, self._settings, seed)
+        found = self._jitted(parameters, peaks, index_SxK, *draw(self._problem, seed))
         return Outcome(*map(np.asarray, found))
 
     def _loss(

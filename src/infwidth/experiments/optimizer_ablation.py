@@ -71,7 +71,7 @@ def run_arm(bench: Bench, arm: Arm, own: OptimizerAblationSettings) -> dict[str,
     chosen = Cell(selection["learning_rate"], selection["kappa"])
     for width in _widths(arm, own):
         cell = chosen._replace(learning_rate=_rate_at(width, chosen.learning_rate, arm, own))
-        places = [Place("report", arm.variant, width, cell, seed) for seed in own.seeds]
+        places = [Place("report", arm.variant, width, cell, seed) for seed in _seeds(arm, own)]
         entries += [bench.run(place)[0] for place in places]
     return {**arm._asdict(), "selection": selection, "entries": entries}
 
@@ -81,6 +81,11 @@ def _widths(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
         return [0]
     others = arm.context != BASE and CONTEXTS[arm.context].at_widths
     return sorted([own.width, *own.standard_widths]) if others else [own.width]
+
+
+def _seeds(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
+    fresh = arm.context != BASE and CONTEXTS[arm.context].fresh_seeds
+    return own.confirmation_seeds if fresh else own.seeds
 
 
 def _rate_at(width: int, rate: float, arm: Arm, own: OptimizerAblationSettings) -> float:

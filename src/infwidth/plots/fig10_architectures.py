@@ -190,9 +190,10 @@ def _print(measured: Architectures) -> str:
     )
     settings = measured.settings
     data = (
-        f"scikit-learn's digits: {settings['test_images']} test images, the same for all; "
-        f"{settings['steps']} steps of {settings['batch_size']}. Rates are tuned alike in each "
-        f"architecture at H = {settings['reference_width']:,}."
+        f"scikit-learn's digits: {settings['test_images']} test images, the same for all; each "
+        f"seed draws its training images from the others; {settings['steps']} steps of "
+        f"{settings['batch_size']}. Rates are tuned alike in each architecture at "
+        f"H = {settings['reference_width']:,}."
     )
     parts = [
         "Below: paired by seed, from frozen features at the same width.",

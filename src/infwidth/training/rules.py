@@ -145,8 +145,9 @@ def _trunk_clip(training: TrainingSettings) -> optax.GradientTransformation:
 
 
 def _rule(name: str, training: TrainingSettings) -> optax.GradientTransformation:
-    if name == "adam":
-        return _standard_promotion(optax.scale_by_adam(training.b1, training.b2, training.eps))
+    if name in ("adam", "nadam"):
+        moments = (training.b1, training.b2, training.eps)
+        return _standard_promotion(optax.scale_by_adam(*moments, nesterov=name == "nadam"))
     if name == "sgd":
         return optax.identity()
     if name == "momentum":

@@ -24,6 +24,7 @@ from infwidth.analysis.tables.table import (
     rate,
     sentences,
 )
+from infwidth.config.contexts import CONTEXTS
 from infwidth.config.variants import ALL_VARIANTS
 
 
@@ -138,6 +139,13 @@ def _share(closed: GapClosed | None) -> str:
     return f"{number(100 * closed.estimate, 0)}% ({ends})"
 
 
+def _fresh(measured: OptimizerAblation) -> str:
+    """Says which contexts have seeds of their own."""
+    fresh = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].fresh_seeds]
+    labels = ", ".join(f"'{CONTEXTS[name].label}'" for name in fresh)
+    return f" (in {labels} over others)" if fresh else ""
+
+
 def _caption(measured: OptimizerAblation) -> str:
     seeds = len(measured.seeds)
     confidence = f"{measured.confidence:.0%}"
@@ -151,8 +159,9 @@ def _caption(measured: OptimizerAblation) -> str:
         [
             f"Final test loss in nats per token at width {measured.width:,}; every rule in every "
             "context is tuned by itself at that width, on one grid, by one rule, on tuning seeds.",
-            f"± is the half width of the {confidence} t interval over {seeds} seeds; differences "
-            "are paired by seed; gap closed: (NTK − rule)/(NTK − frozen), Fieller's interval.",
+            f"± is the half width of the {confidence} t interval over {seeds} seeds"
+            f"{_fresh(measured)}; differences are paired by seed; gap closed: (NTK − rule)/(NTK − "
+            "frozen), Fieller's interval.",
             "Losses of different contexts are not comparable; differences within one are. η is in "
             "units in which each rule's first step has rms η.",
             "On digits losses are in nats per image, at exactly infinite width but for the rules "

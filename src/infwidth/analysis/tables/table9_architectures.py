@@ -151,7 +151,8 @@ def _caption(measured: Architectures) -> str:
     return sentences(
         [
             "Differences in final test loss, nats per image, paired by seed, on "
-            f"{settings['test_images']} test images of scikit-learn's digits.",
+            f"{settings['test_images']} test images of scikit-learn's digits, the same for "
+            "all; each seed draws its training images from the others.",
             error,
             "Intervals over test images, losses and accuracies are in the CSV.",
             "Gap closed is (NTK − ADAM*) / (NTK − frozen) with Fieller's interval; undefined where "

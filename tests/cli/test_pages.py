@@ -1,0 +1,39 @@
+"""`infwidth pages`."""
+
+from pathlib import Path
+
+import pytest
+
+from infwidth.catalogue import TABLES
+from infwidth.cli.main import main
+
+
+@pytest.fixture
+def made(tmp_path):
+    (tmp_path / "claims.md").write_text("# What the runs say\n")
+    for name in TABLES:
+        (tmp_path / f"{name}.md").write_text(f"{name}\n")
+    return tmp_path
+
+
+def run(folder: Path) -> int:
+    words = ["pages", "--claims", f"{folder}/claims.md", "--tables", str(folder)]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(folder / "pages")])
+    return ended.value.code or 0
+
+
+def test_claims_tables_and_circumstances_become_pages(made):
+    assert run(made) == 0
+    pages = {path.stem: path.read_text() for path in (made / "pages").iterdir()}
+    assert set(pages) == {"claims", *TABLES, "circumstances"}
+    assert "What the runs say</h1>" in pages["claims"]
+    for said in ("reference_width", "confirmation_seeds", "jaxlib", "Commit"):
+        assert said in pages["circumstances"]
+
+
+def test_what_is_not_there_is_named_and_nothing_is_written(made, capsys):
+    (made / "table3_hyperparameters.md").unlink()
+    assert run(made) == 2
+    assert "table3_hyperparameters.md: not there" in capsys.readouterr().err
+    assert not (made / "pages").exists()
