@@ -1,8 +1,8 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
 Usage: python envs/make_env.py run|dev|cuda|tpu|docs. Needs the standard library alone. `dev` has a
-folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on, and
-so has `docs`, which reads the project's sources and does not install it.
+folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on;
+`docs` has .venv-docs, without the project: the site is made from its sources.
 """
 
 import fcntl
