@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "benchmarks/README.md", "config/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def _run_example(place):
@@ -28,18 +31,19 @@ def test_the_example_at_infinite_width_reads_digits(capsys):
     assert float(capsys.readouterr().out) == pytest.approx(0.86, abs=0.01)
 
 
-def test_the_checks_of_failures_print_what_the_page_shows(capsys):
+@pytest.mark.parametrize(("name", "count"), [("failure_signatures.md", 5), ("tutorial.md", 1)])
+def test_examples_print_what_the_page_shows(name, count, capsys):
     # One namespace for the page: its examples build on each other.
-    page = (ROOT / "docs/failure_signatures.md").read_text()
+    page = (ROOT / "docs" / name).read_text()
     names = {}
     shown = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL)
-    assert len(shown) == page.count("```python") == 5
+    assert len(shown) == page.count("```python") == count
     for code, output in shown:
-        exec(compile(code, "failure_signatures.md", "exec"), names)
+        exec(compile(code, name, "exec"), names)
         assert capsys.readouterr().out.split() == output.split()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_within_the_project_leads_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
     inside = [target for target in targets if "://" not in target]
@@ -51,3 +55,20 @@ def test_every_make_target_that_is_named_exists():
     for page in PAGES:
         for target in re.findall(r"`make ([a-z-]+)", page.read_text()):
             assert re.search(rf"^[a-z -]*\b{target}\b.*:", makefile, re.MULTILINE), target
+
+
+def test_the_page_of_determinism_names_tests_that_exist():
+    page = (ROOT / "docs/determinism.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    code = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) >= 5
+    assert [name for name in named if f"def {name}(" not in code] == []
+    files = set(re.findall(r"`(test_\w+\.py)`", page))
+    assert files == {"test_runs.py", "test_determinism.py", "test_surviving.py"}
+
+
+def test_the_navigation_holds_every_page_of_the_docs_that_is_there_for_readers():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    # Written elsewhere and linked from there.
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert [page for page in pages - {"scaling.md"} if f": {page}\n" not in navigation] == []

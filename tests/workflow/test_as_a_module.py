@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import yaml
 
+from infwidth.config.load import validate
 from tests.workflow.conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow
@@ -55,3 +57,7 @@ def test_the_targets_that_the_page_names_exist(other):
     named = set(re.findall(r"infwidth_[a-z]+", page))
     assert named == {"infwidth_all", "infwidth_figures", "infwidth_tables", "infwidth_train"}
     assert named <= set(listed)
+
+
+def test_the_configuration_that_the_page_shows_is_valid():
+    assert 4096 in validate(yaml.safe_load(shown("yaml"))).lm_width.widths
