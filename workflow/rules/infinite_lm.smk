@@ -31,7 +31,10 @@ rule infinite_lm_train:
             else None
         ),
         study=code_digest(
-            ["infwidth.experiments.infinite_lm", "infwidth.experiments.infinite_lm_plan"]
+            [
+                "infwidth.experiments.infinite_lm",
+                "infwidth.experiments.infinite_lm_plan",
+            ]
         ),
     shell:
         f"infwidth infinite_lm train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
