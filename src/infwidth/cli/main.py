@@ -24,6 +24,7 @@ from infwidth.cli import (
     memory,
     optimizer_ablation,
     pages,
+    plan,
     publish,
     reproduce,
     status,
@@ -98,7 +99,18 @@ def _parser() -> argparse.ArgumentParser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit),
     )
-    for module in (data, *experiments, claims, draw, pages, status, config, reproduce, publish):
+    for module in (
+        data,
+        *experiments,
+        claims,
+        draw,
+        pages,
+        status,
+        plan,
+        config,
+        reproduce,
+        publish,
+    ):
         module.add_parser(commands)
     return parser
 

@@ -98,5 +98,9 @@ SLICES: dict[str, tuple[str, ...]] = {
         *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
         *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
     ),
+    "plan": (
+        *("name", "data.vocabulary", "data.vocabulary_size", "model", "training"),
+        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit"),
+    ),
     "status": ("name", "model", "training", "lm_width"),
 }

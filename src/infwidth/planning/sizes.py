@@ -16,10 +16,12 @@ FLOAT = 4
 """Bytes of a parameter, of a moment and of an activation: all are float32."""
 CHECKPOINTS_KEPT = 2
 """How many checkpoints `infwidth.training.checkpoints` keeps of a run."""
-_ROW_BYTES, _ROW_BYTES_A_LAYER = 700, 250
+_CHECKPOINT_BYTES = 25_000
+"""Of a checkpoint's description of itself."""
+_ROW_BYTES, _ROW_BYTES_A_LAYER = 400, 110
 """Of a row of metrics.jsonl, which names every group that trains and every activation."""
-_RESULT_BYTES = 25_000
-"""Of settings.json and result.json, which has a sum for every document that was scored."""
+_RESULT_BYTES = 4_000
+"""Of settings.json and result.json; many small documents in the splits that are scored add more."""
 
 
 class Parameters(NamedTuple):
@@ -148,9 +150,15 @@ def support_bytes(model: ModelSettings, training: TrainingSettings) -> int:
     return FLOAT * model.layers * room * (tokens * (2 * D + 1) + D)
 
 
-def checkpoints_kept(training: TrainingSettings) -> int:
-    """How many checkpoints a run that is done leaves on disk."""
-    return min(CHECKPOINTS_KEPT, -(-training.steps // training.checkpoint_every))
+def checkpoint_bytes(state: int, training: TrainingSettings) -> int:
+    """Bytes of the checkpoints that a run which is done leaves on disk.
+
+    Args:
+      state: of one, as `state_bytes` counts it.
+      training: says how many there are.
+    """
+    kept = min(CHECKPOINTS_KEPT, -(-training.steps // training.checkpoint_every))
+    return kept * (state + _CHECKPOINT_BYTES)
 
 
 def record_bytes(model: ModelSettings, training: TrainingSettings) -> int:
