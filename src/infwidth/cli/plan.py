@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from infwidth.atomic import write_atomically
 from infwidth.cli.options import settings_options
 from infwidth.cli.status import platform_of_runs
 from infwidth.config.errors import UserError
@@ -23,10 +24,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--runs", action="store_true", help="list the runs by variant and width")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--page", action="store_true", help="write docs/costs.md anew instead")
     parser.set_defaults(run=_plan)
 
 
 def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    if args.page:
+        from infwidth.planning.page import PAGE, costs_page
+
+        write_atomically(PAGE, costs_page())
+        return
     from infwidth.planning.plan import make_plan
     from infwidth.planning.text import render
 

@@ -47,14 +47,19 @@ class PlannedRun(NamedTuple):
       group: its variant, in the ablation after its context.
       role: "trunk", "tuning", "sensitivity" or "report".
       spec: all that its numbers depend on; of a run that waits, rates are multiples of the chosen.
-      waits: whether its rate is still to be chosen.
+      waits_for: the tuning that has still to choose its rate; empty where that is done.
     """
 
     experiment: str
     group: str
     role: str
     spec: RunSpec
-    waits: bool
+    waits_for: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether its rate is still to be chosen."""
+        return bool(self.waits_for)
 
 
 class Search(NamedTuple):
@@ -68,7 +73,7 @@ class Search(NamedTuple):
 class _Tuning(NamedTuple):
     places: list[Place]
     selection: dict[str, Any]
-    done: bool
+    waits_for: str
 
 
 class Planner:
@@ -97,10 +102,10 @@ class Planner:
         """
         self.searches = []
         experiments = (self._lm_width, self._width_limit, self._ablation, self._infinite_lm)
-        found: dict[tuple[RunSpec, bool], PlannedRun] = {}
+        found: dict[tuple[RunSpec, str], PlannedRun] = {}
         for runs in experiments:
             for run in runs():
-                found.setdefault((run.spec, run.waits), run)
+                found.setdefault((run.spec, run.waits_for), run)
         return list(found.values())
 
     def _lm_width(self) -> Iterator[PlannedRun]:
@@ -110,7 +115,7 @@ class Planner:
             first = "lm_width" if name in study.variants else "width_limit"
             tuned = _read(self._layout.tuning(name), f"infwidth tune --variant {name}")
             tuning = self._tuning(first, name, name, study.reference_width, study.tuning, tuned)
-            yield from self._planned(first, name, tuning.places, tuning.done)
+            yield from self._planned(first, name, tuning.places, tuning.waits_for)
             reported: dict[str, set[int]] = {"lm_width": set(), "width_limit": set()}
             reported[first] |= set(study.widths)
             reported["width_limit"] |= extra if name in limit.variants else set()
@@ -122,7 +127,7 @@ class Planner:
                     tuning.selection,
                     study.sensitivity,
                 )
-                yield from self._planned(experiment, name, places, tuning.done)
+                yield from self._planned(experiment, name, places, tuning.waits_for)
 
     def _width_limit(self) -> Iterator[PlannedRun]:
         study, own = self._settings.lm_width, self._settings.width_limit
@@ -135,7 +140,7 @@ class Planner:
             all_widths(study, own), study.reference_width, chosen, study.seeds[: own.ntk_seeds]
         )
         model = ntk_model(self._settings.model)
-        yield from self._planned(experiment, group, places, tuning.done, model=model)
+        yield from self._planned(experiment, group, places, tuning.waits_for, model=model)
 
     def _ablation(self) -> Iterator[PlannedRun]:
         own = self._settings.optimizer_ablation
@@ -157,7 +162,7 @@ class Planner:
                 arm.context, self._settings.model, self._settings.training, own
             )
             yield from self._planned(
-                *("optimizer_ablation", group, places, tuning.done, model, training),
+                *("optimizer_ablation", group, places, tuning.waits_for, model, training),
                 self._texts[arm.other_vocabulary],
             )
 
@@ -176,7 +181,9 @@ class Planner:
                 for width in sorted(widths)
                 for seed in own.seeds
             ]
-            finite = list(self._planned("infinite_lm", name, places, tuning.done, None, training))
+            finite = list(
+                self._planned("infinite_lm", name, places, tuning.waits_for, None, training)
+            )
             yield from finite
             if infinite:
                 at_one_width = finite[-len(own.seeds) :]
@@ -195,21 +202,24 @@ class Planner:
         """The runs of a tuning, and its choice: 1, as the unit of rates, where it is not made."""
         first = first_places(variant, width, settings)
         if tuned is not None and _answers(tuned["entries"], first):
-            return _Tuning(_tried(tuned["entries"], first), tuned["selection"], done=True)
+            return _Tuning(_tried(tuned["entries"], first), tuned["selection"], "")
         searched = has_mlps(ALL_VARIANTS[variant])
         kappa = 1.0 if first[0].cell.kappa is not None else None
         if searched:
             most = most_extra_cells(settings, kappa is not None) * len(settings.seeds)
             if most:
                 self.searches.append(Search(experiment, group, most))
-        return _Tuning(first, {"learning_rate": 1.0, "kappa": kappa}, done=not searched)
+        # Two tunings of one grid, at one width, choose the same but for what they may add.
+        grid = settings.model_dump_json(exclude={"max_extensions", "trunk_factors"})
+        waits_for = f"{variant} at {width}, {grid}" if searched else ""
+        return _Tuning(first, {"learning_rate": 1.0, "kappa": kappa}, waits_for)
 
     def _planned(
         self,
         experiment: str,
         group: str,
         places: Iterable[Place],
-        tuned: bool,
+        waits_for: str,
         model: ModelSettings | None = None,
         training: TrainingSettings | None = None,
         text: Text | None = None,
@@ -219,8 +229,8 @@ class Planner:
         for place in places:
             digest = text.digest or _UNKNOWN
             spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
-            waits = not tuned and place.role in ("report", "sensitivity")
-            yield PlannedRun(experiment, group, place.role, spec, waits)
+            reported = place.role in ("report", "sensitivity")
+            yield PlannedRun(experiment, group, place.role, spec, waits_for if reported else "")
 
 
 def most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:

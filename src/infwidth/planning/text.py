@@ -36,12 +36,12 @@ def _runs(plan: dict[str, Any]) -> str:
                 f"{row['most_extra_runs']:,}",
                 _count(states.get("done", 0)),
                 quantity(row["tokens"]),
-                quantity(row["flops"]) + "FLOP",
-                quantity(row["flops_left"]) + "FLOP",
+                quantity(row["flops"]),
+                quantity(row["flops_left"]),
             ]
         )
     total = sum(row["runs"] for row in plan["experiments"])
-    names = ("trunk", "tuning", "sensit.", "report", "at most +", "done", "tokens", "work", "left")
+    names = ("trunk", "tuning", "sensit.", "report", "at most +", "done", "tokens", "FLOPs", "left")
     table = _table(("experiment", *names), rows)
     left, right = zip(*_OTHERS, strict=True)
     others = "\n".join(f"  {a:50}{b}" for a, b in zip(left, right, strict=True))
@@ -72,22 +72,26 @@ def _cached(plan: dict[str, Any]) -> str:
 
 
 def _groups(plan: dict[str, Any]) -> str:
-    rows = [
-        [
-            row["experiment"],
-            row["group"],
-            row["role"],
-            "∞" if row["width"] is None else _count(row["width"]),
-            f"{row['runs']:,}",
-            _count(row["states"].get("done", 0)),
-            "" if row["parameters"] is None else quantity(row["parameters"]),
-            quantity(row["tokens_a_run"]),
-            quantity(row["flops_a_run"]) + "FLOP",
+    names = ("variant", "role", "H", "runs", "done", "param.", "tokens", "work a run")
+    parts = []
+    for experiment in dict.fromkeys(row["experiment"] for row in plan["groups"]):
+        rows = [
+            [
+                row["group"],
+                row["role"],
+                "∞" if row["width"] is None else _count(row["width"]),
+                f"{row['runs']:,}",
+                _count(row["states"].get("done", 0)),
+                "" if row["parameters"] is None else quantity(row["parameters"]),
+                quantity(row["tokens_a_run"]),
+                quantity(row["flops_a_run"]) + "FLOP",
+            ]
+            for row in plan["groups"]
+            if row["experiment"] == experiment
         ]
-        for row in plan["groups"]
-    ]
-    names = ("experiment", "variant", "role", "H", "runs", "done", "param.", "tokens", "work a run")
-    return "Runs that differ in rates and seeds alone:\n\n" + _table(names, rows, texts=3)
+        parts.append(f"{experiment}, a line for runs that differ in rates and seeds alone:\n")
+        parts.append(_table(names, rows, texts=2) + "\n")
+    return "\n".join(parts).rstrip()
 
 
 def _memory(plan: dict[str, Any]) -> str:
