@@ -1,6 +1,7 @@
 """`infwidth plan`: which runs it lists, what it finds done, and why the others would run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import infwidth
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 from infwidth.planning.plan import make_plan
@@ -113,7 +115,8 @@ def test_the_plan_needs_no_jax(project):
         "except SystemExit as end: assert not end.code\n"
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", words], check=True, capture_output=True)
+    here = os.environ | {"PYTHONPATH": str(Path(infwidth.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, env=here)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _lowered(name, model, training):
     program = compile_program(model, training, VARIANTS[name], 256, 256)
     rates = rules.Hyperparameters(*(jnp.float32(1) for _ in range(3)))
     tokens = np.zeros((1, training.batch_size, model.context + 1), np.int32)
-    return jax.jit(program.train).lower(program.init(0), rates, tokens)
+    return jax.jit(program.train, donate_argnums=0).lower(program.init(0), rates, tokens)
 
 
 def _spec(variant, width, model, training, vocabulary_size):

@@ -35,7 +35,7 @@ CHIPS: tuple[Chip, ...] = (
     Chip("H100 SXM", 989.4, 66.9, 494.7, 80, "NVIDIA H100 Tensor Core GPU Architecture, table 2"),
     Chip("A100 SXM 80GB", 312.0, 19.5, 156.0, 80, "NVIDIA A100 Tensor Core GPU data sheet"),
     Chip(
-        "L4", 121.0, 30.3, 60.0, 24, "NVIDIA L4 Tensor Core GPU data sheet (half its sparse peak)"
+        "L4", 121.0, 30.3, 60.0, 24, "NVIDIA L4 Tensor Core GPU data sheet, half its sparse peaks"
     ),
     Chip("TPU v4", 275.0, None, None, 32, "Google Cloud TPU documentation, v4"),
     Chip("TPU v5e", 197.0, None, None, 16, "Google Cloud TPU documentation, v5e"),
