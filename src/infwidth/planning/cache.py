@@ -78,7 +78,10 @@ def _former_results(folder: Path, planned: set[str]) -> dict[str, list[dict[str,
 
 
 def _identity(record: dict[str, Any]) -> str:
-    return json.dumps([record[name] for name in _IDENTITY])
+    control = record["readout"] == "none"
+    # The rate of the control is that of its trunk.
+    rate = record["training"]["trunk_learning_rate"] if control else None
+    return json.dumps([*(record[name] for name in _IDENTITY), rate])
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], have_tokens: bool) -> list[str]:
