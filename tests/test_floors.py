@@ -23,6 +23,7 @@ BELOW = {
     "experiments": {
         *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis")
     },
+    "planning": {"config", "data", "models", "training", "analysis", "experiments"},
 }
 # The command line stands on top of all, and the modules at the root beside them.
 MODULES = [

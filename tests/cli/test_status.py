@@ -77,4 +77,4 @@ def test_the_platform_is_the_one_that_training_would_take(monkeypatch, variable,
 
     monkeypatch.setenv("JAX_PLATFORMS", variable)
     monkeypatch.setattr(lease, "gpu_count", lambda: gpus)
-    assert status._platform() == platform
+    assert status.platform_of_runs() == platform

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from infwidth.config.errors import UserError
 from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.experiments.infinite_lm import gather, run_variant, training_of
+from infwidth.experiments.infinite_lm import gather, run_variant
+from infwidth.experiments.infinite_lm_plan import training_of
 from infwidth.experiments.lm_width import Bench
 from tests.experiments.fake_runs import FakeRuns
 

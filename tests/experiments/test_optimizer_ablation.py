@@ -8,8 +8,8 @@ from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
 from infwidth.experiments.lm_width import Bench
-from infwidth.experiments.optimizer_ablation import gather, in_context, run_arm
-from infwidth.experiments.optimizer_ablation_plan import Arm, arms, jobs
+from infwidth.experiments.optimizer_ablation import gather, run_arm
+from infwidth.experiments.optimizer_ablation_plan import Arm, arms, in_context, jobs
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = OptimizerAblationSettings.model_validate(

@@ -13,8 +13,8 @@ from infwidth.config.settings import LmWidthSettings, ModelSettings, Settings, T
 from infwidth.config.width_limit import WidthLimitSettings
 from infwidth.experiments.lm_width import Bench
 from infwidth.experiments.lm_width_plan import jobs
-from infwidth.experiments.width_limit import gather, ntk_model
-from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_places
+from infwidth.experiments.width_limit import gather
+from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_model, ntk_places
 
 STUDY = LmWidthSettings.model_validate({"widths": [16, 64], "sensitivity": {"widths": []}})
 OWN = WidthLimitSettings.model_validate({"variants": ["unfrozen", "adam_star"]})

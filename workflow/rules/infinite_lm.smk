@@ -30,7 +30,12 @@ rule infinite_lm_train:
             if wildcards.variant in SETTINGS.infinite_lm.infinite_variants
             else None
         ),
-        study=code_digest(["infwidth.experiments.infinite_lm"]),
+        study=code_digest(
+            [
+                "infwidth.experiments.infinite_lm",
+                "infwidth.experiments.infinite_lm_plan",
+            ]
+        ),
     shell:
         f"infwidth infinite_lm train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"

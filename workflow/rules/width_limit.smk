@@ -25,7 +25,7 @@ rule width_limit_tune:
         settings=slice_of("width_limit tune"),
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=code_digest(
-            ["infwidth.experiments.lm_width", "infwidth.experiments.width_limit"]
+            ["infwidth.experiments.lm_width", "infwidth.experiments.width_limit_plan"]
         ),
     shell:
         "infwidth width_limit tune --settings {params.settings:q}"

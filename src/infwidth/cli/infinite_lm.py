@@ -10,6 +10,7 @@ from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.infinite_lm_plan import training_of
 from infwidth.layout import Layout
 
 
@@ -59,7 +60,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
         bench = Bench(
             Runs(runs, dataset, args.retrain, progress),
             settings.model.with_plain_numerics(),
-            infinite_lm.training_of(settings.training, own),
+            training_of(settings.training, own),
             dataset.digest,
             dataset.vocabulary_size,
             platform,

@@ -27,6 +27,7 @@ from infwidth.cli import (
     memory,
     optimizer_ablation,
     pages,
+    plan,
     publish,
     redraw,
     reproduce,
@@ -107,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         *(optimizer_ablation, width_limit),
     )
     others = (config, doctor, reproduce, publish, redraw, compare, bundle)
-    for module in (data, *experiments, claims, draw, pages, status, *others):
+    for module in (data, *experiments, claims, draw, pages, status, plan, *others):
         module.add_parser(commands)
     return parser
 

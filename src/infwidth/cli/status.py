@@ -83,11 +83,11 @@ def _bench(settings: Settings, layout: Layout) -> "Bench":
         settings.training,
         dataset.digest,
         dataset.vocabulary_size,
-        _platform(),
+        platform_of_runs(),
     )
 
 
-def _platform() -> str:
+def platform_of_runs() -> str:
     """The platform on which runs would train, as far as it shows without starting it."""
     from infwidth.training.lease import gpu_count
 

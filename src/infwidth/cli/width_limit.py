@@ -14,7 +14,12 @@ from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
 from infwidth.config.width_limit import REFERENCE
-from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_places
+from infwidth.experiments.width_limit_plan import (
+    mean_field_jobs,
+    ntk_jobs,
+    ntk_model,
+    ntk_places,
+)
 from infwidth.layout import Layout
 from infwidth.training.processes import write_once
 
@@ -73,7 +78,6 @@ def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Ite
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.lm_width import Bench
-    from infwidth.experiments.width_limit import ntk_model
     from infwidth.training.runs import Runs
 
     dataset = TokenDataset.open(args.tokens or layout.tokens)

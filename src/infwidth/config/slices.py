@@ -111,5 +111,9 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "publish": ("name",),
     "doctor": (),
+    "plan": (
+        *("name", "data.vocabulary", "data.vocabulary_size", "model", "training"),
+        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit"),
+    ),
     "status": ("name", "model", "training", "lm_width"),
 }

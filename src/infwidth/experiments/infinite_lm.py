@@ -14,8 +14,6 @@ import pandas as pd
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.infinite_lm import InfiniteLmSettings
-from infwidth.config.mesh import MeshSettings
-from infwidth.config.settings import TrainingSettings
 from infwidth.experiments.lm_width import Bench, tune
 from infwidth.experiments.lm_width_plan import Place, widths_of
 from infwidth.experiments.run_rows import Entry, run_row
@@ -24,20 +22,6 @@ from infwidth.training.records import read_rows
 
 EXTRA = "extra"
 """The role of finite runs that are made for `width_limit` alone."""
-
-_OWN_TRAINING = (
-    *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),
-    *("evaluation_tokens", "log_every", "checkpoint_every"),
-)
-
-
-def training_of(common: TrainingSettings, own: InfiniteLmSettings) -> TrainingSettings:
-    """The training settings of this experiment's runs: its own, and else the common ones.
-
-    They are small, and those of infinite width keep all in one place: each takes one device.
-    """
-    own_values = {name: getattr(own, name) for name in _OWN_TRAINING}
-    return common.model_copy(update=own_values | {"mesh": MeshSettings()})
 
 
 def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, Any]:

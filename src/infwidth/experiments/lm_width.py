@@ -12,7 +12,13 @@ from infwidth.analysis.selection import Cell, Trial, count_extensions, next_cell
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings, TrainingSettings, TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width_plan import Place, first_places, has_mlps, tuning_places
+from infwidth.experiments.lm_width_plan import (
+    Place,
+    first_places,
+    has_mlps,
+    run_spec,
+    tuning_places,
+)
 from infwidth.experiments.run_rows import Entry
 from infwidth.training.runs import Runs
 from infwidth.training.spec import RunSpec
@@ -40,21 +46,8 @@ class Bench:
 
     def spec(self, place: Place) -> RunSpec:
         """All that the numbers of the run at `place` depend on."""
-        variant = ALL_VARIANTS[place.variant]
-        trunk_rate = self.training.trunk_learning_rate * place.trunk_factor
-        return RunSpec(
-            data=self.data,
-            vocabulary_size=self.vocabulary_size,
-            model=self.model,
-            training=self.training.model_copy(update={"trunk_learning_rate": trunk_rate}),
-            features=variant.features,
-            readout=variant.readout,
-            width=place.width,
-            learning_rate=place.cell.learning_rate if has_mlps(variant) else None,
-            kappa=place.cell.kappa,
-            seed=place.seed,
-            splits=("validation", "test") if place.role == "report" else ("validation",),
-            platform=self.platform,
+        return run_spec(
+            place, self.model, self.training, self.data, self.vocabulary_size, self.platform
         )
 
     def run(self, place: Place) -> tuple[Entry, dict[str, Any]]:

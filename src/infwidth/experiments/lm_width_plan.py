@@ -4,8 +4,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from infwidth.analysis.selection import Cell
-from infwidth.config.settings import LmWidthSettings, SensitivitySettings, TuningSettings
+from infwidth.config.settings import (
+    LmWidthSettings,
+    ModelSettings,
+    SensitivitySettings,
+    TrainingSettings,
+    TuningSettings,
+)
 from infwidth.config.variants import ALL_VARIANTS, Variant
+from infwidth.training.spec import RunSpec
 
 
 class Place(NamedTuple):
@@ -31,6 +38,42 @@ class Place(NamedTuple):
 def has_mlps(variant: Variant) -> bool:
     """False for the control without MLPs, which has no readout rate and no width."""
     return variant.readout != "none"
+
+
+def run_spec(
+    place: Place,
+    model: ModelSettings,
+    training: TrainingSettings,
+    data: str,
+    vocabulary_size: int,
+    platform: str,
+) -> RunSpec:
+    """All that the numbers of the run at `place` depend on.
+
+    Args:
+      place: of a finite width.
+      model: shape of the transformer.
+      training: optimisation settings.
+      data: digest of the tokens.
+      vocabulary_size: V.
+      platform: "cpu", "gpu" or "tpu".
+    """
+    variant = ALL_VARIANTS[place.variant]
+    trunk_rate = training.trunk_learning_rate * place.trunk_factor
+    return RunSpec(
+        data=data,
+        vocabulary_size=vocabulary_size,
+        model=model,
+        training=training.model_copy(update={"trunk_learning_rate": trunk_rate}),
+        features=variant.features,
+        readout=variant.readout,
+        width=place.width,
+        learning_rate=place.cell.learning_rate if has_mlps(variant) else None,
+        kappa=place.cell.kappa,
+        seed=place.seed,
+        splits=("validation", "test") if place.role == "report" else ("validation",),
+        platform=platform,
+    )
 
 
 def widths_of(name: str, widths: Sequence[int]) -> list[int]:

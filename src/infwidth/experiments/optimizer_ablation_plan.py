@@ -1,10 +1,13 @@
-"""The plan of the ablation: which arms there are and who trains them (without JAX)."""
+"""The plan of the ablation: its arms, who trains them, in which settings (without JAX)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.lm_width_plan import has_mlps
 
 
 class Arm(NamedTuple):
@@ -48,3 +51,51 @@ def halves(rules: Sequence[str]) -> dict[str, list[str]]:
     """The rules of the study on digits in two jobs; one, where there is one rule."""
     some = {"first": list(rules[::2]), "second": list(rules[1::2])}
     return {name: half for name, half in some.items() if half}
+
+
+def in_context(
+    name: str, model: ModelSettings, training: TrainingSettings, own: OptimizerAblationSettings
+) -> tuple[ModelSettings, TrainingSettings]:
+    """The settings of the runs of a context."""
+    chunk = training.log_every
+    changed: dict[str, dict[str, Any]] = {
+        "short": {
+            "steps": max(chunk, training.steps // 3 // chunk * chunk),
+            "warmup_steps": training.warmup_steps // 3,
+        },
+        "small_batch": {"batch_size": max(1, training.batch_size // 4)},
+        "sgd_trunk": {
+            "trunk_optimizer": "sgd",
+            "trunk_learning_rate": own.sgd_trunk_learning_rate,
+        },
+        "weight_decay": {"readout_decay": own.readout_decay},
+    }
+    reshaped: dict[str, dict[str, Any]] = {
+        "vocabulary_readout": {"readout_target": "vocabulary"},
+        "standard": {"readout_init": "ntk"},
+    }
+    return (
+        model.model_copy(update=reshaped.get(name, {})),
+        training.model_copy(update=changed.get(name, {})),
+    )
+
+
+def widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
+    """The widths of its reported runs."""
+    if not has_mlps(ALL_VARIANTS[arm.variant]):
+        return [0]
+    others = arm.context != BASE and CONTEXTS[arm.context].at_widths
+    return sorted([own.width, *own.standard_widths]) if others else [own.width]
+
+
+def seeds_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
+    """The seeds of its reported runs."""
+    fresh = arm.context != BASE and CONTEXTS[arm.context].fresh_seeds
+    return own.confirmation_seeds if fresh else own.seeds
+
+
+def rate_at(width: int, rate: float, arm: Arm, own: OptimizerAblationSettings) -> float:
+    """The standard readout is W = M/H, moved by η at every width: M's rate is H η."""
+    if arm.context == BASE or not CONTEXTS[arm.context].standard:
+        return rate
+    return float(f"{rate * width / own.width:.4g}")

@@ -11,14 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.config.settings import ModelSettings
 from infwidth.experiments.infinite_lm import EXTRA
 from infwidth.experiments.run_rows import Entry, run_row
-
-
-def ntk_model(model: ModelSettings) -> ModelSettings:
-    """The model whose readout starts at M = √H M', M' ~ N(0, 1), where f = H^−½ Σ M'_h g_h."""
-    return model.model_copy(update={"readout_init": "ntk"})
 
 
 def gather(

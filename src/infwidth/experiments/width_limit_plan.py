@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from infwidth.analysis.selection import Cell
-from infwidth.config.settings import LmWidthSettings
+from infwidth.config.settings import LmWidthSettings, ModelSettings
 from infwidth.config.width_limit import REFERENCE, WidthLimitSettings
 from infwidth.experiments.lm_width_plan import Place, jobs
 
@@ -30,6 +30,11 @@ def ntk_jobs(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[str]:
     """The jobs of the arm in the NTK parametrization: widths, in lm_width's groups."""
     study = {"variants": [REFERENCE], "widths": all_widths(lm_width, own)}
     return [widths for _, widths in jobs(lm_width.model_copy(update=study))]
+
+
+def ntk_model(model: ModelSettings) -> ModelSettings:
+    """The model whose readout starts at M = √H M', M' ~ N(0, 1), where f = H^−½ Σ M'_h g_h."""
+    return model.model_copy(update={"readout_init": "ntk"})
 
 
 def ntk_places(

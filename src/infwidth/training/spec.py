@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from infwidth.code_digest import code_digest
@@ -31,11 +32,17 @@ _CODE_OF_WORD = {
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
+@cache
 def run_code_digest(variant: Variant, infinite: bool = False) -> str:
     """Digest of the code that a run of this variant executes, at finite or at infinite width."""
     words = (variant.features, variant.readout)
     own = _INFINITE_CODE if infinite else ()
     return code_digest([*_RUN_CODE, *(_CODE_OF_WORD[w] for w in words if w in _CODE_OF_WORD), *own])
+
+
+@cache
+def _software() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _SOFTWARE}
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class RunSpec:
         plain["code"] = run_code_digest(
             Variant(self.features, self.readout, "", ""), infinite=self.width is None
         )
-        plain["software"] = {name: importlib.metadata.version(name) for name in _SOFTWARE}
+        plain["software"] = dict(_software())
         return plain
 
     @property

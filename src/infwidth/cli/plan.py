@@ -1,0 +1,51 @@
+"""`infwidth plan`: what a configuration costs, and what of it is done, before anything runs."""
+
+import argparse
+import json
+
+from infwidth.atomic import write_atomically
+from infwidth.cli.options import settings_options
+from infwidth.cli.status import platform_of_runs
+from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+from infwidth.planning.chips import DEFAULT_UTILISATION
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = commands.add_parser("plan", help="runs, FLOPs, memory, disk and device-hours ahead")
+    settings_options(parser, "plan")
+    parser.add_argument(
+        "--utilisation",
+        default=str(DEFAULT_UTILISATION),
+        metavar="SHARE",
+        help=f"share of a chip's peak that is reached (default {DEFAULT_UTILISATION})",
+    )
+    parser.add_argument("--runs", action="store_true", help="list the runs by variant and width")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--page", action="store_true", help="write docs/costs.md anew instead")
+    parser.set_defaults(run=_plan)
+
+
+def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    if args.page:
+        from infwidth.planning.page import PAGE, costs_page
+
+        write_atomically(PAGE, costs_page())
+        return
+    from infwidth.planning.plan import make_plan
+    from infwidth.planning.text import render
+
+    plan = make_plan(settings, layout, platform_of_runs(), _share(args.utilisation))
+    print(json.dumps(plan, indent=2) if args.json else render(plan, args.runs), end="")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"--utilisation {text}: write a number above 0 and at most 1, as in 0.4")
+    return share

@@ -1,0 +1,1 @@
+"""What a configuration costs, and what of it is done already, before anything runs (no JAX)."""

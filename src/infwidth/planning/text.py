@@ -1,0 +1,191 @@
+"""A plan as text, of at most 100 columns."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_OTHERS = (
+    ("convergence, expected_value, feature_selection,", "small models of their own:"),
+    ("feature_support, architectures, memory, digits", "minutes each on a CPU, not counted here"),
+)
+
+
+def render(plan: dict[str, Any], every_group: bool = False) -> str:
+    """Writes a plan for a reader.
+
+    Args:
+      plan: what `make_plan` returned.
+      every_group: list the runs by variant, role and width, too.
+    """
+    parts = [_runs(plan), _cached(plan)]
+    if every_group:
+        parts.append(_groups(plan))
+    parts += [_memory(plan), _disk(plan), _devices(plan)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _runs(plan: dict[str, Any]) -> str:
+    rows = []
+    for row in plan["experiments"]:
+        roles, states = row["roles"], row["states"]
+        rows.append(
+            [
+                row["experiment"],
+                *(_count(roles.get(role, 0)) for role in ("trunk", "tuning", "sensitivity")),
+                _count(roles.get("report", 0)),
+                f"{row['most_extra_runs']:,}",
+                _count(states.get("done", 0)),
+                quantity(row["tokens"]),
+                quantity(row["flops"]),
+                quantity(row["flops_left"]),
+            ]
+        )
+    total = sum(row["runs"] for row in plan["experiments"])
+    names = ("trunk", "tuning", "sensit.", "report", "at most +", "done", "tokens", "FLOPs", "left")
+    table = _table(("experiment", *names), rows)
+    left, right = zip(*_OTHERS, strict=True)
+    others = "\n".join(f"  {a:50}{b}" for a, b in zip(left, right, strict=True))
+    return (
+        f"Runs of language models: {total:,}; each is counted once, under the first experiment "
+        f"that\nasks for it. A tuning may add some, where its grid ends too soon.\n\n{table}\n"
+        f"\n{others}"
+    )
+
+
+def _cached(plan: dict[str, Any]) -> str:
+    states, again = plan["cache"]["states"], plan["cache"]["again_because_of"]
+    words = {
+        "done": "done",
+        "begun": "begun, go on from a checkpoint",
+        "again": "to run again",
+        "new": "to run",
+        "waits": "to run at a rate that tuning has still to choose",
+    }
+    lines = [f"  {states[state]:6,}  {said}" for state, said in words.items() if states.get(state)]
+    if again:
+        lines.append("Runs that are there and no longer count, by what changed:")
+        lines += [f"  {count:6,}  {reason}" for reason, count in again.items()]
+    if not plan["tokens_are_there"]:
+        lines.append("The text is not tokenized yet: no run can be done before it is.")
+    platform = f"Done already, on {plan['platform']}:"
+    return "\n".join([platform, *lines])
+
+
+def _groups(plan: dict[str, Any]) -> str:
+    names = ("variant", "role", "H", "runs", "done", "param.", "tokens", "work a run")
+    parts = []
+    for experiment in dict.fromkeys(row["experiment"] for row in plan["groups"]):
+        rows = [
+            [
+                row["group"],
+                row["role"],
+                "∞" if row["width"] is None else _count(row["width"]),
+                f"{row['runs']:,}",
+                _count(row["states"].get("done", 0)),
+                "" if row["parameters"] is None else quantity(row["parameters"]),
+                quantity(row["tokens_a_run"]),
+                quantity(row["flops_a_run"]) + "FLOP",
+            ]
+            for row in plan["groups"]
+            if row["experiment"] == experiment
+        ]
+        parts.append(f"{experiment}, a line for runs that differ in rates and seeds alone:\n")
+        parts.append(_table(names, rows, texts=2) + "\n")
+    return "\n".join(parts).rstrip()
+
+
+def _memory(plan: dict[str, Any]) -> str:
+    columns = ("state", "gradients", "activations", "logits", "blocked_logits")
+    rows = [
+        [
+            f"{row['width']:,}",
+            quantity(row["parameters"]),
+            *(quantity(row[name]) + "B" for name in columns),
+            quantity(row["total"]) + "B",
+            quantity(row["blocked_total"]) + "B",
+        ]
+        for row in plan["models"]
+    ]
+    names = ("H", "param.", "state", "gradients", "activations", "logits", "in blocks", "all", "")
+    table = _table((*names[:-1], "all, blocks"), rows, texts=0)
+    text = (
+        f"Memory of a step in float32, estimated, of the variant that takes most ("
+        f"{plan['models'][-1]['variant']}), the whole\nbatch at once; with all logits, and with "
+        f"those of {plan['loss_block']:,} tokens at a time:\n\n{table}"
+    )
+    if plan["infinite"]:
+        seen, support = plan["infinite"]["inputs_seen"], plan["infinite"]["support"]
+        text += (
+            f"\n\nAn infinitely wide model keeps {seen:,} inputs a layer: {quantity(support)}B, "
+            "and half as much again\nwhile its buffers double."
+        )
+    return text
+
+
+def _disk(plan: dict[str, Any]) -> str:
+    disk = plan["disk"]
+    tokens = "" if plan["tokens_are_there"] else ", if the longest run reads none twice"
+    rows = (
+        (disk["tokens"], f"tokens{tokens}"),
+        (disk["checkpoints"], "checkpoints, two a run that is done"),
+        (disk["records"], "metrics and results"),
+    )
+    lines = [f"  {quantity(number) + 'B':>8}  {words}" for number, words in rows]
+    return "\n".join(["Disk, when all is done:", *lines])
+
+
+def _devices(plan: dict[str, Any]) -> str:
+    rows = []
+    for row in plan["devices"]:
+        peaks, hours = row["peak_tflops"], row["hours"]
+        fit = row["sequences_of_the_widest"]
+        rows.append(
+            [
+                row["chip"],
+                *("" if peak is None else f"{peak:g}" for peak in peaks.values()),
+                *("" if hour is None else _hours(hour) for hour in hours.values()),
+                "" if row["memory"] is None else quantity(row["memory"]) + "B",
+                "" if fit is None else f"{fit:,}",
+            ]
+        )
+    kinds = ("bf16", "tf32", "fp32")
+    table = _table(("", *kinds, *(f"h, {kind}" for kind in kinds), "memory", "sequences"), rows)
+    return (
+        f"Device-hours for the {quantity(plan['flops_left'])}FLOP that are left, at "
+        f"{plan['utilisation']:.0%} of the peak (TFLOP/s, dense); and how\nmany sequences of the "
+        f"widest model fit at once, its loss in blocks:\n\n{table}"
+    )
+
+
+def quantity(number: float) -> str:
+    """Three digits and a prefix, as in "1.49 G"."""
+    for size, prefix in _PREFIXES:
+        if number >= 0.9995 * size:
+            scaled = number / size
+            places = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:.{places}f} {prefix}"
+    return f"{number:g} "
+
+
+def _hours(hours: float) -> str:
+    if hours >= 99.5:
+        return f"{hours:,.0f}"
+    return f"{hours:.2g}" if hours < 9.95 else f"{hours:.1f}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """Columns side by side, the first `texts` of them flush left, the others flush right."""
+    lines = [list(names), *map(list, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    return "\n".join(
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i < texts else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

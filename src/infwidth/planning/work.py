@@ -1,0 +1,59 @@
+"""The FLOPs of a whole run: its training steps, and the scoring of its held-out splits.
+
+Of what else a run does (a forward pass a logged chunk, SGD's unit) nothing is counted: it is well
+under a hundredth.
+"""
+
+from infwidth.config.variants import Variant
+from infwidth.models.flops import training_flops
+from infwidth.training.spec import RunSpec
+
+_NO_MLPS = Variant("none", "none", "", "")
+
+
+def run_flops(spec: RunSpec, split_tokens: dict[str, int] | None = None) -> tuple[int, int]:
+    """Counts a run's FLOPs.
+
+    Args:
+      spec: the run.
+      split_tokens: tokens of each split, by name, of which no more than these can be scored; None
+        where they are not known.
+
+    Returns:
+      FLOPs of training, and of scoring.
+    """
+    asked = spec.training.evaluation_tokens
+    scored = sum(min(asked, (split_tokens or {}).get(split, asked)) for split in spec.splits)
+    variant = Variant(spec.features, spec.readout, "", "")
+    if spec.width is None:
+        return _infinite_flops(spec, scored)
+    step = training_flops(
+        spec.model, variant, spec.width, spec.vocabulary_size, spec.training.batch_size
+    )
+    # With features that train, every product has two gradients.
+    all_train = variant if variant.features == "none" else variant._replace(features="adam")
+    sequence = training_flops(spec.model, all_train, spec.width, spec.vocabulary_size, 1) // 3
+    return spec.training.steps * step, scored * sequence // spec.model.context
+
+
+def _infinite_flops(spec: RunSpec, scored: int) -> tuple[int, int]:
+    D, L = spec.model.d_model, spec.model.layers
+    inputs = spec.training.steps * spec.training.batch_size * spec.model.context
+    sequence = training_flops(spec.model, _NO_MLPS, 0, spec.vocabulary_size, 1) // 3
+    per_token = sequence // spec.model.context + L * inputs * 2 * (2 * D + 1)
+    return spec.training.steps * infinite_step_flops(spec), scored * per_token
+
+
+def infinite_step_flops(spec: RunSpec) -> int:
+    """FLOPs of a training step at infinite width, the mean over the run.
+
+    As `infwidth.training.infinite_step` counts them: each of a batch's inputs meets all that were
+    seen before in two products of the forward pass and three of the backward one.
+    """
+    model, training = spec.model, spec.training
+    N, D = training.batch_size * model.context, model.d_model
+    seen = N * (training.steps - 1) // 2
+    forward, backward = 2 * N * (2 * D + 1), 2 * N * (3 * D + 2)
+    mlp = seen * (forward + backward) + N * forward
+    trunk = training_flops(model, _NO_MLPS, 0, spec.vocabulary_size, training.batch_size)
+    return trunk + model.layers * mlp

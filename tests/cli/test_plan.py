@@ -1,0 +1,132 @@
+"""`infwidth plan`: which runs it lists, what it finds done, and why the others would run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import infwidth
+from infwidth.config.settings import Settings
+from infwidth.layout import Layout
+from infwidth.planning.plan import make_plan
+from infwidth.planning.runs import Planner
+from infwidth.planning.text import quantity
+from infwidth.planning.texts import Text
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+TEXT = Text("d", 258, None, 0)
+
+
+def _of_lm_width(plan):
+    return next(row for row in plan["experiments"] if row["experiment"] == "lm_width")
+
+
+def _plan(project):
+    code, output, _ = project.run("plan", "--json")
+    assert code == 0
+    return json.loads(output)
+
+
+def test_the_default_plans_the_runs_that_were_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = _of_lm_width(make_plan(Settings(), Layout("default"), "cpu", 0.4))
+    published = pd.read_parquet(PUBLISHED / "measurements/lm_width/runs.parquet")
+    made = published["role"].value_counts()
+    for role in ("trunk", "sensitivity", "report"):
+        assert row["roles"][role] == made[role]
+    extra = made["tuning"] - row["roles"]["tuning"]
+    assert 0 < extra <= row["most_extra_runs"]
+
+
+def test_a_run_is_found_by_its_key_and_says_why_it_no_longer_counts(project):
+    assert _of_lm_width(_plan(project))["states"] == {"new": 4 + 2, "waits": 3 * 2 + 2}
+    planner = Planner(_settings(), Layout("default"), (TEXT, TEXT), "cpu")
+    done, begun, former, *_ = (run.spec for run in planner.runs() if not run.waits)
+    project.write(f"results/runs/{done.key}/result.json", "{}")
+    project.write(f"results/runs/{begun.key}/checkpoints/10/state", "")
+    record = former.record() | {"code": "another"}
+    record["software"] = record["software"] | {"jax": "0.1"}
+    project.write("results/runs/0123456789abcdef/settings.json", json.dumps(record))
+    project.write("results/runs/0123456789abcdef/result.json", "{}")
+    plan = _plan(project)
+    states = _of_lm_width(plan)["states"]
+    assert (states["done"], states["begun"], states["again"]) == (1, 1, 1)
+    jax = former.record()["software"]["jax"]
+    assert plan["cache"]["again_because_of"] == {f"code, jax 0.1 → {jax}": 1}
+    # All of one run's work is done, and half of another's training.
+    groups = {(g["group"], g["role"]): g for g in plan["groups"] if g["experiment"] == "lm_width"}
+    one = groups["ntk", "tuning"]["flops_a_run"]
+    left = plan["flops"] - plan["flops_left"]
+    assert one < left < 1.5 * one
+
+
+def test_what_a_tuning_chose_gives_the_reported_runs_their_keys(project):
+    entries = [
+        {
+            "role": "tuning",
+            "width": 4,
+            "learning_rate": rate,
+            "kappa": None,
+            "trunk_learning_rate": 0.01,
+            "seed": 0,
+        }
+        for rate in (0.1, 1.0, 10.0)
+    ]
+    tuned = {"selection": {"learning_rate": 1.0, "kappa": None}, "entries": entries}
+    project.write("results/lm_width/tuning/ntk.json", json.dumps(tuned))
+    row = _of_lm_width(_plan(project))
+    assert row["states"] == {"new": 3 + 2 + 2 + 3 * 2 + 2}
+    assert row["most_extra_runs"] == 0
+
+
+def test_text_fits_its_columns_and_lists_the_runs(project):
+    code, output, _ = project.run("plan", "--runs")
+    assert code == 0
+    assert max(map(len, output.splitlines())) <= 100
+    assert "H100 SXM" in output
+    assert "constant" in output
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "much"])
+def test_a_strange_utilisation_is_one_line(project, share):
+    code, output, error = project.run("plan", "--utilisation", share)
+    assert (code, output) == (2, "")
+    assert error == (
+        f"infwidth: --utilisation {share}: write a number above 0 and at most 1, as in 0.4\n"
+    )
+
+
+def test_a_damaged_manifest_is_one_line(project):
+    project.write("results/data/tokens/manifest.json", "{")
+    code, _, error = project.run("plan")
+    assert code == 2
+    assert error.count("\n") == 1
+
+
+def test_the_plan_needs_no_jax(project):
+    words = (
+        "import sys\n"
+        "from infwidth.cli.main import main\n"
+        "try: main(['plan', '--runs'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    here = os.environ | {"PYTHONPATH": str(Path(infwidth.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, env=here)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(999, "999 "), (999_600, "1.00 M"), (12_345, "12.3 k"), (2e20, "200 E")]
+)
+def test_quantities_have_three_digits(number, text):
+    assert quantity(number) == text
+
+
+def _settings():
+    from infwidth.config.load import read_config, validate
+
+    return validate(read_config([]))
