@@ -79,13 +79,16 @@ def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_locks_have_hashes_no_addresses_and_one_jax(lock):
+def test_locks_have_hashes_no_addresses_and_one_jax_if_any(lock):
     text = lock.read_text()
     assert "://" not in text
     pins = re.findall(r"^([a-z0-9_.-]+(?:\[.*?\])?)==(\S+)", text, re.MULTILINE)
-    assert len(pins) > 50
+    assert len(pins) > (30 if lock.stem == "docs" else 50)
     hashed = re.findall(r"^\S+==[^\n]*\\\n\s+--hash=sha256:", text, re.MULTILINE)
     assert len(hashed) == len(pins)
+    if lock.stem == "docs":
+        # The site is made from the sources, which it does not import.
+        return
     versions = dict(pins)
     assert re.search(r"^jax(\[.*?\])?==0\.10\.2\b", text, re.MULTILINE)
     assert versions["flax"] == "0.12.8"
