@@ -168,6 +168,7 @@ class Planner:
 
     def _infinite_lm(self) -> Iterator[PlannedRun]:
         own = self._settings.infinite_lm
+        model = self._settings.model.with_plain_numerics()
         training = training_of(self._settings.training, own)
         for name in own.variants:
             path = self._layout.results / "infinite_lm" / "parts" / f"{name}.json"
@@ -182,7 +183,7 @@ class Planner:
                 for seed in own.seeds
             ]
             finite = list(
-                self._planned("infinite_lm", name, places, tuning.waits_for, None, training)
+                self._planned("infinite_lm", name, places, tuning.waits_for, model, training)
             )
             yield from finite
             if infinite:
