@@ -1,7 +1,8 @@
 """Builds .venv from a lock with uv if it is there, else pip; again only when the lock changes.
 
-Usage: python envs/make_env.py run|dev|cuda|tpu. Needs the standard library alone. `dev` has a
-folder of its own, .venv-dev, so that `make test` leaves alone what a running workflow stands on.
+Usage: python envs/make_env.py run|cuda|tpu|dev|cluster|cluster-cuda|cloud. Needs the standard library
+alone. From `dev` on each has a folder of its own, as .venv-dev, so that neither `make test` nor
+`make status` changes what a running workflow stands on.
 """
 
 import fcntl
@@ -21,9 +22,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     lock = ROOT / "envs" / f"{name}.lock"
     if not lock.is_file():
-        sys.exit("usage: python envs/make_env.py run|dev|cuda|tpu")
+        sys.exit("usage: python envs/make_env.py run|cuda|tpu|dev|cluster|cluster-cuda|cloud")
     check_platform()
-    venv = ROOT / (".venv-dev" if name == "dev" else ".venv")
+    venv = ROOT / (".venv" if name in ("run", "cuda", "tpu") else f".venv-{name}")
     with (ROOT / ".venv.lock").open("w") as guard:
         # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
         fcntl.flock(guard, fcntl.LOCK_EX)
