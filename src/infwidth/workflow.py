@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snakemake.settings.types import RemoteExecutionSettings
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
 from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
 from infwidth.config.errors import UserError
@@ -16,6 +19,7 @@ from infwidth.config.slices import SLICES
 from infwidth.data.documents import text_files
 
 _Result = TypeVar("_Result")
+_IMAGE, _VOLUME = "INFWIDTH_IMAGE", "INFWIDTH_VOLUME"
 
 
 def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -61,3 +65,35 @@ def prepare_jobs(settings: Settings) -> None:
     if settings.retrain:
         # In the command or its params it would make every later run, without it, a changed one.
         os.environ[RETRAIN] = "1"
+
+
+def share_volume(workflow: Any) -> None:
+    """On Kubernetes and Google Batch: jobs work in this folder, which a volume holds.
+
+    Their executors take it that nothing is shared, and would copy declared files alone. They are
+    known by an image for the jobs, which their profiles name.
+
+    Raises:
+      UserError: the image or the volume is not named, or does not hold this folder.
+    """
+    image = workflow.remote_execution_settings.container_image
+    if image == RemoteExecutionSettings().container_image:
+        return
+    if image in ("", f"${_IMAGE}"):
+        raise UserError(f"{_IMAGE} is not set: name an image built from envs/Containerfile")
+    name, _, path = os.environ.get(_VOLUME, "").partition(":")
+    if not name or not Path(path).is_absolute():
+        raise UserError(
+            f"{_VOLUME} is not set to NAME:PATH, the volume (or bucket) that holds this folder and "
+            "the absolute path where it is mounted, here as in the jobs"
+        )
+    if not Path.cwd().is_relative_to(path):
+        raise UserError(
+            f"{_VOLUME} is mounted at {path}, which does not hold this folder, {Path.cwd()}: jobs "
+            "would not find it; put the checkout there"
+        )
+    storage = workflow.storage_settings
+    # Each job's software is the image's.
+    storage.shared_fs_usage = SharedFSUsage.all() - {SharedFSUsage.SOFTWARE_DEPLOYMENT}
+    storage.default_storage_provider = storage.default_storage_prefix = None
+    workflow.storage_registry._default_storage_provider = None
