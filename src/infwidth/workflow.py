@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snakemake.settings.types import RemoteExecutionSettings
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
 
 from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
@@ -20,6 +20,7 @@ from infwidth.data.documents import text_files
 
 _Result = TypeVar("_Result")
 _IMAGE, _VOLUME = "INFWIDTH_IMAGE", "INFWIDTH_VOLUME"
+_CLOUDS = ("kubernetes", "googlebatch")
 
 
 def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -70,16 +71,17 @@ def prepare_jobs(settings: Settings) -> None:
 def share_volume(workflow: Any) -> None:
     """On Kubernetes and Google Batch: jobs work in this folder, which a volume holds.
 
-    Their executors take it that nothing is shared, and would copy declared files alone. They are
-    known by an image for the jobs, which their profiles name.
+    Their profiles are known by sharing all but software, which is the image's. Their executors take
+    it that nothing is shared, and would copy declared files alone: they are told better.
 
     Raises:
       UserError: the image or the volume is not named, or does not hold this folder.
     """
-    image = workflow.remote_execution_settings.container_image
-    if image == RemoteExecutionSettings().container_image:
+    shared = workflow.storage_settings.shared_fs_usage
+    inside_a_job = workflow.exec_mode != ExecMode.DEFAULT
+    if inside_a_job or SharedFSUsage.SOFTWARE_DEPLOYMENT in shared:
         return
-    if image in ("", f"${_IMAGE}"):
+    if not os.environ.get(_IMAGE):
         raise UserError(f"{_IMAGE} is not set: name an image built from envs/Containerfile")
     name, _, path = os.environ.get(_VOLUME, "").partition(":")
     if not name or not Path(path).is_absolute():
@@ -92,8 +94,10 @@ def share_volume(workflow: Any) -> None:
             f"{_VOLUME} is mounted at {path}, which does not hold this folder, {Path.cwd()}: jobs "
             "would not find it; put the checkout there"
         )
-    storage = workflow.storage_settings
-    # Each job's software is the image's.
-    storage.shared_fs_usage = SharedFSUsage.all() - {SharedFSUsage.SOFTWARE_DEPLOYMENT}
-    storage.default_storage_provider = storage.default_storage_prefix = None
-    workflow.storage_registry._default_storage_provider = None
+    registry = ExecutorPluginRegistry()
+    for executor in _CLOUDS:
+        if registry.is_installed(executor):
+            settings = registry.get_plugin(executor).common_settings
+            settings.implies_no_shared_fs = False
+            settings.job_deploy_sources = False
+            settings.auto_deploy_default_storage_provider = False

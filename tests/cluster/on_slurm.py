@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workflow.conftest import ROOT, copy_project
+from tests.workflow.conftest import ROOT, Checkout, copy_project
 
 NODE = Path("/var/lib/infwidth-slurm")
 BIN = ROOT / ".venv-cluster/bin"
@@ -31,15 +31,15 @@ TIMES = ("device_seconds",)
 
 def snakemake(checkout, *words):
     """Starts Snakemake of the cluster's environment in a checkout."""
-    log = (checkout.folder / "output.txt").open("w")
-    return subprocess.Popen(
-        [str(BIN / "snakemake"), *words, *CONFIG],
-        cwd=checkout.folder,
-        # GPUs of this node are empty files.
-        env={**checkout.environment, "JAX_PLATFORMS": "cpu"},
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    with (checkout.folder / "output.txt").open("w") as output:
+        return subprocess.Popen(
+            [str(BIN / "snakemake"), *words, *CONFIG],
+            cwd=checkout.folder,
+            # GPUs of this node are empty files.
+            env={**checkout.environment, "JAX_PLATFORMS": "cpu"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def wait_until(found, process, seconds=900.0):
@@ -81,19 +81,36 @@ def results(checkout):
     return found
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """The same configuration, run without Slurm."""
-    checkout = copy_project(tmp_path_factory.mktemp("reference") / "project")
-    process = snakemake(checkout, "train", "--cores", "2")
+def copy_of(checkout, place):
+    folder = shutil.copytree(checkout.folder, place / "project", symlinks=True)
+    return Checkout(folder)
+
+
+def finish(checkout, *words):
+    process = snakemake(checkout, *words, "--cores", "2")
     assert process.wait() == 0, (checkout.folder / "output.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A checkout with the tokens that both take."""
+    checkout = copy_project(tmp_path_factory.mktemp("prepared") / "project")
+    finish(checkout, "results/cluster/data/tokens/manifest.json")
     return checkout
 
 
 @pytest.fixture(scope="module")
-def slurm(reference, tmp_path_factory):
+def reference(prepared, tmp_path_factory):
+    """The same configuration, run without Slurm."""
+    checkout = copy_of(prepared, tmp_path_factory.mktemp("reference"))
+    finish(checkout, "train")
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def slurm(prepared, tmp_path_factory):
     """The same on Slurm, with one fault of each kind on the way; and what was seen of them."""
-    checkout = copy_project(tmp_path_factory.mktemp("slurm") / "project")
+    checkout = copy_of(prepared, tmp_path_factory.mktemp("slurm"))
     folder, seen = checkout.folder, {}
     process = snakemake(checkout, "train", *PROFILE)
 
@@ -144,16 +161,13 @@ def test_a_job_whose_process_is_killed_is_submitted_again(slurm):
     assert f"SLURM jobid {seen['killed']}" in seen["output"].replace("'", "")
 
 
-def test_training_asks_slurm_for_a_gpu_and_preparing_does_not(slurm):
-    _, seen = slurm
+def test_every_job_asks_slurm_for_a_gpu(slurm):
     shown = subprocess.run(
         ["scontrol", "show", "job"], capture_output=True, text=True, check=True
     ).stdout
     asked = {
-        re.search(r"Comment=rule_(\w+?)(_wildcards\S*)?\n", job)[1]: "gres:gpu" in job
+        re.search(r"Comment=rule_(tune|train_widths)_", job)[1]: "gres:gpu:1" in job
         for job in shown.split("\n\n")
-        if "Comment=" in job
+        if "Comment=rule_" in job
     }
-    assert asked["tune"]
-    assert asked["train_widths"]
-    assert not asked.get("tokenize", False)
+    assert asked == {"tune": True, "train_widths": True}
