@@ -1,22 +1,34 @@
 #!/usr/bin/env bash
-# A Slurm of one node, this machine: `node.sh up`, `node.sh down`. As root, on Debian or its kin.
+# A Slurm of one node, this machine: `node.sh install`, `up`, `down`. As root, on Debian or its kin.
 # Its two GPUs are empty files, so that a job can ask for one; nothing is held to a control group.
 set -euo pipefail
 
 CONF=/etc/slurm/slurm.conf
 MARK="# A test of infwidth."
 STATE=/var/lib/infwidth-slurm
+PACKAGES="slurmctld slurmd slurm-client munge"
 
 die() { echo "node.sh: $*" >&2; exit 2; }
 
-up() {
+may_be_set_up() {
+  [ "$(id -u)" = 0 ] || die "not root"
   if [ -e "$CONF" ] && [ "$(head -n 1 "$CONF")" != "$MARK" ]; then
     die "$CONF is not of this test: this machine has a Slurm of its own"
   fi
-  # RUNLEVEL=1: that no daemon starts by itself, before there is a configuration.
-  dpkg -s slurmctld slurmd slurm-client munge >/dev/null 2>&1 ||
-    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends \
-      slurmctld slurmd slurm-client munge >/dev/null
+}
+
+# RUNLEVEL=1: that no daemon starts by itself, before there is a configuration.
+install() {
+  may_be_set_up
+  dpkg -s $PACKAGES >/dev/null 2>&1 && return
+  apt-get install -qq --simulate $PACKAGES >/dev/null 2>&1 || apt-get update -qq ||
+    die "apt-get finds no Slurm"
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends $PACKAGES \
+    >/dev/null || die "apt-get cannot install Slurm"
+}
+
+up() {
+  may_be_set_up
   down
   mkdir -p /etc/slurm "$STATE/ctld" "$STATE/d"
   touch "$STATE/gpu0" "$STATE/gpu1"
@@ -82,6 +94,6 @@ down() {
 }
 
 case "${1:-}" in
-  up | down) "$1" ;;
-  *) die "usage: node.sh up|down" ;;
+  install | up | down) "$1" ;;
+  *) die "usage: node.sh install|up|down" ;;
 esac

@@ -14,9 +14,7 @@ ALL_BUT_SOFTWARE = SharedFSUsage.all() - {SharedFSUsage.SOFTWARE_DEPLOYMENT}
 
 def workflow(shared, mode=ExecMode.DEFAULT):
     """As much of Snakemake's workflow as is read."""
-    return SimpleNamespace(
-        exec_mode=mode, storage_settings=SimpleNamespace(shared_fs_usage=shared)
-    )
+    return SimpleNamespace(exec_mode=mode, storage_settings=SimpleNamespace(shared_fs_usage=shared))
 
 
 @pytest.mark.parametrize(
