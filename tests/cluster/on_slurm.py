@@ -91,6 +91,12 @@ def finish(checkout, *words):
     assert process.wait() == 0, (checkout.folder / "output.txt").read_text()
 
 
+def shown(job):
+    """What Slurm says of a job, as a set of words."""
+    command = ["scontrol", "show", "job", job]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A checkout with the tokens that both take."""
@@ -119,6 +125,8 @@ def slurm(prepared, tmp_path_factory):
     seen["steps kept"] = max(int(f.name) for f in run.glob("checkpoints/*") if f.name.isdigit())
     seen["run"], seen["rows"] = run, rows(run)
     subprocess.run(["scontrol", "requeue", seen["job"]], check=True)
+    # What the controller has not yet written down it forgets when it is killed.
+    wait_until(lambda: {"JobState=RUNNING", "Restarts=1"} <= shown(seen["job"]), process)
 
     daemon = NODE / "slurmctld.pid"
     os.kill(int(daemon.read_text()), signal.SIGKILL)
@@ -143,11 +151,7 @@ def test_the_numbers_are_those_of_a_run_without_slurm(reference, slurm):
 
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm):
     _, seen = slurm
-    job = subprocess.run(
-        ["scontrol", "show", "job", seen["job"]], capture_output=True, text=True, check=True
-    ).stdout
-    assert "JobState=COMPLETED" in job
-    assert "Restarts=1" in job
+    assert {"JobState=COMPLETED", "Restarts=1"} <= shown(seen["job"])
     # Rows hold the seconds that they took, so those of before were not made again.
     before = [row for row in seen["rows"] if json.loads(row)["step"] <= seen["steps kept"]]
     assert len(before) > 0
@@ -162,12 +166,12 @@ def test_a_job_whose_process_is_killed_is_submitted_again(slurm):
 
 
 def test_every_job_asks_slurm_for_a_gpu(slurm):
-    shown = subprocess.run(
+    jobs = subprocess.run(
         ["scontrol", "show", "job"], capture_output=True, text=True, check=True
     ).stdout
     asked = {
         re.search(r"Comment=rule_(tune|train_widths)_", job)[1]: "gres:gpu:1" in job
-        for job in shown.split("\n\n")
+        for job in jobs.split("\n\n")
         if "Comment=rule_" in job
     }
     assert asked == {"tune": True, "train_widths": True}
