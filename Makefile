@@ -7,10 +7,11 @@
 PYTHON ?= $(shell sh envs/find_python.sh)
 CONFIG ?=
 TARGET ?=
-# The lock to install: run, or cuda where an NVIDIA driver is found (tpu: say so).
+# The lock to install: run, or cuda where an NVIDIA driver is found (tpu, cluster, cluster-cuda, cloud:
+# say so; the last three have a folder of their own).
 ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
 OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
-BIN := .venv/bin
+BIN := .venv$(addprefix -,$(filter cluster cluster-cuda cloud,$(ENV)))/bin
 DEV := .venv-dev/bin
 LIGHT := .venv-figures/bin
 TOOLS := .venv-tools/bin

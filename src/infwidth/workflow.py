@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
+
 from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
 from infwidth.config.errors import UserError
@@ -19,6 +22,8 @@ from infwidth.data.documents import text_files
 from infwidth.data.files import MANIFEST
 
 _Result = TypeVar("_Result")
+_IMAGE, _VOLUME = "INFWIDTH_IMAGE", "INFWIDTH_VOLUME"
+_CLOUDS = ("kubernetes", "googlebatch")
 
 
 def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -82,3 +87,38 @@ def prepare_jobs(settings: Settings) -> None:
     if settings.retrain:
         # In the command or its params it would make every later run, without it, a changed one.
         os.environ[RETRAIN] = "1"
+
+
+def share_volume(workflow: Any) -> None:
+    """On Kubernetes and Google Batch: jobs work in this folder, which a volume holds.
+
+    Their profiles are known by sharing all but software, which is the image's. Their executors take
+    it that nothing is shared, and would copy declared files alone: they are told better.
+
+    Raises:
+      UserError: the image or the volume is not named, or does not hold this folder.
+    """
+    shared = workflow.storage_settings.shared_fs_usage
+    inside_a_job = workflow.exec_mode != ExecMode.DEFAULT
+    if inside_a_job or SharedFSUsage.SOFTWARE_DEPLOYMENT in shared:
+        return
+    if not os.environ.get(_IMAGE):
+        raise UserError(f"{_IMAGE} is not set: name an image built from envs/Containerfile")
+    name, _, path = os.environ.get(_VOLUME, "").partition(":")
+    if not name or not Path(path).is_absolute():
+        raise UserError(
+            f"{_VOLUME} is not set to NAME:PATH, the volume (or bucket) that holds this folder and "
+            "the absolute path where it is mounted, here as in the jobs"
+        )
+    if not Path.cwd().is_relative_to(path):
+        raise UserError(
+            f"{_VOLUME} is mounted at {path}, which does not hold this folder, {Path.cwd()}: jobs "
+            "would not find it; put the checkout there"
+        )
+    registry = ExecutorPluginRegistry()
+    for executor in _CLOUDS:
+        if registry.is_installed(executor):
+            settings = registry.get_plugin(executor).common_settings
+            settings.implies_no_shared_fs = False
+            settings.job_deploy_sources = False
+            settings.auto_deploy_default_storage_provider = False

@@ -31,6 +31,7 @@ CONDA = "../../envs/conda.yaml"
 
 slice_of = partial(support.slice_of, SETTINGS)
 support.prepare_jobs(SETTINGS)
+support.or_exit(support.share_volume, workflow)
 
 # A training job asks for a GPU only where there is one, and no more run at once than there are.
 GPUS = gpu_count()
