@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,6 +52,15 @@ def with_other_vocabulary(settings: Settings) -> Settings:
     other = {"bytes": "sentencepiece", "sentencepiece": "bytes"}[settings.data.vocabulary]
     data = settings.data.model_copy(update={"vocabulary": other})
     return settings.model_copy(update={"data": data})
+
+
+def report_label(name: str) -> str:
+    """As "fig 01  loss vs width", of "fig1_loss_vs_width": the report sorts its rows as text."""
+    numbered = re.fullmatch(r"([a-z]+)(\d+)_(.*)", name)
+    if numbered is None:
+        return name
+    kind, number, words = numbered.groups()
+    return f"{kind} {int(number):02}  {words.replace('_', ' ')}"
 
 
 def own_text_files(settings: Settings) -> list[str]:

@@ -1,7 +1,6 @@
 # Settings, paths and what every rule shares. From here on nothing reads `config`: it holds raw text,
 # `SETTINGS` holds validated values.
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -39,13 +38,6 @@ if GPUS:
     workflow.resource_settings.resources.setdefault("gpu", GPUS)
 # A run that is shared between devices takes as many.
 GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
-
-
-def report_label(name):
-    """As fig 01  loss vs width, of fig1_loss_vs_width: the report sorts its rows as text."""
-    kind, number, words = re.fullmatch(r"([a-z]+)(\d*)_?(.*)", name).groups()
-    return f"{kind} {int(number):02}  {words.replace('_', ' ')}" if number else name
-
 
 # By experiment, the files that its figures and tables are made from; its own rules add a row.
 MEASURED = {}

@@ -14,7 +14,7 @@ for _figure, _experiment in FIGURES.items():
                 f"{LAYOUT.figures}/{_figure}.png",
                 caption=f"../report/{_figure}.rst",
                 category="2. Figures",
-                labels={"figure": report_label(_figure)},
+                labels={"figure": support.report_label(_figure)},
             ),
             provenance=f"{LAYOUT.figures}/{_figure}.json",
         log:
