@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks that a configuration's figures and tables are there and are sound."""
 
 import csv

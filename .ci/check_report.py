@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Walks through the report in a headless Chromium, at a desk's width and at a phone's.
 
 Usage: check_report.py REPORT.html [FOLDER OF SCREENSHOTS]. Needs `playwright` and a Chromium.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the wheel and tries it where nothing is installed but what the bare library declares.
 
 The environment is made from envs/run.lock, hashes and all. In it the examples of README.md run, and

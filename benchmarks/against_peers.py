@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares the training step with nanoGPT's and NanoDO's: interleaved, one shape, one thread count.
 
 python benchmarks/against_peers.py --nanogpt PATH --nanogpt-python PYTHON --nanodo PATH

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run's bits depend on: the same run, in processes that differ in one thing.
 
 Prints the table of docs/determinism.md: by what differs, whether all losses have the same bits, and

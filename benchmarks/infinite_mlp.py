@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures a step of the infinite-width MLP beside plain matrix products: prints one JSON line.
 
 Useful work is two products of the forward and three of the backward, of a batch with all inputs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures the ReLU kernel against a plain product and the naive expression: prints one JSON line.
 
 python benchmarks/kernels.py --rows 4000 --dimension 65 --rounds 30 --threads 1

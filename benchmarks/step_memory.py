@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints the memory of a training step, as XLA plans it, with the loss whole and in blocks.
 
 python benchmarks/step_memory.py --batch 8 --blocks 4096 1024 512 256

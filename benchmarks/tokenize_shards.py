@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures the tokens of C4 shards against SentencePiece's own encode: prints one JSON line a size.
 
 python benchmarks/tokenize_shards.py --megabytes 20 --rounds 5 --grow 200 1000 2000

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures the training step: prints one JSON line.
 
 python benchmarks/train_speed.py --d-model 64 --layers 2 --heads 4 --width 256 --context 64 \

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Writes the locks: one set of versions for every supported Python and platform, with hashes, and
 # without index addresses, so that they install from wherever pip or uv is set up to look.
 set -eu

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds an environment from its lock, by uv or else pip; again only when the lock changes.
 
 Usage: python envs/make_env.py NAME, for envs/NAME.lock. Needs the standard library alone. `run`,

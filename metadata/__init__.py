@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a librarian and a machine ask of the artifact: citation files, RO-Crate, SBOM."""

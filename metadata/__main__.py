@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes codemeta.json, .zenodo.json, the SBOM and the RO-Crate, or checks them.
 
 Usage: python -m metadata write|check, in the environment of envs/tools.lock.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """codemeta.json and .zenodo.json, made from CITATION.cff and pyproject.toml."""
 
 import tomllib

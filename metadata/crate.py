@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The artifact as a Workflow Run RO-Crate: workflow, configuration, data, runs and what they made.
 
 It describes what is published (`results/published`), from its manifest and from the records beside

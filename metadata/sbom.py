@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages of a lock as a CycloneDX bill of materials; the same lock gives the same bytes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validates CITATION.cff, the bill of materials and the RO-Crate, without a network."""
 
 import io

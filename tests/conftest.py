@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JAX is held to the letter in every test: no silent change of rank or type."""
 
 import os

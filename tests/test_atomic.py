@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files appear whole or not at all, and a file that cannot be read says what makes it anew."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make bundle`: the same bytes each time; unpacked, it knows its commit and redraws offline."""
 
 import hashlib

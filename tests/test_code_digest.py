@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A digest changes with the code that runs, and with nothing else."""
 
 import shutil
@@ -20,14 +21,15 @@ def package(tmp_path, monkeypatch):
         text = (copy / file).read_text()
         assert old in text
         (copy / file).write_text(text.replace(old, new, 1))
-        module._module_digest.cache_clear()
-        module._imports.cache_clear()
+        forget()
 
-    module._module_digest.cache_clear()
-    module._imports.cache_clear()
+    def forget():
+        for remembered in (module._module_digest, module._imports, run_code_digest):
+            remembered.cache_clear()
+
+    forget()
     yield edit
-    module._module_digest.cache_clear()
-    module._imports.cache_clear()
+    forget()
 
 
 def digests():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Setting up: what is supported, and when an environment is built anew."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/extending.md's walk through a new rule is made, edit by edit, and trains."""
 
 from pathlib import Path

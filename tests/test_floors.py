@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The floors of the package: a module imports only from below."""
 
 import ast

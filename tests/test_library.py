@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the installed library needs and what it costs to import."""
 
 import ast

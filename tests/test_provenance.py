@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an output's record says of the code and environment that made it."""
 
 import hashlib

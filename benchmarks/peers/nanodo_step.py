@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One JSON line: the training step of NanoDO's model on a CPU. Run by against_peers.py.
 
 The model is NanoDO's; its loss and AdamW, which come with its data pipeline, are written out.

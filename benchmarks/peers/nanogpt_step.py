@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One JSON line: nanoGPT's training step on a CPU. Run by against_peers.py, in nanoGPT's Python."""
 
 import json

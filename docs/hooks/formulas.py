@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formulas become MathML when the site is built: no script and no font is fetched to show them."""
 
 import html

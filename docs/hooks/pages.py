@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The README is the home page, and what a page links to outside of docs/ comes along.
 
 A Markdown file becomes a page of the site, any other file a copy that a browser shows; a link to a

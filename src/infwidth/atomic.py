@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing files so that a kill or a full disk leaves the old one or the new one, never a part."""
 
 import json

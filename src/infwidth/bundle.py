@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One archive of all that is committed, the same bytes whenever and wherever it is packed.
 
 Names are sorted; times are the commit's; owners and modes are fixed. Only the compression is up to

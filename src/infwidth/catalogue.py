@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every figure and table by name, and the experiment whose measurements it is made from.
 
 A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`.

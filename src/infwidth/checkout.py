@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which commit this folder is: of a git checkout, or of a bundle, which has no git."""
 
 import hashlib

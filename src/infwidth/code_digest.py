@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A digest of the code that a result depends on; comments, docstrings and layout do not count."""
 
 import ast

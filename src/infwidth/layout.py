@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where everything lies: one place for the workflow, the commands and a hand."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which code, environment and machine made an output: what its record keeps under `MADE_BY`."""
 
 import importlib.metadata

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the Snakefile needs of the project, besides names and paths."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of the ablation as the experiment writes them, from a formula."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules and effects of which the verdicts are known, for the tests of judging and of the page."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of finite models whose rate of convergence is known, in the experiment's form."""
 
 from dataclasses import dataclass

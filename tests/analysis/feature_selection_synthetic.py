@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of `feature_selection` as the experiment writes them, from a known truth."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of the infinite-width transformer as the experiment writes them, from a formula."""
 
 import json

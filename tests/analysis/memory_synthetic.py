@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of `memory` as the experiment writes them, with round numbers."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements with a known truth, in the form that the experiment writes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two tables of measurements: a planted shift is found, rounding is not, a lost cell is named."""
 
 import math

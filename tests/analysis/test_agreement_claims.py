@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Claims published and here: another verdict is named, a shifted effect is found."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From effects to evidence: the tests are scipy's, and false verdicts are as rare as promised.
 
 Legend: S repeats, K outputs or claims, W places.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page and the table of claims: whole, readable, and without anything that GitHub drops."""
 
 import re

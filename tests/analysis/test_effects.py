@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Effects agree with the t test of the repeats that they summarise, and say nothing without one."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each experiment gives as effects: the numbers of its own analysis, and nothing silently."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Legend: R inits, K outputs, W widths."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Extrapolation to infinite width: exact on its own laws, and its intervals cover what they say."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Effects and means against a truth that is known."""
 
 import math

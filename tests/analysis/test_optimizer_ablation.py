@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ablation's differences, gaps and effects, from tables whose answers are known."""
 
 import math

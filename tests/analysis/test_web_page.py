@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Markdown as HTML, read back by a parser of HTML."""
 
 from html.parser import HTMLParser

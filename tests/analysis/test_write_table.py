@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table's files appear whole or stay as they were."""
 
 import errno

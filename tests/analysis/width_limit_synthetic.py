@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of losses over width as the experiment writes them, from a law with known limits."""
 
 import json

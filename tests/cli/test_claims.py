@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth claims`, by hand and as the workflow calls it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth collect` by hand takes what the settings plan, no more and no less."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth compare`: what agrees with the published results, and what does not, in one line."""
 
 import json

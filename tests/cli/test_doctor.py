@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The doctor finds what is planted, and finds nothing where nothing is wrong."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth plan`: which runs it lists, what it finds done, and why the others would run."""
 
 import json

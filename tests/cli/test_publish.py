@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth publish` copies a complete run, whole or not at all."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth status`: which runs it lists, and under which keys it looks for them."""
 
 import json

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
 # A Slurm of one node, this machine: `node.sh install`, `up`, `down`. As root, on Debian or its kin.
 # Its two GPUs are empty files, so that a job can ask for one; nothing is held to a control group.
 set -euo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workflow on a real Slurm of one node, with what goes wrong there; `.ci/cluster` runs it.
 
 Its name keeps it out of `make test`: it needs a Slurm (tests/cluster/node.sh) and .venv-cluster.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of config/claims.yaml: read, checked, and in step with the settings and the schema."""
 
 import copy

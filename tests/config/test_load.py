@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings: every mistake is one line, and what a command may read is what its rule declares."""
 
 import json

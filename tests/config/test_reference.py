@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schema and reference page are written from the types, and the written ones are up to date."""
 
 import json

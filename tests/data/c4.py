@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shards in C4's own format, and a tiny TFDS `c4/en`, with the same documents."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that train nothing, for tests of which runs an experiment asks for."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training against the rules written out in NumPy, and the plan on models in name only.
 
 Shapes: P pixels, A images, E classes; S steps of K images; H width.

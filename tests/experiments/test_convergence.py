@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The models of the experiment against plain NumPy, and what is kept of them.
 
 Shapes: A examples of dimension D, N of them trained on, E classes, H features, K examples a batch.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finite models against plain NumPy and against their own kernel, and the experiment's plan.
 
 Shapes: A examples of dimension D, N of them trained on, P compared at; E classes, R inits, F

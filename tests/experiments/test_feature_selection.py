@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three studies against closed forms, quadrature and plain NumPy, and the experiment's plan.
 
 Shapes: A examples, d = D + 1; H features, E outputs; S steps of K examples.

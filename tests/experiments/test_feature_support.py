@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Population residuals against brute force, readouts against plain ones, and the plan.
 
 Shapes: N nodes, H features, K atoms, M directions.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Infinite width against finite ones: which runs there are, and what is gathered of them."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The width experiment: its plan, and that tuning follows the rule."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes against counts by hand. D = E inputs and outputs, d = D + 1, H width, L layers."""
 
 import numpy as np

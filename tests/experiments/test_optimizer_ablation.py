@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ablation: which arms there are, what each is run with, and what is gathered."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study of optimizers at infinite width: its models against plain NumPy, and its table.
 
 Shapes: A images, P of them tested on; E classes, H features, K images a batch.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What collected runs have in common, from their own records."""
 
 import json

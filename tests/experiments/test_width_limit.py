@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs whose losses are extrapolated: lm_width's at more widths, and the NTK parametrization."""
 
 import json

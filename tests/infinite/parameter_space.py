@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every rule on a materialised readout M of H features, in NumPy and float64.
 
 Written from docs/theory.md and for clarity alone; shares no code with the package.

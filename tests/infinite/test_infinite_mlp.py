@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layer: it computes what very wide finite layers tend to, from inputs and errors alone."""
 
 import jax

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Σ_i c_i Θ(x, x_i) in blocks: against the dense form, finite differences, and in little memory."""
 
 import jax

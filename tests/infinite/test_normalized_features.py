@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADAM* on normalised features is ADAM* on their own kernel.
 
 Shapes: N examples of dimension D, H features, E outputs, S steps, K examples a batch.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readouts over a finite data set: what they compute, what they refuse, and their way to disk."""
 
 from functools import partial

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training coefficients of the empirical kernel is training M with the features it is made of.
 
 Shapes: N examples, P inputs looked at, H features, E outputs, S steps, K examples a batch.

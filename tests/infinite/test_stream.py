@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recursion of one vector a batch: against a plain oracle that keeps every momentum."""
 
 import jax

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain NumPy in float64, from docs/theory.md: ReLU kernels by angles that keep all their digits.
 
 Shapes: P pairs of vectors of dimension d.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values and gradients to a few roundings at x = y, x = −y, next to these and at 0, float32 and 64.
 
 Errors are measured against the size that the quantity has at y = x, in roundings ε of the type.

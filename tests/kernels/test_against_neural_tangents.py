@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of neural-tangents 0.6.5, which are data: tests/oracles says how they were made."""
 
 import json

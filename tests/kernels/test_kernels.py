@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Properties of all kernels: features' averages, symmetry, definiteness, JAX's transformations."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel of normalised features, against the layer that has them and against quadrature.
 
 Shapes: N inputs of dimension D, H features, Q nodes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel of ReLU features with ω_b ~ N(shift, 1): quadrature, closed form, Monte Carlo.
 
 Shapes: N inputs of dimension D.

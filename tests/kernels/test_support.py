@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """support_report: planted gaps are found and named, total support is not accused.
 
 Shapes: H features, N inputs of dimension D, d = D + 1 with the appended constant.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The citation files say the same, and what is written from others is up to date."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The RO-Crate describes what is published, file by file, and how each was made."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain forms of what `infwidth.models.fast_ops` writes out by hand."""
 
 import jax

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MLP, CNN and RNN against plain NumPy in float64, image by image.
 
 Shapes: P = 64 pixels, D dimension, E classes, N images, H width.

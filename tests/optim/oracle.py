@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain NumPy in float64: the optimizers, and training in coefficient space.
 
 Written from docs/theory.md and for clarity alone; shares no code with the package.

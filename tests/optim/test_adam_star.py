@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADAM*: its arithmetic, its degenerate case, its state, and what bad arguments say."""
 
 import doctest

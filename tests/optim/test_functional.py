@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functional gradients: neither they nor their norm know the width."""
 
 import doctest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training M with finitely many features is training coefficients of the empirical kernel.
 
 Shapes: N inputs trained on, P inputs looked at (the first N are those), H features, E outputs.

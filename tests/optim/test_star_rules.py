@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RMSprop*, Adagrad*, NAdam*, ADAM* uncorrected, Muon*: their arithmetic and what they equal."""
 
 import doctest

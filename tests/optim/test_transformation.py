@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every optax transformation must stand: wrappers, loops, dtypes, compilation."""
 
 import jax

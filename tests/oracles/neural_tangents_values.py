@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes neural_tangents.json: kernels by neural-tangents, which needs an older JAX than ours.
 
     python tests/oracles/neural_tangents_values.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts from settings alone, against the arrays and programs that training makes."""
 
 from pathlib import Path

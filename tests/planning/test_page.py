@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of costs is what the plan says now."""
 
 from pathlib import Path

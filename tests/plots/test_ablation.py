@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 9, whatever the measurements are."""
 
 import itertools

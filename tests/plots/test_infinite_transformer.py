@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 5, whatever the measurements are."""
 
 import itertools

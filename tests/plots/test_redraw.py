@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth redraw`: what is published is drawn again from its measurements, without JAX."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A figure's files appear together and whole, or stay as they were."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 12 and table 8, whatever the measurements are."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny corpus and a tiny experiment on it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains on every axis of a mesh of eight CPU devices and prints what came out, as JSON.
 
 Run by `test_sharding.py` in a process of its own, since a process has its devices from its start.

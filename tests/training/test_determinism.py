@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cores, threads, order of runs, compiled programs and hash seed change no bit of a run."""
 
 import json

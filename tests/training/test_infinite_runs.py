@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs at infinite width: cached, keyed by their code, resumed to the bit while buffers grow."""
 
 from dataclasses import replace

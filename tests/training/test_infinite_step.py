@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The infinite-width transformer's step: exact, the limit of finite ones, and done in place."""
 
 from functools import cache

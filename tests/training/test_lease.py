@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPUs are leased: tried with a list of GPUs that are not there."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of how a model is computed: what they may change, and that nothing else changes."""
 
 from functools import cache

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes with one run, and SIGTERM: real processes, real signals."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The variants' optimizer: arithmetic, memory, independence of width, units.
 
 Shapes: N inputs, H width, D+1 inputs of a feature, E outputs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs: cached, resumed to the bit, never reused wrongly, and ended alone when they diverge."""
 
 import json

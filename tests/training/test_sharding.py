@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run on several devices: the numbers of one device, to a tolerance, along every axis."""
 
 import json

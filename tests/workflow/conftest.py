@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A checkout of its own in which the smoke configuration was run once."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workflow serves as a module of another, as config/README.md shows it."""
 
 import re

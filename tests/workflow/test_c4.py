@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """C4 in the workflow: a job a shard, and nothing at all without the data."""
 
 from tests.data.c4 import c4_texts, write_json_shards

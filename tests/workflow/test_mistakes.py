@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A mistake in the configuration stops Snakemake before any work, with one line."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The profiles of clusters keep what the default one says, and know every rule that trains."""
 
 import re

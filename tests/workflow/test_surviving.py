@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Killed anywhere, the same command again completes, with the same numbers."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/tutorial.md's commands run, in the order of the page, and do what it says."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """On Kubernetes and Google Batch jobs find the checkout on a volume, or nothing starts."""
 
 from types import SimpleNamespace

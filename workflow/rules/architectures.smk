@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The variants in other architectures, on digits: a job an architecture, then the tables.
 
 ARCHITECTURES = LAYOUT.results / "architectures"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # From C4's shards to tokens: a catalogue, a vocabulary, then a job a shard.
 
 C4_OTHER = support.with_other_vocabulary(SETTINGS)

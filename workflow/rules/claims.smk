@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Every claim judged by its rule; a mistake in the rules ends the workflow before anything runs.
 
 # The file of the folder it runs in; a workflow that takes this one as a module need not have one.

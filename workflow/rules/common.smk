@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Settings, paths and what every rule shares. From here on nothing reads `config`: it holds raw text,
 # `SETTINGS` holds validated values.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Finite models against the exact infinite one: a job trains one rule's models, one compares all.
 
 from infwidth.config.convergence import RULES

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The mean over inits of finite models against the infinite model: one job.
 
 EXPECTED_VALUE = LAYOUT.results / "expected_value"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Frozen features, weighted up and down, against features that train: one job.
 
 FEATURE_SELECTION = LAYOUT.results / "feature_selection"

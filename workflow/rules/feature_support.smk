@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Features whose law is not totally supported: one job.
 
 FEATURE_SUPPORT = LAYOUT.results / "feature_support"

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The infinite-width transformer against finite widths: a job a variant, then the tables.
 
 INFINITE_LM = LAYOUT.results / "infinite_lm"

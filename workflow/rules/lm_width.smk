@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The paper's experiment: tune every variant at one width, train it at every width, collect.
 
 JOBS = jobs(SETTINGS.lm_width)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Bytes of the kernel form against the dense form: one job, the same on every run.
 
 MEASURED["memory"] = [

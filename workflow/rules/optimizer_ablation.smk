@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Which part of the optimizer closes the gap, and where: a job an arm (a variant in a context), then
 # the table. The context of the other vocabulary has tokens of its own.
 

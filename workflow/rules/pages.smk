@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # The claims, the tables and the circumstances as HTML, which only the report needs: `make report`.
 
 PAGES = {"claims": "1. Claims"} | dict.fromkeys(TABLES, "3. Tables")

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # `snakemake publish` brings everything up to date, then copies it to where it is committed. The
 # copies are no output of the rule: they would look as if they were done in every fresh clone.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # One rule a table, named as the paper's artifact names it.
 
 

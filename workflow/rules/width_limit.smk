@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # Losses over width, extrapolated: lm_width's runs at more widths, and the NTK parametrization.
 
 WIDTH_LIMIT = LAYOUT.results / "width_limit"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether two tables of measurements agree: to the bit, to rounding, or as two samples would.
 
 Training amplifies rounding, so that on another machine a run ends elsewhere than the same run did:

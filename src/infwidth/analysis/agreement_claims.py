@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the claims come out as published: verdict by verdict, and each effect by its interval."""
 
 import math

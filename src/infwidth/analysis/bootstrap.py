@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bootstrap over test documents: how far a loss depends on which documents were held out.
 
 Legend: S seeds, D documents, B resamples. A loss is in nats per token.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The columns of every table of measurements: which name a cell, and which are compared."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Claims as they were judged: what claims.json holds, and the page and the table are made from."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From an effect to evidence: at one place, and over the places that a rule's scope takes."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Judges every claim by its rule: measurements and rules in, evidence and verdicts out."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of claims: one line a claim for a reader in a hurry, then each claim with its numbers.
 
 GitHub's Markdown, without raw HTML.

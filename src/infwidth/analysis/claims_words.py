@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers and rules of judged claims in words, for the page and for the table."""
 
 import math

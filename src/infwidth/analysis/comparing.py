@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that was measured here against all that was published: experiments, tables, claims."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variants compared: by seed, by test document, and as claims with a verdict."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far finite models are from the infinite one: slopes over width, and where Adam goes.
 
 Legend: R seeds, W widths from which slopes are fitted. Distances are root mean squares over

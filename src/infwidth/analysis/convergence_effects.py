@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the widening of finite models says on the claims."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Effects: what an experiment says on a question, as a number with its error, place by place.
 
 An experiment's module in `infwidth.analysis` gives its effects by name, with

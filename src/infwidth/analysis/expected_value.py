@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the mean over inits of the finite model the infinite model? Estimates, intervals, slopes.
 
 Legend: R inits, W widths, P points and E outputs (K = P E). d_r is the difference of one finite

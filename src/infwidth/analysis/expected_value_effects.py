@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the means over inits say on the claims."""
 
 import math

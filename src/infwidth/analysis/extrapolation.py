@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a number tends to as the width grows: fits of L(H) = L∞ + Σ_k a_k H^−b_k, by many models.
 
 For one model the limit is a fixed linear combination of the numbers at the widths, so each seed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reweighted frozen features reach: errors, prices, aligned mass, pruning; means over seeds.
 
 Legend: S seeds. Losses of the planted study are in variances of its targets, those of pruning in

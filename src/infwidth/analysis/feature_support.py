@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Does the error level off, over width, at the population residual? And do reports say why?
 
 Errors and residuals are shares of the target's variance. Repeats are seeds of the features, and of

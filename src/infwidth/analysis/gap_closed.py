@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The share of the gap that ADAM* closes: a ratio of two means over the same seeds."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The infinite-width transformer against finite widths: losses, and distances of loss curves.
 
 Legend: T logged stretches of a run. Every loss is in nats per token; a width is inf where the MLPs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the transformer of infinite width says on the claims: finite losses minus infinite ones."""
 
 import math

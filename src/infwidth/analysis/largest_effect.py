@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The largest of many absolute values as an effect, such as the worst output's bias."""
 
 import math

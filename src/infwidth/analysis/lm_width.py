@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measurements of one configuration, as the experiment wrote them: read, checked, looked up.
 
 Legend: S seeds, D test documents. Every loss is in nats per token.

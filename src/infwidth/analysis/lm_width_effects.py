@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the width experiment says on the claims: contrasts of losses, paired by seed.
 
 Legend: S seeds. Every loss is in nats per token.

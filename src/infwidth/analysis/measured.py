@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements as a handful of tables and the settings that they were made with."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of the kernel form against the dense form, and where they cross.
 
 Legend: W widths, T sizes of the kernel form. All layers are counted together, without the trunk

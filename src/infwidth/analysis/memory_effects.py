@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What counted bytes say on the claims: numbers without error.
 
 Legend: T sizes of the kernel form, W widths.

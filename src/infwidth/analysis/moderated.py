@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differences of many pairs of means, each of few repeats, with what their variances share.
 
 Three repeats say little of their variance, and dozens of arms say much of how variances lie.

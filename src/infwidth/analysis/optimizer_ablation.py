@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ablation: many rules for the readout in the setting of fig1, a few in other contexts.
 
 Every loss is in nats per token; differences are paired by seed. Between contexts only differences

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the ablation says, for the claims; differences paired by seed, below 0 where better."""
 
 from collections.abc import Iterable

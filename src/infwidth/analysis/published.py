@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is published: where measurements, figures, tables and claims lie; that it is whole."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ratio of two means over the same repeats as an effect: Fieller's interval and its test."""
 
 import math

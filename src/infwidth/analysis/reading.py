@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the files of measurements; what is missing or damaged is named in one line."""
 
 import hashlib

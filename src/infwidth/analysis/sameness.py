@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether what was made anew is what was published: same bytes, equal to rounding, or other."""
 
 import re

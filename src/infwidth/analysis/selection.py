@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tuning rule: which learning rate (and κ) a variant runs with, and which to try next.
 
 Every variant is tuned by this one rule, on tuning seeds, by validation loss:

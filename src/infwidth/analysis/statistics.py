@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intervals, tests and power over seeds. Seeds are the sample; a loss is in nats per token.
 
 Legend: S seeds, K claims or widths.

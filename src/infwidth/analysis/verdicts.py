@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verdicts by rule: a claim is reproduced, contradicted or inconclusive, never judged by eye.
 
 Each rule yields two p values: that the claim holds, and that its opposite does. Both are compared

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Markdown as one HTML page that stands by itself: for the report, and for a phone."""
 
 import html

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do the ADAM variants meet the unfrozen model as the width grows? Losses, extrapolated.
 
 Legend: S seeds, W widths. Every loss is in nats per token.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth architectures`: the variants in an MLP, a CNN and an RNN, on digits."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth bundle`: one archive of the commit, to keep and to cite."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth claims`: judges every claim by its rule, from what the experiments measured."""
 
 import argparse

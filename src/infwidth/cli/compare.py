@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth compare`: what of your own results agrees with the published ones, cell by cell."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth config`: check a configuration, write the schemas and the pages made from it."""
 
 import argparse

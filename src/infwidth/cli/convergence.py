@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth convergence`: finite models on their way to the exact infinite one."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth data`: make the corpus, the vocabulary and the tokens, and look at a batch."""
 
 import argparse

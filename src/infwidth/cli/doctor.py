@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth doctor`: what to run first on a machine: are its devices right, and how fast?"""
 
 import argparse

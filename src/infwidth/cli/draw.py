@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth table|figure`: one table or figure from what its experiment measured."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the program begins: a package that is not installed is one line, and no traceback."""
 
 import sys

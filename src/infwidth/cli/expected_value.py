@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth expected_value`: the mean over inits of finite models against the infinite model."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth feature_selection`: what reweighted frozen features reach of what features learn."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth feature_support`: features whose law is not totally supported."""
 
 import argparse

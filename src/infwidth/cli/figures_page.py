@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/figures.md, and the table of docs/artifact_evaluation.md: how each figure is made.
 
 Both are written from the catalogue, the slices of the settings and the rules of the claims.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth infinite_lm train|collect`: the transformer of infinite width against finite ones."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth tune|train|collect`: the stages of the paper's experiment."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `infwidth` command: arguments in, one call, exit status out."""
 
 import argparse

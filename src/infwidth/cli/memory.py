@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth memory`: bytes of the kernel form against the dense form."""
 
 import argparse

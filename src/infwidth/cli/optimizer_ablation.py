@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth optimizer_ablation train|collect`: which part of the optimizer closes the gap."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command that measures records of itself, beside its settings."""
 
 from collections.abc import Iterable

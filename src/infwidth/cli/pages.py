@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth pages`: the claims, the tables and the circumstances as HTML, for the report."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A job ends when the workflow that started it dies, even by SIGKILL."""
 
 import os

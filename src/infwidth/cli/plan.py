@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth plan`: what a configuration costs, and what of it is done, before anything runs."""
 
 import argparse

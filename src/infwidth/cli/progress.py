@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress of training: a live bar on a terminal, a line now and then in a log."""
 
 import sys

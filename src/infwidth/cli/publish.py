@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth publish`: copies a complete run's measurements, figures, tables and claims.
 
 The copy is there to be committed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth redraw`: every figure, table and claim from the published measurements."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth reproduce`: Snakemake, one at a time in a folder, whatever a kill left behind."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth status`: every run of the experiment, and how far it is."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`infwidth width_limit tune|train|collect`: losses over width, and the arm in the NTK units."""
 
 import argparse

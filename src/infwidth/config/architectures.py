@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment that trains the variants in an MLP, a CNN and an RNN, on digits."""
 
 from typing import Annotated, Literal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the corpus C4."""
 
 from typing import Annotated, Literal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules by which claims are judged: one row of config/claims.yaml is one decision rule."""
 
 import json

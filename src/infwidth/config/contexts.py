@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contexts of the optimizer ablation: what is changed around the same variants."""
 
 from typing import NamedTuple

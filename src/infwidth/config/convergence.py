@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment that widens finite models towards the exact infinite one."""
 
 from typing import Annotated, Literal, get_args

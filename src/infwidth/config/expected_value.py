@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment that compares the mean over inits with the infinite model."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment that asks whether frozen features suffice, if they are reweighted."""
 
 from typing import Annotated, Literal, get_args

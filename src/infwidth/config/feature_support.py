@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment on features whose Ω is not totally supported."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the transformer with infinitely wide MLPs, and of the finite ones beside it."""
 
 from typing import Annotated

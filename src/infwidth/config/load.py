@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From files and overrides to validated settings; every mistake becomes one line."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the experiment that counts bytes: kernel form against dense form."""
 
 from typing import Annotated

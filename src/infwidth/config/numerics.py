@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of how finite models are computed: precision, attention, what is kept in memory."""
 
 from typing import Annotated, Literal

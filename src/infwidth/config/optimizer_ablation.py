@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the ablation: which part of the optimizer closes the gap, and where."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the optimizers' study at exactly infinite width, on scikit-learn's digits."""
 
 from typing import Annotated, Literal, get_args

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base of every group of settings, and the types that they share."""
 
 from typing import Annotated, Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting, typed once: defaults, JSON Schema and the reference page come from here."""
 
 from typing import Annotated, Literal

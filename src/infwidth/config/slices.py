@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which settings each command reads: its rule is handed these, and it can read no others."""
 
 _CORPUS = (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the statistics: intervals, the bootstrap, and the rules that verdicts follow."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the search for a variant's learning rate, the same for every experiment."""
 
 from typing import Annotated

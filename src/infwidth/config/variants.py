@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The variants of the experiments: how the two MLP groups train. A new variant is a new row.
 
 Everything outside the MLPs (embeddings, attention, norms, head) trains with Adam, the same in all.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the question that the paper leaves open: what is left as the width grows?"""
 
 from typing import Annotated

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From text to batches: corpus, vocabulary, tokens; each step a folder with a manifest."""

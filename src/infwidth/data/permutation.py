@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A keyed permutation of range(n), evaluated wherever it is asked for.
 
 A generalised Feistel cipher (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002):

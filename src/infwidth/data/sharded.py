@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several arrays on disk that read as one: the tokens of a split that was made shard by shard.
 
 `Batches` and `evaluation_windows` see no difference, so a batch is the same pure function of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training batch as text that a person can read."""
 
 from collections.abc import Iterator

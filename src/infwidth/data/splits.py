@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train, validation and test by document, with copies and near-copies kept on one side."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens on disk: each split's documents as BOS ... EOS, end to end, in one memory-mapped array."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text to tokens and back, without loss: single bytes, or a SentencePiece unigram model."""
 
 import io

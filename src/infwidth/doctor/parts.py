@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts that are chosen by device, attention and the loss in blocks, against plain forms."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that the doctor looks at, as one report with a verdict."""
 
 import importlib.metadata

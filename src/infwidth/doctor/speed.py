@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tokens a second of a training step, and its share of a plain matrix product's speed."""
 
 import statistics

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Some training steps of every variant in every precision, against losses known from a CPU."""
 
 import json

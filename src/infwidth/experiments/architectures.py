@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Are the optimizers of readouts what separates the variants in other architectures, too?
 
 An MLP, a CNN and an RNN on scikit-learn's digits, each with one wide mean-field layer. In each,

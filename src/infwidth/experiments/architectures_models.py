@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains small models of several architectures on digits, a run at a time, by any variant.
 
 Shapes: P pixels, A images of all splits together, E classes; S steps of K images; H width.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Do finite models converge to the exact infinite one as they widen, and how fast?
 
 SGD, SGD with momentum and ADAM*, at finite width and in the kernel form of infinite width, on the

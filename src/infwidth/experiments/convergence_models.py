@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finite models and their limit, trained on the same mini-batches of one small data set.
 
 All is in float32: against float64 the outputs are off by about 1e-6 at the largest width after the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is the mean over inits of the finite model the infinite model?
 
 Two halves, on the first classes of scikit-learn's digits. With a *fixed* readout function

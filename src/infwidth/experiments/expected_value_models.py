@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finite and infinite models of one small problem, many inits of the finite ones at a time.
 
 All is in float32: outputs are rounded by some 1e-6 of their size, the least bias that is resolved

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is what features could learn reached by weighting frozen ones up and down?
 
 Three studies. *Reweighting*, constructive: a network whose features trained is made again from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The planted data learned at exactly infinite width, by the rules that have a kernel form.
 
 Shapes: N examples to train on, of dimension D; E = 1 output.

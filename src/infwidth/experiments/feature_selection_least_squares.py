@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The best that any readout of H frozen features can do, exactly, under inputs x ~ N(0, I).
 
 The products of two ReLU features have a closed form under normal inputs (docs/theory.md, equation

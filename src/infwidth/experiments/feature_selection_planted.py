@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the readout's mass goes when a teacher's directions are planted.
 
 Shapes: K planted directions; H features, d = D + 1; E = 1 output; L logged steps; A examples.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of frozen features, pruned by the size of their readout and at random.
 
 Shapes: A images, H features, E classes; the k kept ones of H.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A teacher of a few ReLU units whose directions are planted, and ReLU features in NumPy.
 
 Shapes: A inputs of dimension D, d = D + 1; K units of the teacher; H features.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of one hidden layer, mean-field, with features frozen or not, and what they train on.
 
 All is in float32.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search for a rule's rates: the tuning rule of `infwidth.analysis.selection`, on few seeds."""
 
 import math

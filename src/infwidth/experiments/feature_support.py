@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stays of the error, however wide, where Ω is not totally supported?
 
 Each case is a law Ω whose support leaves something out, or nothing, and a target whose population

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Laws Ω of features that are not totally supported, and the functions to be learned with them.
 
 Inputs are x ~ N(0, I_D), D = 1 (the line) or 2 (the plane), with the constant b = √D/2 appended.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quadratures over inputs x ~ N(0, I), by Gauss–Legendre in panels, so that kinks do little harm.
 
 Shapes: N nodes of D coordinates.

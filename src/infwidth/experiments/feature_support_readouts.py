@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readouts over given features: the best one, and the one that ADAM* (reconstructed) trains.
 
 Both see the population by way of a quadrature, so that no error here is one of sampling inputs.

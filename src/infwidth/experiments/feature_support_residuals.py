@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Population residuals: the error that no width removes, computed without any feature's sample.
 
 A readout over features g_ω, ω in the support of Ω, comes arbitrarily close to the functions in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The infinite-width transformer against finite widths, from the same trunk and batches.
 
 Every variant is tuned at one finite width and runs at all finite widths; those that keep a kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of the infinite-width experiment: the settings of its runs (without JAX)."""
 
 from infwidth.config.infinite_lm import InfiniteLmSettings

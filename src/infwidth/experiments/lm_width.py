@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The paper's experiment: final loss of a language model over the width of its MLPs, by variant.
 
 Rates are tuned at one width on tuning seeds by validation loss; every width then runs on other

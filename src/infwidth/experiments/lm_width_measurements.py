@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From finished runs to tidy tables of measurements: what tables and figures are drawn from."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of the width experiment: which runs there are, without running any (and without JAX)."""
 
 from collections.abc import Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of the kernel form against the dense form: what is kept, and what a step takes.
 
 The dense form of an MLP holds ω, M and the moments of its rule, O(H (D + E)); the kernel form the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which part of the optimizer closes the gap, and when: many rules at one width, a few in contexts.
 
 An arm is a variant in a context. Each is tuned by itself, on the same grid and seeds, by the rule

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which optimizer, with which features, is best at exactly infinite width? On small digits.
 
 Every rule of `infwidth.infinite` with every kernel, each rule's rate tuned by one procedure on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One small data set, and every rule on it: at infinite width, or on features frozen as drawn.
 
 All is in float32.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of the ablation: its arms, who trains them, in which settings (without JAX)."""
 
 from collections.abc import Sequence

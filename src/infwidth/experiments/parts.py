@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts of an experiment that are kept on disk, so that one that was stopped goes on from there."""
 
 import hashlib

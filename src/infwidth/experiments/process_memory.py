@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much memory of the machine a process takes, read from Linux's /proc."""
 
 import ctypes

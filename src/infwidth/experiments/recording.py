@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what an experiment measured, with the settings, commit and software that it came from."""
 
 import importlib.metadata

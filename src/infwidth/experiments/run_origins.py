@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where runs come from, as their own records tell it."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a run's place and result to a row of a tidy table."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses over width, to be extrapolated: the mean-field runs of lm_width, and the NTK arm.
 
 The arm is the unfrozen model in the NTK parametrization, which becomes lazy as the width grows;

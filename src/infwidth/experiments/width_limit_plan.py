@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of the extrapolation to infinite width: which runs it needs (without JAX)."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models at exactly infinite width, trained in coefficient space, in the vocabulary of optax."""
 
 from infwidth.infinite.aliases import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole optimizers at infinite width: a rule, its learning rate, and weight decay if any."""
 
 from infwidth.infinite.gradient import KernelTransformation, chain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A functional gradient at infinite width, and the transformations that it may go through.
 
 With infinitely many units no gradient can be held entry by entry. That of a batch,

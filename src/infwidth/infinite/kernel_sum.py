@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """f(x) = Σ_i c_i Θ(x, x_i) over very many inputs x_i, in blocks, with its gradient in x.
 
 It is an attention over all inputs seen, with Θ in the place of the softmax. No matrix of all x by

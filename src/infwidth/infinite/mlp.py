@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The infinite-width MLP, as a layer of a transformer.
 
 Shapes: N inputs (the tokens of a batch), D input and output dimension, d = D + 1, E = D outputs;

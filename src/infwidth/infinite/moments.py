@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moments of functional gradients: what every rule with a memory is made of.
 
 Shapes: N examples in the data set, E outputs.

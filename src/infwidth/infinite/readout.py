@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A readout at infinite width over a finite data set: f(x) = Σ_i c_i Θ(x, x_i).
 
 The kernel stands for the features, the coefficients c for the readout of all of them. It starts at

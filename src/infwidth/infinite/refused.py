@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers that have no kernel form, under the names that optax gives them.
 
 They are here so that whoever takes a rule from finite width to infinite width is told why that one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Room for the inputs that an infinitely wide layer has seen: how much, and whether it fits.
 
 The buffers double when they are full, so that a run of t inputs moves each of them about once and

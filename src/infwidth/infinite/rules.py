@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers at infinite width, under the names that they have at finite width.
 
 Each is its namesake of optax or `infwidth.optim`, applied to all readouts M_ω at once: the same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trained readouts on disk: `<name>.json`, and the arrays that it names beside it.
 
 The JSON file is replaced last and holds the digest of the arrays, which stand under a name of their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adagrad*, NAdam* and Muon* at infinite width, as in `infwidth.optim` at finite width.
 
 Shapes: N examples in the data set, K of them in a batch, E outputs.

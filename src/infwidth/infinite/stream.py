@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules that train a readout of infinite width on a stream, where every input is new.
 
 No input comes back, so that all inputs of step s share the vector q_s with which their errors enter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inputs that an infinitely wide layer has seen, and their coefficients, in blocks.
 
 Shapes: N inputs of dimension D, d = D + 1, E outputs; S steps, B blocks of K inputs (R blocks a

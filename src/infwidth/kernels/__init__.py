@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of infinitely wide layers and networks: exact, differentiable, in JAX.
 
 All take x: [n, D] and y: [m, D] and return [n, m]. `support_report` is no kernel: it says which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arc-cosine functions of a correlation that is known by its distances from 1 and from −1.
 
 With ρ = cos θ an arc cosine has infinite slope at ρ = ±1, where a rounding error ε of ρ moves θ by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of deep ReLU networks at infinite width: of their outputs at the start, and of training.
 
 A network of L hidden layers with weights N(0, 1) and biases N(0, 1), w and c standing for the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all kernels do with their inputs: checks, the appended constant, products, directions.
 
 Shapes: N and M inputs of dimension D; d = D + 1 with the appended constant, else D.

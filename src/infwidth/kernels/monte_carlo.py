@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel of any features under any distribution, by Monte Carlo.
 
 Shapes: N and M inputs of dimension D, S features drawn at a time.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel of normalised ReLU features, each divided by a scale that depends on ω_b alone.
 
 Given ω_b, the features' arguments at x and y are jointly normal with means a = b ω_b/√d, standard

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel of ReLU features whose bias weight is centred elsewhere, ω_b ~ N(shift, 1).
 
 The features' arguments at x and y are jointly normal with one mean a = shift b/√d, standard

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernels of one layer of random features, E_ω[g(ω·x̃/√d) g(ω·ỹ/√d)] under ω ~ N(0, I_d).
 
 Written in q(x) = |x̃|²/d and p = x̃·ỹ/d, the variances and the covariance of the features' arguments.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a sample of features totally supported, and if not, which direction is missing?
 
 The question is put to functions and not to parameters. A fresh feature, drawn from a law that has

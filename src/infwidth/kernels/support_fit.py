@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well features reach fresh ones: fits on one half of the inputs, scores on the other.
 
 Shapes: H features, N inputs, d their dimension; A inputs to fit on, B to test on; R ridges; M

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a sample of features spans, where the kink of one lies, and whether all are on one side.
 
 Shapes: H features, N inputs, d their dimension, K dimensions that the inputs span, R of them that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Causal attention by the implementation that suits the device and the type.
 
 Shapes: B sequences of T tokens, N = B·T, D residual stream, K heads of dimension C = D/K.

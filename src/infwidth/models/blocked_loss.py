@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss over a large vocabulary, in blocks of tokens: all logits at once never exist.
 
 The gradients are made with each block's logits, in the forward pass, so that nothing is computed

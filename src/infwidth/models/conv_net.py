@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A CNN: its features are H convolution filters, read at every position.
 
 Shapes: P = R² pixels, S = R/2 positions a side, C channels, E classes, N images, H width.

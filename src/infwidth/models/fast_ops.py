@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts of the transformer whose gradients are written out, in the forms that CPUs are quick at.
 
 Each equals a plain form, its tests' reference, but for rounding. On XLA's CPU backend batched

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mean-field MLP: an average of H random ReLU features, read out by M.
 
 Shapes: N inputs (B·T tokens), D input and E output dimension, d = D + 1, H width.

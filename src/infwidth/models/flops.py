@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matrix-product FLOPs of a training step: those that the variant needs, no more.
 
 A product of an (m × k) with a (k × n) matrix counts 2mkn, forward; each of its two gradients

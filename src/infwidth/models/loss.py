@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cross-entropy of next-token prediction.
 
 Shapes: N tokens, V vocabulary.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scale s(ω) of normalised features, a function of the bias coordinate ω_b alone.
 
 With u(ω) = E_x[g_ω(x)²] under x ~ N(0, I_D), s = (u/E u)^¼. Here |ω_x|² is replaced by its mean D,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matrix products of float32 parameters with activations, in float32 or with bfloat16 factors.
 
 Shapes: A outputs, B inputs, N columns.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An RNN: its features are the units of the recurrent cell, used at every step.
 
 Shapes: T steps of R numbers (P = T R pixels), D state, E classes, N images, H width.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An MLP: an embedding of the image, a wide hidden layer beside it, a head.
 
 Shapes: P pixels, D embedding, E classes, N images, H width.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A decoder-only transformer with mean-field MLPs: pre-LN, no biases but the features'.
 
 The head is tied to the token embedding, as in NanoDO. An activation has one column a token, the

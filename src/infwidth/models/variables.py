@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three groups of parameters, each a variable type of its own, and the split into them."""
 
 from typing import NamedTuple, TypeVar

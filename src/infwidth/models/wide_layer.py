@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What models of other architectures share: a wide layer of any shape, and the trunk's matrices."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optax transformations for models whose width may be infinite: ADAM* and functional gradients."""
 
 from infwidth.optim.adam_star import adam_star, scale_by_adam_star

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADAM*: Adam whose second moment is averaged along the axis that may become infinite.
 
 Elementwise Adam divides by a second moment that differs from unit to unit, and so leaves the span

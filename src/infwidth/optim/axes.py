@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which axis of a parameter is its width: one argument, `width_axis`, read in one place."""
 
 import operator

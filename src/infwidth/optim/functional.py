@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functional gradients: what a gradient is once the width has been taken out of it.
 
 In f(x) = (1/H) Σ_h M_h g_h(x) every gradient with respect to M_h or to a parameter of g_h carries

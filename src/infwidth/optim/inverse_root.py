@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inverse square root of a Gram matrix, which Muon* multiplies its momentum by."""
 
 import jax

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running moments of gradients: what every rule with a memory is made of."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other optimizers that keep the kernel: RMSprop*, Adagrad*, NAdam*, Muon*, ADAM* uncorrected.
 
 Each is its namesake with one second moment for each output, shared along the axis that may become

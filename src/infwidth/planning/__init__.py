@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a configuration costs, and what of it is done already, before anything runs (no JAX)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of a plan is done already, and why what looks done would run again."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chips that device-hours are given for: peaks and memory, from their makers' data sheets.
 
 Peaks are of dense matrix products (no sparsity) with sums in float32. Boost clocks, and products

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory that a training step takes on its device, estimated: an upper part is activations.
 
 The count of activations was fitted to what XLA's CPU backend reports for compiled steps

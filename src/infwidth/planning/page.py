@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page docs/costs.md: plans of the shipped configurations, and recorded times beside them."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of a configuration as JSON values: runs, work, memory, disk, device-hours, what is done.
 
 Numbers are bytes, FLOPs, tokens and hours, unless a name says otherwise.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every training run of a language model that a configuration asks for, each listed once.
 
 Which rate a variant is reported at follows from its tuning. Until that is done the reported runs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts of parameters, of optimizer state and of what a run leaves on disk, from settings alone.
 
 The programs that train count their own arrays; tests hold these formulas to those.

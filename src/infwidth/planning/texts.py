@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of the tokens before a run: from their manifest, else from the settings."""
 
 from pathlib import Path

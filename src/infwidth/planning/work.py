@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The FLOPs of a whole run: its training steps, and the scoring of its held-out splits.
 
 Of what else a run does (a forward pass a logged chunk, SGD's unit) nothing is counted: it is well

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The panels of figure 7, each drawn into axes of its own."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 10: the variants in an MLP, a CNN and an RNN: losses, and how far from frozen features."""
 
 import math

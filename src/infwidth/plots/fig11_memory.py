@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 11: bytes of the kernel form over the inputs seen, against dense forms of some widths."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 12: do the ADAM variants meet the unfrozen model as the width grows?"""
 
 import math

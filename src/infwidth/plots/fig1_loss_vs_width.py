@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 1: final test loss over MLP width, every variant (the paper's main experiment)."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 2: training loss over steps, and how far each variant is from the frozen one."""
 
 import numpy as np

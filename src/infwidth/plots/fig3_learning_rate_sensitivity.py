@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 3: validation loss over the readout's learning rate, a panel a variant."""
 
 import math

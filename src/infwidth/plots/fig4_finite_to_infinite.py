@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 4: finite models on their way to the exact infinite one, and where Adam goes."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 5: the transformer whose MLPs are infinitely wide, and finite ones that come close."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 6: the mean over inits of finite models against the infinite model."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 7: trained features against frozen ones that are weighted up and down."""
 
 from matplotlib.figure import Figure

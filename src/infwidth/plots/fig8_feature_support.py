@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 8: errors over width where Ω is not totally supported, against the population residual."""
 
 from collections.abc import Sequence

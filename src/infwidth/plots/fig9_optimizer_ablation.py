@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure 9: which part of the optimizer closes the gap to frozen features, and where."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Placing text: margins by inch, labels at the ends of lines, small print. All deterministic.
 
 A figure is laid out in this order: data, limits, `small_print`, `set_margins`, `end_labels`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small print that figures share: what is reconstructed, which corpus, what is uncertain."""
 
 from infwidth.analysis.lm_width import Measurements

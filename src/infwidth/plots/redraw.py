@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws every figure, table and claim from published measurements, and compares with what is there.
 
 No training, and no JAX: what this imports is plots, analysis and the settings.

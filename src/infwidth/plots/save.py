@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing a figure: vector, raster, and what it was made from. Same input, same bytes."""
 
 from pathlib import Path

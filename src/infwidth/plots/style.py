@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One look for every figure: fonts, sizes, and a colour, marker and line of its own per variant."""
 
 from collections.abc import Iterator

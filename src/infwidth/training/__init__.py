@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training: the step, the loop, checkpoints and run records."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules that the ablation alone asks for, by the words of `infwidth.config.variants`."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of a run's state (Orbax): kept two at a time, written atomically, in the background.
 
 A state that lies in parts on several devices is written in parts, by all processes that hold some,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sets a training process up, before JAX is imported: one thread on a CPU, GPUs of its own."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run from its first step to its result: all that its numbers come from, and nothing else.
 
 A run's key is a digest of this module and of what it imports (`infwidth.training.spec`); keeping

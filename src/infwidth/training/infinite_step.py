@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiled training step of the infinite-width transformer; the interface of `step.Program`.
 
 Everything outside the MLPs is what it is at finite width: the same trunk, from the same numbers, on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases GPUs of one machine to processes, so that two jobs never share one by accident.
 
 A lease is a locked file, named by the GPU; the kernel frees it when its holder dies, however it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains one run: chunks of steps on the device, metrics read one chunk late, exact resume."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the arrays of one run lie, when several devices share it.
 
 Axes of the mesh: `data` and `fsdp` split a batch; `fsdp` also splits the storage of parameters and

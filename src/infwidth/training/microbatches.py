@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a batch is cut into microbatches, so that a CPU's caches hold their activations."""
 
 import jax

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGTERM while a run trains: a wish to stop, granted once the state is saved.
 
 Slurm, spot machines and TPUs send SIGTERM some time before they kill.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes that share one run: how they find each other, and how they agree.
 
 All of them compute; only the first one writes run records, results and locks. Checkpoints are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of one run: settings, rows of metrics, checkpoints and, last, the result."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The variant's optimizer: which rule moves which group of parameters, and how far.
 
 Parameters come in three groups: `trunk` (all that is outside the MLPs), `features` (ω, leaves of

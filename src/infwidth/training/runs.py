@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gets the result of a run: from its folder where it is complete, by training where it is not."""
 
 import logging

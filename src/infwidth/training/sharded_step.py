@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training step of one run that several devices share; the interface of `step.Program`.
 
 Each part of a batch has its loss and gradients computed by the single-device code, under

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one run is: everything that its numbers depend on, and the key that follows from it."""
 
 import hashlib

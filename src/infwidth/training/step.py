@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiled training step of one (model, variant, width), for every learning rate and seed.
 
 Shapes: B sequences of T + 1 tokens, S steps a call, N windows to evaluate, V vocabulary, H width.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table: raw numbers for machines, rounded ones for readers, as CSV, Markdown and LaTeX."""
 
 import math

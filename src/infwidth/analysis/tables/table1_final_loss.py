@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 1: final test loss of every variant at every width."""
 
 import math

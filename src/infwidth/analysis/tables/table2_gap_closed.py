@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 2: differences between the variants, the share of the gap that ADAM* closes, verdicts."""
 
 import math

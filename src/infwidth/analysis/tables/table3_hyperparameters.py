@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 3: what tuning chose, where it looked, and whether the optimum lies inside the grid."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 4: parameters, optimizer state, arithmetic and time of every variant at every width."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 5: every claim and question, with the number that decides, its rule and its verdict."""
 
 import pandas as pd

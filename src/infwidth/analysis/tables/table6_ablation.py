@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 6: rules for the readout, and contexts, each tuned alike."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 7: how finite models approach the infinite one, with the verdict on the rate."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 8: losses and paired differences extrapolated to infinite width, and the method's check."""
 
 import math

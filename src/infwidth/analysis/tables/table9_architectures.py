@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table 9: the variants in other architectures: differences and the share of the gap closed."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a table by its name; its module is imported only then, so that one can change alone."""
 
 import importlib
