@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/infwidth"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DISTRIBUTIONS = {"orbax": "orbax-checkpoint", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "markdown_it": "markdown-it-py",
+    "orbax": "orbax-checkpoint",
+    "sklearn": "scikit-learn",
+    "snakemake_interface_executor_plugins": "snakemake",
+    "yaml": "pyyaml",
+}
 # Modules of these three packages that are not imported with them, but for use in a flax model.
 NOT_THE_LIBRARY = {"mlp.py"}
 

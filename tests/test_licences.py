@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every source file says its licence in SPDX's words."""
 
 import subprocess

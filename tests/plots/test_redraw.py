@@ -33,9 +33,13 @@ FORBIDDEN = (
 )
 
 
+# What a run's key is made of; of JAX it knows nothing.
+ALLOWED = ("infwidth.training", "infwidth.training.spec")
+
+
 class Forbids:
     def find_spec(self, name, path=None, target=None):
-        if any(name == each or name.startswith(f"{each}.") for each in FORBIDDEN):
+        if name not in ALLOWED and any(name == each or name.startswith(f"{each}.") for each in FORBIDDEN):
             raise AssertionError(f"{name} is imported")
 
 

