@@ -81,7 +81,10 @@ def packed(folder, out, dirty=False):
 
 def unpacked(archive, folder):
     with tarfile.open(archive) as file:
-        file.extractall(folder, filter="data")
+        # Python 3.11 has no filters before 3.11.4.
+        if hasattr(tarfile, "data_filter"):
+            file.extraction_filter = tarfile.data_filter
+        file.extractall(folder)
     return folder
 
 

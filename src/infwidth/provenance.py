@@ -15,7 +15,6 @@ MADE_BY = "made_by"
 SHA256 = "sha256"
 
 _HERE = Path(__file__).parent
-_ROOT = _HERE.parents[1]
 _STAMP = "infwidth-lock.txt"
 """Left by envs/make_env.py in an environment; its first word is the name of the lock."""
 
@@ -57,8 +56,9 @@ def checkout() -> tuple[str | None, bool | None]:
     (None, None) for code that is in no repository of its own, such as an installed package. A
     bundle has no git, and says by itself which commit it is.
     """
-    if (_ROOT / COMMIT).is_file():
-        name, _, edited = commit(_ROOT).partition("-")
+    root = _HERE.parents[1]
+    if (root / COMMIT).is_file():
+        name, _, edited = commit(root).partition("-")
         return name, bool(edited)
     try:
         # A package that is installed below somebody else's checkout is not a part of that.
@@ -79,7 +79,7 @@ def _lock() -> dict[str, str] | None:
     stamp = Path(sys.prefix) / _STAMP
     if not stamp.is_file():
         return None
-    path = _ROOT / "envs" / stamp.read_text(encoding="utf-8").split()[0]
+    path = _HERE.parents[1] / "envs" / stamp.read_text(encoding="utf-8").split()[0]
     if not path.is_file():
         return None
     return {"name": path.name, "sha256": sha256(path)}
