@@ -30,19 +30,20 @@ QUESTIONS = {
 }
 
 CORE_MINUTES = {
-    "lm_width": 130,
+    "lm_width": 45,
     "convergence": 3,
     "infinite_lm": 15,
     "expected_value": 1,
     "feature_selection": 3,
     "feature_support": 2,
-    "optimizer_ablation": 100,
+    "optimizer_ablation": 70,
     "architectures": 5,
     "memory": 1,
-    "width_limit": 30,
-    "claims": 280,
+    "width_limit": 55,
+    "claims": 147,
 }
-"""Rounded up. A run that several experiments share counts in each; the claims need all of them."""
+"""CPU time. That of the claims, which need all, was measured; of it the others are estimated shares,
+by the time of one run at each width. A run that several experiments share counts in each."""
 
 # The commands that measure, where they are not called as their experiment.
 _COMMANDS = {"lm_width": ("tune", "train", "collect")}
@@ -59,9 +60,8 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included: about what it takes on the
-two cores on which the published measurements were made. Runs that two experiments share count in
-both. Settings are those of [configuration](configuration.md).
+Times are core-minutes of the default configuration, training included. The total was measured; of it
+the parts are estimates, and runs that two experiments share count in both. Settings are those of [configuration](configuration.md).
 """
 
 

@@ -46,7 +46,7 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 - **Device-hours** are FLOPs over peak and utilisation. A utilisation of 0.4 is an assumption, good
   for large products; the default's models are far too small for an accelerator to come near it.
 - **Other experiments** have small models of their own and are not counted; their times were not
-  recorded. With them the default takes 1.5 to 2 hours on 2 cores (`config/config.yaml`).
+  recorded. With them the default takes 147 core-minutes (`config/config.yaml`).
 """
 
 
