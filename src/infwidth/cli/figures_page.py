@@ -42,8 +42,8 @@ CORE_MINUTES = {
     "width_limit": 55,
     "claims": 147,
 }
-"""CPU time. That of the claims, which need all, was measured; of it the others are estimated shares,
-by the time of one run at each width. A run that several experiments share counts in each."""
+"""CPU time. That of the claims, which need all, was measured; the others are estimated shares of
+it, by the time of one run at each width. A run that several experiments share counts in each."""
 
 # The commands that measure, where they are not called as their experiment.
 _COMMANDS = {"lm_width": ("tune", "train", "collect")}
@@ -60,8 +60,9 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included. The total was measured; of it
-the parts are estimates, and runs that two experiments share count in both. Settings are those of [configuration](configuration.md).
+Times are core-minutes of the default configuration, training included. The total was measured; the
+parts are estimates, and runs that two experiments share count in both. Settings are those of
+[configuration](configuration.md).
 """
 
 
