@@ -15,6 +15,8 @@ from infwidth.layout import PUBLISHED, Layout
 START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 
 QUESTIONS = {
+    "fig2_loss_curves": "How do the losses fall during training?",
+    "fig3_learning_rate_sensitivity": "What does another rate of the readout do, by width?",
     "lm_width": "How does the final loss depend on the width of the MLPs, variant by variant? "
     "The paper's experiment.",
     "convergence": "Do finite models come to the exact kernel machine as they widen, and how fast?",
@@ -93,7 +95,7 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
     decides = [label for claim, label in _labelled(claims) if name in (claim.figure, claim.table)]
     settings = [f"[{part}](configuration.md#{part})" for part in _settings(experiment)]
     rows = {
-        "question": QUESTIONS[experiment],
+        "question": QUESTIONS.get(name) or QUESTIONS[experiment],
         "claims": ", ".join(decides) or "none",
         "from what is published": f"`infwidth {kind} {name} --measurements {published} --out DIR`",
         "anew": f"`snakemake --cores all {name}`",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
@@ -37,6 +38,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
+    if find_spec("snakemake") is None:
+        raise ModuleNotFoundError("the workflow needs Snakemake", name="snakemake")
     if args.report and not args.targets:
         args.targets = ["all", "pages"]
     _LOCK.parent.mkdir(exist_ok=True)

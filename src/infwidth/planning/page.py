@@ -87,16 +87,16 @@ def _check(recorded: Iterable[tuple[str, Any, Any]]) -> str:
     table, utilisation = "\n".join(rows), DEFAULT_UTILISATION
     return f"""## Against recorded time
 
-The published runs recorded the time of their training steps, each on one core of a CPU. Planned
-for the same FLOPs is the time of one core of {core * 1000:.0f} GFLOP/s at {utilisation:.0%}:
+The published runs recorded the wall time of their training steps, each on one core of a CPU, which
+other work shared: their sum is more than the CPU time that the default took. Planned for the same
+FLOPs is the time of one core of {core * 1000:.0f} GFLOP/s at {utilisation:.0%}:
 
 | experiment | planned, s | recorded, s | planned / recorded |
 |---|---|---|---|
 {table}
 
-The recorded speeds themselves differ threefold at equal sizes: at width 256 `lm_width` ran at 39
-GFLOP/s and `width_limit` at 118, with the same programs. What else the machine did was not
-recorded. The estimate for a CPU is good to about a factor of two.
+How busy the machine was besides was not recorded, and recorded speeds differ threefold at equal
+sizes. The estimate for a CPU is good to about a factor of two.
 """
 
 
