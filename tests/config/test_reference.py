@@ -34,7 +34,9 @@ def test_every_figure_and_table_has_a_section_with_its_question_and_time():
     page = figures_page(read_claims())
     assert all(f"\n### {name}\n" in page for name in (*FIGURES, *TABLES))
     experiments = {*FIGURES.values(), *TABLES.values()}
-    assert QUESTIONS.keys() == CORE_MINUTES.keys() == experiments
+    assert CORE_MINUTES.keys() == experiments
+    # Some figures of an experiment have a question of their own.
+    assert experiments <= QUESTIONS.keys() <= experiments | FIGURES.keys()
 
 
 @pytest.mark.parametrize("name", ["config", "quick", "smoke", "paper"])

@@ -128,6 +128,8 @@ def resident_bytes(bench: Bench, cell: Cell) -> dict[str, Any]:
 
 def _grow(bench: Bench, cell: Cell) -> tuple[int, int]:
     """Takes a step; returns what is counted for it, and by how much this process grew."""
+    # A program that is read from the cache brings megabytes of its own.
+    jax.config.update("jax_enable_compilation_cache", False)
     step = _compiled(bench, cell)
     _, make_state = bench.program(cell)
 
