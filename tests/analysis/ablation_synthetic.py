@@ -21,6 +21,9 @@ ABOVE_FROZEN = {
 SPREAD = {10: 0.0, 11: 0.004, 12: -0.004}
 """What a seed adds to a difference from frozen features; 20 and on as 10 and on."""
 
+WIDER = {64: -0.02, 256: 0.0, 1024: 0.05}
+"""What a width adds where each has a rate of its own, and takes where the trunk is fixed."""
+
 STANDARD = 0.03
 """What the standard parametrization adds at every width but its own."""
 
@@ -48,6 +51,7 @@ def write(
                 lost = (context, name, seed) in diverged
                 own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed - fresh]
                 moved = STANDARD if context == "standard" and width != own.width else 0.0
+                moved += {"own_rates": 1, "fixed_trunk": -1}.get(context, 0) * WIDER.get(width, 0)
                 rows.append(
                     {
                         "context": context,
@@ -64,12 +68,15 @@ def write(
                     }
                 )
         arm = f"{context}-{name}"
-        selection[arm] = {
-            "learning_rate": 3.0,
-            "kappa": None,
-            "interior": arm not in edge,
-            "note": "the higher edge of its grid" if arm in edge else "interior",
-        }
+        each = context != BASE and CONTEXTS[context].tuned_at_widths
+        places = [arm, *(f"{arm}-{width}" for width in widths[1:] if each)]
+        for rate, place in enumerate(places, 3):
+            selection[place] = {
+                "learning_rate": float(rate),
+                "kappa": None,
+                "interior": place not in edge,
+                "note": "the higher edge of its grid" if place in edge else "interior",
+            }
     pd.DataFrame(rows).to_parquet(folder / "runs.parquet")
     digits = [
         {

@@ -46,6 +46,27 @@ def test_the_standard_parametrization_is_compared_at_every_width(tmp_path):
     assert by_width == pytest.approx({"H = 64": STANDARD, "H = 1,024": STANDARD})
 
 
+def test_sgd_is_compared_over_widths_at_its_own_rates_and_behind_a_fixed_trunk(tmp_path):
+    folder = write(tmp_path, diverged=[("fixed_trunk", "ntk", 11)])
+    found = effects(load(folder))
+    rise = {"1,024 against 64": 0.07, "1,024 against 256": 0.05}
+    by_place = {effect.where: effect.estimate for effect in found["own_rates_sgd_over_width"]}
+    assert by_place == pytest.approx(rise)
+    fall = found["fixed_trunk_sgd_over_width"]
+    assert {e.where: -e.estimate for e in fall} == pytest.approx(rise)
+    assert [effect.lost for effect in fall] == [1, 1]
+
+
+def test_a_width_with_a_rate_of_its_own_shows_that_rate(tmp_path):
+    edge = ("own_rates-ntk-1024",)
+    table = build(load(write(tmp_path, variants=("frozen",), contexts=("own_rates",), edge=edge)))
+    rows = table.raw[table.raw["context"] == "own_rates"].set_index("width")
+    assert rows["learning_rate_tuned"].to_dict() == {64: 4.0, 256: 3.0, 1024: 5.0}
+    assert rows["interior"].to_dict() == {64: True, 256: True, 1024: False}
+    assert "'a rate for each width' at every width by itself" in table.caption
+    assert "†" in table.caption
+
+
 def test_what_is_said_of_muon_by_width_comes_from_fresh_seeds_alone(tmp_path):
     measured = load(write(tmp_path))
     runs = measured.tables.tables["runs"]
@@ -77,6 +98,7 @@ def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
     assert some["kernel_rules_minus_adam_star"] == []
     assert some["shifted_minus_normalized"] == []
     assert some["standard_minus_mean_field"] == []
+    assert some["own_rates_sgd_over_width"] == some["fixed_trunk_sgd_over_width"] == []
     assert [effect.where for effect in some["ntk_minus_frozen"]] == ["as in fig. 1"]
 
 

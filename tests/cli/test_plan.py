@@ -84,6 +84,30 @@ def test_what_a_tuning_chose_gives_the_reported_runs_their_keys(project):
     assert row["most_extra_runs"] == 0
 
 
+def test_a_width_that_is_tuned_by_itself_gives_its_own_runs_their_keys(project):
+    def entries(width, rates):
+        place = {"role": "tuning", "width": width, "kappa": None, "trunk_learning_rate": 0.01}
+        return [place | {"learning_rate": rate, "seed": seed} for rate in rates for seed in (0, 1)]
+
+    arm = {
+        "context": "own_rates",
+        "variant": "ntk",
+        "selection": {"learning_rate": 3.0, "kappa": None},
+        "selection_at": {"64": {"learning_rate": 10.0, "kappa": None}},
+        "entries": entries(256, (1.0, 3.0, 10.0)) + entries(64, (1.0, 3.0, 10.0, 30.0)),
+    }
+    part = json.dumps({"arms": [arm]})
+    project.write("results/optimizer_ablation/parts/own_rates-ntk.json", part)
+    planner = Planner(Settings(), Layout("default"), (TEXT, TEXT), "cpu")
+    runs = [run for run in planner.runs() if run.group == "own_rates-ntk"]
+    reported = {run.spec.width: run for run in runs if run.role == "report"}
+    assert reported[64].spec.learning_rate == 10.0
+    assert reported[1024].waits
+    tuned = [(run.spec.width, run.spec.learning_rate) for run in runs if run.role == "tuning"]
+    assert tuned.count((64, 30.0)) == 2
+    assert (256, 30.0) not in tuned
+
+
 def test_text_fits_its_columns_and_lists_the_runs(project):
     code, output, _ = project.run("plan", "--runs")
     assert code == 0

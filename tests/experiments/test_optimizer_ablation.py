@@ -9,7 +9,7 @@ from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
 from infwidth.experiments.lm_width import Bench
-from infwidth.experiments.optimizer_ablation import gather, run_arm
+from infwidth.experiments.optimizer_ablation import gather, run_arm, selections
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms, in_context, jobs
 from tests.experiments.fake_runs import FakeRuns
 
@@ -22,6 +22,9 @@ OWN = OptimizerAblationSettings.model_validate(
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }
 )
+
+
+_AS_IN_FIG1 = ("other_vocabulary", "mean_field", "own_rates", "confirmation")
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_a_context_changes_what_it_says_and_leaves_valid_settings(context):
     ModelSettings.model_validate(model.model_dump())
     TrainingSettings.model_validate(training.model_dump())
     unchanged = (model, training) == (ModelSettings(), TrainingSettings())
-    assert unchanged == (context in (BASE, "other_vocabulary", "mean_field", "confirmation"))
+    assert unchanged == (context in (BASE, *_AS_IN_FIG1))
 
 
 def test_an_arm_in_the_setting_of_fig1_is_the_run_of_the_paper_experiment(bench):
@@ -66,6 +69,16 @@ def test_the_standard_parametrization_scales_the_rate_with_the_width(bench):
     rates = {spec.width: spec.learning_rate for spec in reported(bench)}
     assert rates == {4: 1.5, 8: 3.0}
     assert {spec.model.readout_init for spec in bench.runs.specs} == {"ntk"}
+
+
+def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
+    bench.runs.best_rate = lambda spec: 9.0 if spec.width == 4 else 3.0
+    part = run_arm(bench, Arm("own_rates", "ntk"), OWN)
+    assert {spec.width: spec.learning_rate for spec in reported(bench)} == {4: 9.0, 8: 3.0}
+    chosen = {name: one["learning_rate"] for name, one in selections([part]).items()}
+    assert chosen == {"own_rates-ntk": 3.0, "own_rates-ntk-4": 9.0}
+    run_arm(bench, Arm("mean_field", "ntk"), OWN)
+    assert {spec.learning_rate for spec in reported(bench)[4:]} == {3.0}
 
 
 def test_what_was_run_is_gathered_by_context(bench):

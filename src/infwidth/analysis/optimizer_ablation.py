@@ -116,9 +116,10 @@ class OptimizerAblation:
         widths = self.runs.loc[self.runs["context"] == context, "width"]
         return sorted({int(width) for width in widths if width > 0})
 
-    def selection(self, context: str, variant: str) -> dict[str, Any]:
-        """What tuning chose for an arm."""
-        return self.settings["selection"][f"{context}-{variant}"]
+    def selection(self, context: str, variant: str, width: int | None = None) -> dict[str, Any]:
+        """What tuning chose for an arm, at a width if it was tuned there by itself."""
+        found, name = self.settings["selection"], f"{context}-{variant}"
+        return found.get(f"{name}-{width}", found[name])
 
     def losses(self, context: str, variant: str, width: int | None = None) -> dict[int, float]:
         """The test losses of the runs that finished, by seed; by default at the common width."""

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 
-from infwidth.analysis.effects import Effect
+from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.optimizer_ablation import (
     DIGITS_KERNEL_RULES,
     DIGITS_LABELS,
@@ -28,6 +28,8 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
     - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
     - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
+    - `own_rates_sgd_over_width`, `fixed_trunk_sgd_over_width`: SGD tuned at each width, and with
+      all but the readouts fixed as drawn; the widest minus each narrower one.
 
     In nats an image, at infinite width on digits:
 
@@ -48,6 +50,10 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
         },
         "shifted_minus_normalized": _shifted(measured),
         "standard_minus_mean_field": _standard(measured),
+        **{
+            f"{context}_sgd_over_width": _sgd_over_width(measured, context)
+            for context in ("own_rates", "fixed_trunk")
+        },
         "digits_kernel_rules_minus_adam_star": list(_digits_rules(measured)),
         "digits_adam_star_minus_adam": list(_digits_kernels(measured)),
     }
@@ -96,6 +102,22 @@ def _standard(measured: OptimizerAblation) -> list[Effect]:
         measured.difference("standard", "ntk", "ntk", width, "mean_field", f"H = {width:,}")
         for width in measured.widths("standard")
         if width != measured.width
+    ]
+
+
+def _sgd_over_width(measured: OptimizerAblation, context: str) -> list[Effect]:
+    if "ntk" not in measured.variants(context):
+        return []
+    *narrower, widest = measured.widths(context)
+    wide = measured.losses(context, "ntk", widest)
+    return [
+        paired_effect(
+            f"{widest:,} against {width:,}",
+            wide,
+            measured.losses(context, "ntk", width),
+            measured.seeds,
+        )
+        for width in narrower
     ]
 
 

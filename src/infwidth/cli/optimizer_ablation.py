@@ -104,7 +104,7 @@ def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
 
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.experiments.optimizer_ablation import gather
+    from infwidth.experiments.optimizer_ablation import gather, selections
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
 
@@ -137,7 +137,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         )
         | {
             "runs": run_origins(runs, tables["runs"]["key"]),
-            "selection": {f"{p['context']}-{p['variant']}": p["selection"] for p in parts},
+            "selection": selections(parts),
         },
     )
 

@@ -19,6 +19,7 @@ class Context(NamedTuple):
       other_vocabulary: whether the text is in the vocabulary that `data.vocabulary` is not.
       at_widths: whether the variants also run at the widths `standard_widths`.
       standard: whether rates grow with the width, as in the standard parametrization.
+      tuned_at_widths: whether each of those widths is tuned by itself, instead of one for all.
       fresh_seeds: whether the reported runs have seeds of their own, `confirmation_seeds`.
     """
 
@@ -28,6 +29,7 @@ class Context(NamedTuple):
     other_vocabulary: bool = False
     at_widths: bool = False
     standard: bool = False
+    tuned_at_widths: bool = False
     fresh_seeds: bool = False
 
 
@@ -37,7 +39,7 @@ CONTEXTS: dict[str, Context] = {
     "other_vocabulary": Context(
         "the other vocabulary",
         "bytes against subwords",
-        (*CORE, "adam_star_factored", "muon_star"),
+        (*CORE, "adam_star_global", "adam_star_factored", "muon_star"),
         other_vocabulary=True,
     ),
     "vocabulary_readout": Context(
@@ -52,7 +54,20 @@ CONTEXTS: dict[str, Context] = {
     "mean_field": Context(
         "other widths",
         "one rate at every width",
-        (*CORE, "adam_star_factored"),
+        (*CORE, "adam_star_global", "adam_star_factored"),
+        at_widths=True,
+    ),
+    "own_rates": Context(
+        "a rate for each width",
+        "is it the rate that makes SGD worse as width grows?",
+        ("ntk",),
+        at_widths=True,
+        tuned_at_widths=True,
+    ),
+    "fixed_trunk": Context(
+        "all but the readouts fixed",
+        "or what the rest of the network learns?",
+        ("ntk",),
         at_widths=True,
     ),
     "confirmation": Context(

@@ -16,7 +16,7 @@ from infwidth.config.memory import MemorySettings
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
+from infwidth.config.section import Fraction, Section, Seed, Width, each_once
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
@@ -116,8 +116,10 @@ class TrainingSettings(Section):
         "of its batch that have no more (one sequence at least); null: 512 on a CPU, and the "
         "whole batch elsewhere.",
     )
-    trunk_learning_rate: LearningRate = Field(
-        0.01, description="Adam's peak rate outside the MLPs; fixed beforehand on `constant`."
+    trunk_learning_rate: Annotated[float, Field(ge=0)] = Field(
+        0.01,
+        description="Adam's peak rate outside the MLPs; fixed beforehand on `constant`. At 0 all "
+        "but the MLPs stays as drawn.",
     )
     trunk_optimizer: Literal["adam", "sgd"] = Field(
         "adam", description="The rule outside the MLPs; `sgd` is an ablation, at a rate of its own."

@@ -22,6 +22,7 @@ from infwidth.experiments.optimizer_ablation_plan import (
     in_context,
     rate_at,
     seeds_of_arm,
+    tuned_widths_of_arm,
     widths_of_arm,
 )
 from infwidth.experiments.run_rows import run_row
@@ -36,23 +37,45 @@ def run_arm(bench: Bench, arm: Arm, own: OptimizerAblationSettings) -> dict[str,
       own: widths, seeds and the search for the rate.
 
     Returns:
-      `context`, `variant`; `selection`, what tuning chose and tried; `entries`, the place of each
-      run with its key.
+      `context`, `variant`; `selection`, what tuning chose and tried at the common width, and
+      `selection_at`, the same at other widths that were tuned; `entries`, the place of each run
+      with its key.
 
     Raises:
       UserError: every rate diverged.
     """
     model, training = in_context(arm.context, bench.model, bench.training, own)
     bench = replace(bench, model=model, training=training)
-    selection, entries = tune(bench, arm.variant, own.width, own.tuning)
-    chosen = Cell(selection["learning_rate"], selection["kappa"])
+    tuned = {
+        width: tune(bench, arm.variant, width, own.tuning)
+        for width in tuned_widths_of_arm(arm, own)
+    }
+    entries = [entry for of in tuned.values() for entry in of.entries]
     for width in widths_of_arm(arm, own):
+        selection = tuned.get(width, tuned[own.width]).selection
+        chosen = Cell(selection["learning_rate"], selection["kappa"])
         cell = chosen._replace(learning_rate=rate_at(width, chosen.learning_rate, arm, own))
         places = [
             Place("report", arm.variant, width, cell, seed) for seed in seeds_of_arm(arm, own)
         ]
         entries += [bench.run(place)[0] for place in places]
-    return {**arm._asdict(), "selection": selection, "entries": entries}
+    others = {str(width): of.selection for width, of in tuned.items() if width != own.width}
+    return {
+        **arm._asdict(),
+        "selection": tuned[own.width].selection,
+        "selection_at": others,
+        "entries": entries,
+    }
+
+
+def selections(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What tuning chose, by context-variant; by context-variant-width where not the common one."""
+    found = {}
+    for part in parts:
+        name = f"{part['context']}-{part['variant']}"
+        found[name] = part["selection"]
+        found |= {f"{name}-{width}": one for width, one in part["selection_at"].items()}
+    return found
 
 
 def gather(parts: Sequence[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:

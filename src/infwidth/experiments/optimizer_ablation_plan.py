@@ -70,6 +70,7 @@ def in_context(
             "trunk_learning_rate": own.sgd_trunk_learning_rate,
         },
         "weight_decay": {"readout_decay": own.readout_decay},
+        "fixed_trunk": {"trunk_learning_rate": 0.0},
     }
     reshaped: dict[str, dict[str, Any]] = {
         "vocabulary_readout": {"readout_target": "vocabulary"},
@@ -87,6 +88,12 @@ def widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
         return [0]
     others = arm.context != BASE and CONTEXTS[arm.context].at_widths
     return sorted([own.width, *own.standard_widths]) if others else [own.width]
+
+
+def tuned_widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
+    """The widths at which its rate is chosen, ascending; the others run at that of `own.width`."""
+    each = arm.context != BASE and CONTEXTS[arm.context].tuned_at_widths
+    return widths_of_arm(arm, own) if each else [own.width]
 
 
 def seeds_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:

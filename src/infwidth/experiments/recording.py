@@ -2,7 +2,6 @@
 """Writes what an experiment measured, with the settings, commit and software that it came from."""
 
 import importlib.metadata
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from infwidth.atomic import replacing_file, write_json
+from infwidth.checkout import commit
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
@@ -33,15 +33,6 @@ def write_measurements(
             table.to_parquet(path, index=False)
     record = {"commit": commit(), "software": software()}
     write_json(out / "settings.json", dict(settings) | record)
-
-
-def commit() -> str:
-    """The commit of the checkout, marked where it was edited; "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def software() -> dict[str, str]:

@@ -26,10 +26,12 @@ from infwidth.experiments.lm_width_plan import (
     widths_of,
 )
 from infwidth.experiments.optimizer_ablation_plan import (
+    Arm,
     arms,
     in_context,
     rate_at,
     seeds_of_arm,
+    tuned_widths_of_arm,
     widths_of_arm,
 )
 from infwidth.experiments.width_limit_plan import all_widths, ntk_model, ntk_places
@@ -147,25 +149,34 @@ class Planner:
         own = self._settings.optimizer_ablation
         parts = _parts(self._layout.results / "optimizer_ablation" / "parts")
         for arm in arms(own):
-            group = f"{arm.context}-{arm.variant}"
-            tuning = self._tuning(
-                *("optimizer_ablation", group, arm.variant),
-                *(own.width, own.tuning, parts.get((arm.context, arm.variant))),
-            )
-            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
-            places = tuning.places + [
-                Place("report", arm.variant, width, chosen._replace(learning_rate=rate), seed)
-                for width in widths_of_arm(arm, own)
-                for rate in [rate_at(width, chosen.learning_rate, arm, own)]
-                for seed in seeds_of_arm(arm, own)
-            ]
-            model, training = in_context(
-                arm.context, self._settings.model, self._settings.training, own
-            )
-            yield from self._planned(
-                *("optimizer_ablation", group, places, tuning.waits_for, model, training),
-                self._texts[arm.other_vocabulary],
-            )
+            part = parts.get((arm.context, arm.variant))
+            for width in tuned_widths_of_arm(arm, own):
+                yield from self._ablation_at(arm, width, _tuned_at(part, width, own.width))
+
+    def _ablation_at(
+        self, arm: Arm, tuned_width: int, tuned: dict[str, Any] | None
+    ) -> Iterator[PlannedRun]:
+        """The tuning of an arm at a width, and the reported runs that take its rate."""
+        own, group = self._settings.optimizer_ablation, arm.name
+        others = set(tuned_widths_of_arm(arm, own)) - {tuned_width}
+        widths = sorted(set(widths_of_arm(arm, own)) - others)
+        tuning = self._tuning(
+            *("optimizer_ablation", group, arm.variant, tuned_width, own.tuning, tuned)
+        )
+        chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+        places = tuning.places + [
+            Place("report", arm.variant, width, chosen._replace(learning_rate=rate), seed)
+            for width in widths
+            for rate in [rate_at(width, chosen.learning_rate, arm, own)]
+            for seed in seeds_of_arm(arm, own)
+        ]
+        model, training = in_context(
+            arm.context, self._settings.model, self._settings.training, own
+        )
+        yield from self._planned(
+            *("optimizer_ablation", group, places, tuning.waits_for, model, training),
+            self._texts[arm.other_vocabulary],
+        )
 
     def _infinite_lm(self) -> Iterator[PlannedRun]:
         own = self._settings.infinite_lm
@@ -259,6 +270,15 @@ def _parts(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
         for path in sorted(folder.glob("*.json"))
         for arm in read_json(path, made_by, ("arms",))["arms"]
     }
+
+
+def _tuned_at(part: dict[str, Any] | None, width: int, common: int) -> dict[str, Any] | None:
+    """What an arm's tuning at one width chose and tried, as `infwidth tune` writes it."""
+    if part is None:
+        return None
+    chosen = part["selection"] if width == common else part.get("selection_at", {}).get(str(width))
+    entries = [entry for entry in part["entries"] if entry["width"] in (width, 0)]
+    return chosen and {"selection": chosen, "entries": entries}
 
 
 def _coordinates(entry: dict[str, Any]) -> tuple:

@@ -52,7 +52,7 @@ def _row(
     measured: OptimizerAblation, context: str, variant: str, width: int
 ) -> tuple[dict[str, Any], dict[str, str]]:
     loss = measured.loss(context, variant, width)
-    selection = measured.selection(context, variant)
+    selection = measured.selection(context, variant, width)
     difference = closed = None
     if REFERENCE in measured.variants(context) and variant != REFERENCE:
         effect = measured.difference(context, variant, width=width or None)
@@ -147,19 +147,28 @@ def _fresh(measured: OptimizerAblation) -> str:
     return f" (in {labels} over others)" if fresh else ""
 
 
+def _each(measured: OptimizerAblation) -> str:
+    """Says which contexts have a rate for each width."""
+    each = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].tuned_at_widths]
+    labels = ", ".join(f"'{CONTEXTS[name].label}'" for name in each)
+    return f" (in {labels} at every width by itself)" if each else ""
+
+
 def _caption(measured: OptimizerAblation) -> str:
     seeds = len(measured.seeds)
     confidence = f"{measured.confidence:.0%}"
     loose = any(
-        not measured.selection(context, variant)["interior"]
+        not measured.selection(context, variant, width)["interior"]
         for context in measured.contexts
         for variant in measured.variants(context)
+        for width in _widths(measured, context, variant)
         if ALL_VARIANTS[variant].features != "none"
     )
     return sentences(
         [
             f"Final test loss in nats per token at width {measured.width:,}; every rule in every "
-            "context is tuned by itself at that width, on one grid, by one rule, on tuning seeds.",
+            "context is tuned by itself at that width, on one grid, by one rule, on tuning seeds"
+            f"{_each(measured)}.",
             f"± is the half width of the {confidence} t interval over {seeds} seeds"
             f"{_fresh(measured)}; differences are paired by seed; gap closed: (NTK − rule)/(NTK − "
             "frozen), Fieller's interval.",
