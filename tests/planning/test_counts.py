@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts from settings alone, against the arrays and programs that training makes."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -8,14 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 
+from infwidth.config.mesh import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.data.vocabulary import ByteVocabulary
 from infwidth.infinite import room
+from infwidth.models import blocked_loss
+from infwidth.models.blocked_loss import block_size
+from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
-from infwidth.planning import sizes
-from infwidth.planning.memory import step_memory
+from infwidth.models.transformer import Transformer, random_streams
+from infwidth.models.variables import merge, split
+from infwidth.planning import memory, sizes
+from infwidth.planning.memory import loss_block, sequences_at_once, step_memory
 from infwidth.planning.texts import BYTE_VOCABULARY
 from infwidth.planning.work import infinite_step_flops, run_flops
 from infwidth.training import checkpoints, rules
@@ -33,6 +41,8 @@ SHORT = TrainingSettings(
 def test_constants_that_stand_twice_agree():
     assert sizes.CHECKPOINTS_KEPT == checkpoints._KEPT
     assert ByteVocabulary.size == BYTE_VOCABULARY
+    assert memory.LOGITS_ON_CPU == blocked_loss.LOGITS_ON_CPU
+    assert memory.LOGITS_ELSEWHERE == blocked_loss.LOGITS_ELSEWHERE
 
 
 def test_sizes_and_flops_are_those_that_published_runs_recorded():
@@ -102,9 +112,78 @@ def test_xla_counts_the_same_work_and_reports_the_memory_that_is_estimated():
     ours = training_flops(model, VARIANTS["adam_star"], 256, 256, 8)
     # What is left is elementwise work.
     assert 1.0 < compiled.cost_analysis()["flops"] / (ours + acausal) < 1.03
-    estimate = step_memory(model, training, VARIANTS["adam_star"], 256, 256, 8)
+    estimate = step_memory(model, training, VARIANTS["adam_star"], 256, 256, 8, "cpu")
     held = compiled.memory_analysis().temp_size_in_bytes
     assert held == pytest.approx(estimate.total - estimate.state, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("compute_dtype", "attention"),
+    [("float32", "plain"), ("float32", "xla"), ("bfloat16", "xla")],
+)
+def test_what_is_kept_for_the_backward_pass_is_what_the_derivative_keeps(compute_dtype, attention):
+    numerics = {"compute_dtype": compute_dtype, "attention": attention}
+    model = _deep(3, numerics)
+    assert _estimate(model) == pytest.approx(_kept(model), rel=0.05)
+    deeper = _deep(4, numerics)
+    a_layer = _estimate(deeper) - _estimate(model)
+    assert a_layer == pytest.approx(_kept(deeper) - _kept(model), rel=0.05)
+    # The block that is computed again keeps as much for the time, which is no part of this.
+    again = [_deep(layers, numerics | {"rematerialize": True}) for layers in (3, 4)]
+    added = [_estimate(again[1]) - _estimate(again[0]), _kept(again[1]) - _kept(again[0])]
+    assert added[0] == added[1] < a_layer / 10
+
+
+def _deep(layers, numerics):
+    shape = {"d_model": 64, "layers": layers, "heads": 4, "context": 96}
+    return ModelSettings.model_validate(shape | {"numerics": numerics | {"loss_block": 32}})
+
+
+def _estimate(model):
+    return step_memory(model, SHORT, VARIANTS["unfrozen"], 320, 32, 3, "cpu").activations
+
+
+def _kept(model):
+    """Bytes of what the derivative keeps by token: 3 sequences of 96, H 320, V 32."""
+    build = partial(Transformer, model, mlp_maker(model, "adam", 320), 32)
+    structure, groups = split(build(rngs=nnx.Rngs(**random_streams(0))))
+
+    def backward(groups, tokens):
+        return jax.vjp(lambda some: merge(structure, some).mean_loss(tokens), groups)[1]
+
+    tokens = jax.ShapeDtypeStruct((3, model.context + 1), jnp.int32)
+    # JAX's own attention promotes bfloat16 by itself.
+    with jax.numpy_dtype_promotion("standard"):
+        leaves = jax.tree.leaves(jax.eval_shape(backward, groups, tokens))
+    return sum(x.size * x.dtype.itemsize for x in leaves if x.size % (3 * model.context) == 0)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "parts"), [({"data": 4}, 1), ({"fsdp": 4}, 4), ({"width": 4}, 4), ({}, 1)]
+)
+def test_a_device_holds_the_share_that_its_mesh_gives_it(mesh, parts):
+    training = SHORT.model_copy(update={"mesh": MeshSettings(**mesh)})
+    # So wide that what lies outside the MLPs hardly counts.
+    place = (VARIANTS["unfrozen"], 2**16, 32, 1, "gpu")
+    shared, whole = step_memory(SMALL, training, *place), step_memory(SMALL, SHORT, *place)
+    assert shared.state * parts == pytest.approx(whole.state, rel=0.02)
+    split_along_width = mesh.get("width", 1)
+    assert shared.activations * split_along_width == pytest.approx(whole.activations, rel=0.02)
+
+
+def test_what_goes_through_at_once_is_what_training_takes():
+    assert sequences_at_once(SMALL, SHORT, "cpu") == 4
+    halves = SHORT.model_copy(update={"microbatch_tokens": 40})
+    assert sequences_at_once(SMALL, halves, "gpu") == 2
+    long = SMALL.model_copy(update={"context": 512})
+    assert sequences_at_once(long, SHORT, "cpu") == 1
+    assert sequences_at_once(long, SHORT, "tpu") == 4
+    split_up = SHORT.model_copy(update={"mesh": MeshSettings(data=2)})
+    assert sequences_at_once(long, split_up, "tpu") == 2
+    for tokens in (16, 2**18, 2**22):
+        block = block_size(None, tokens, 64)
+        assert loss_block(SMALL, tokens, 64, "cpu") >= (block or tokens)
+        assert (loss_block(SMALL, tokens, 64, "cpu") == tokens) == (block is None)
 
 
 @pytest.mark.parametrize("name", ["unfrozen", "ntk", "ntk_normalized", "adam_star", "constant"])

@@ -23,6 +23,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="SHARE",
         help=f"share of a chip's peak that is reached (default {DEFAULT_UTILISATION})",
     )
+    parser.add_argument(
+        "--platform",
+        choices=("cpu", "gpu", "tpu"),
+        help="what the runs are for (default: what they would run on here)",
+    )
     parser.add_argument("--runs", action="store_true", help="list the runs by variant and width")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     parser.add_argument("--page", action="store_true", help="write docs/costs.md anew instead")
@@ -38,7 +43,8 @@ def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.planning.plan import make_plan
     from infwidth.planning.text import render
 
-    plan = make_plan(settings, layout, platform_of_runs(), _share(args.utilisation))
+    platform = args.platform or platform_of_runs()
+    plan = make_plan(settings, layout, platform, _share(args.utilisation))
     print(json.dumps(plan, indent=2) if args.json else render(plan, args.runs), end="")
 
 

@@ -31,6 +31,11 @@ class Chip(NamedTuple):
     memory: int | None
     source: str
 
+    @property
+    def platform(self) -> str:
+        """As JAX names it."""
+        return "tpu" if self.name.startswith("TPU") else "cpu" if self.memory is None else "gpu"
+
 
 CHIPS: tuple[Chip, ...] = (
     Chip("H100 SXM", 989.4, 66.9, 494.7, 80, "NVIDIA H100 Tensor Core GPU Architecture, table 2"),

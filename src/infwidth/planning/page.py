@@ -12,7 +12,7 @@ from infwidth.planning.plan import make_plan
 from infwidth.planning.text import render
 
 PAGE = Path("docs/costs.md")
-_CONFIGURATIONS = (Path("config/config.yaml"), Path("config/paper.yaml"))
+_CONFIGURATIONS = {Path("config/config.yaml"): "cpu", Path("config/paper.yaml"): "gpu"}
 _PUBLISHED = Path("results/published/measurements")
 _RECORDED = ("lm_width", "width_limit", "optimizer_ablation", "infinite_lm")
 # A folder without results: the page shows what a first run costs.
@@ -40,11 +40,14 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 - **Runs** that several experiments ask for are counted once, where they are tuned on the same grid
   at the same width. Runs that a tuning adds beyond its grid are not counted; the table has a bound
   on them, which is loose: the published `lm_width` added 14 where it allows 92.
-- **Memory** is that of a step in float32 with its whole batch at once. The count of activations was
-  fitted to XLA's report for seven compiled steps on a CPU, all within 6%. No accelerator's
-  report was compared. Several microbatches, bfloat16 and fused attention need less.
+- **Memory** is that of a step on each device, as precision, attention, microbatches, blocks of the
+  loss, rematerialisation and the mesh are configured. What is kept for the backward pass is what
+  JAX's derivative keeps, which tests compare; for seven compiled float32 steps on a CPU XLA
+  reported the same within 6%. No accelerator's report was compared. `auto` attention is taken to
+  be cuDNN's on every GPU in bfloat16.
 - **Device-hours** are FLOPs over peak and utilisation. A utilisation of 0.4 is an assumption, good
   for large products; the default's models are far too small for an accelerator to come near it.
+  What rematerialisation computes again, up to a third of the blocks' work, is not counted.
 - **Other experiments** have small models of their own and are not counted; their times were not
   recorded. With them the default takes 147 core-minutes (`config/config.yaml`).
 """
@@ -53,10 +56,10 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 def costs_page() -> str:
     """Writes the page, from the project's root."""
     parts = [_HEAD]
-    for file in _CONFIGURATIONS:
+    for file, platform in _CONFIGURATIONS.items():
         settings = validate(read_config([str(file)]))
-        plan = make_plan(settings, Layout(_NOWHERE), "cpu", DEFAULT_UTILISATION)
-        command = f"infwidth plan --configfile {file}"
+        plan = make_plan(settings, Layout(_NOWHERE), platform, DEFAULT_UTILISATION)
+        command = f"infwidth plan --configfile {file} --platform {platform}"
         parts.append(f"## `{command}`\n\n```text\n{render(plan)}```\n")
     parts.append(_check(_recorded()))
     sources = "\n".join(f"- {chip.name}: {chip.source}." for chip in CHIPS)

@@ -14,7 +14,14 @@ from infwidth.experiments.infinite_lm_plan import training_of
 from infwidth.layout import Layout
 from infwidth.planning.cache import Found, look_up
 from infwidth.planning.chips import CHIPS
-from infwidth.planning.memory import LOSS_BLOCK, StepMemory, sequences_that_fit, step_memory
+from infwidth.planning.memory import (
+    StepMemory,
+    attention_of,
+    loss_block,
+    sequences_at_once,
+    sequences_that_fit,
+    step_memory,
+)
 from infwidth.planning.runs import PlannedRun, Planner
 from infwidth.planning.sizes import (
     checkpoint_bytes,
@@ -85,10 +92,10 @@ def make_plan(
         "flops_left": flops_left,
         "tokens_read": sum(_tokens(each.run.spec) for each in counted),
         "cache": _cache(counted),
-        "models": list(_models(settings, texts[0])),
+        "step": _step_as_configured(settings, texts[0], platform),
+        "models": list(_models(settings, texts[0], platform)),
         "infinite": _infinite(settings, texts[0]),
         "disk": _disk(settings, counted, texts),
-        "loss_block": LOSS_BLOCK,
         "devices": list(_devices(settings, texts[0], flops_left, utilisation)),
     }
 
@@ -150,12 +157,28 @@ def _cache(counted: Iterable[_Counted]) -> dict[str, Any]:
     }
 
 
-def _models(settings: Settings, text: Text) -> Iterator[dict[str, Any]]:
+def _step_as_configured(settings: Settings, text: Text, platform: str) -> dict[str, Any]:
+    """How a step is computed, which its memory depends on."""
+    model, training = settings.model, settings.training
+    sequences = sequences_at_once(model, training, platform)
+    tokens = sequences * model.context
+    return {
+        "devices": training.mesh.devices,
+        "compute_dtype": model.numerics.compute_dtype,
+        "attention": attention_of(model, platform),
+        "rematerialize": model.numerics.rematerialize,
+        "sequences_at_once": sequences,
+        "tokens_at_once": tokens,
+        "tokens_with_logits": loss_block(model, tokens, text.vocabulary_size, platform),
+    }
+
+
+def _models(settings: Settings, text: Text, platform: str) -> Iterator[dict[str, Any]]:
     """At each width of the paper's experiment, the variant that takes most memory."""
     study, training = settings.lm_width, settings.training
     for width in sorted(study.widths):
-        by_need = [(_step(settings, text, name, width), name) for name in study.variants]
-        step, name = max(by_need, key=lambda pair: pair[0].blocked_total)
+        by_need = [(_step(settings, text, name, width, platform), name) for name in study.variants]
+        step, name = max(by_need, key=lambda pair: pair[0].total)
         variant = VARIANTS[name]
         counts = parameters(settings.model, variant, width, text.vocabulary_size)
         yield {
@@ -165,17 +188,17 @@ def _models(settings: Settings, text: Text) -> Iterator[dict[str, Any]]:
             "parameters_trained": trained(counts, variant),
             **step._asdict(),
             "total": step.total,
-            "blocked_total": step.blocked_total,
             "checkpoint": state_bytes(
                 settings.model, training, variant, width, text.vocabulary_size
             ),
         }
 
 
-def _step(settings: Settings, text: Text, name: str, width: int) -> StepMemory:
+def _step(settings: Settings, text: Text, name: str, width: int, platform: str) -> StepMemory:
+    model, training = settings.model, settings.training
+    sequences = sequences_at_once(model, training, platform)
     return step_memory(
-        *(settings.model, settings.training, ALL_VARIANTS[name], width, text.vocabulary_size),
-        settings.training.batch_size,
+        *(model, training, ALL_VARIANTS[name], width, text.vocabulary_size, sequences, platform)
     )
 
 
@@ -211,16 +234,19 @@ def _devices(
     """Hours on each chip, and how many sequences of the widest model it takes at once."""
     study = settings.lm_width
     width = max(study.widths)
-    widest = max(study.variants, key=lambda name: _step(settings, text, name, width).blocked_total)
     for chip in CHIPS:
+        by_need = {
+            name: _step(settings, text, name, width, chip.platform).total for name in study.variants
+        }
         peaks = {"bfloat16": chip.bfloat16, "tf32": chip.tf32, "float32": chip.float32}
         fit = chip.memory and sequences_that_fit(
             chip.memory * 10**9,
             settings.model,
             settings.training,
-            ALL_VARIANTS[widest],
+            ALL_VARIANTS[max(by_need, key=by_need.__getitem__)],
             width,
             text.vocabulary_size,
+            chip.platform,
         )
         yield {
             "chip": chip.name,

@@ -96,23 +96,25 @@ def _groups(plan: dict[str, Any]) -> str:
 
 
 def _memory(plan: dict[str, Any]) -> str:
-    columns = ("state", "gradients", "activations", "logits", "blocked_logits")
+    columns = ("state", "gradients", "activations", "logits")
     rows = [
         [
             f"{row['width']:,}",
             quantity(row["parameters"]),
             *(quantity(row[name]) + "B" for name in columns),
             quantity(row["total"]) + "B",
-            quantity(row["blocked_total"]) + "B",
         ]
         for row in plan["models"]
     ]
-    names = ("H", "param.", "state", "gradients", "activations", "logits", "in blocks", "all", "")
-    table = _table((*names[:-1], "all, blocks"), rows, texts=0)
+    names = ("H", "param.", *columns[:-1], "logits", "all")
+    table, step = _table(names, rows, texts=0), plan["step"]
+    devices = "" if step["devices"] == 1 else f" on each of {step['devices']} devices"
+    again = "; blocks computed again in the backward pass" if step["rematerialize"] else ""
     text = (
-        f"Memory of a step in float32, estimated, of the variant that takes most ("
-        f"{plan['models'][-1]['variant']}), the whole\nbatch at once; with all logits, and with "
-        f"those of {plan['loss_block']:,} tokens at a time:\n\n{table}"
+        f"Memory of a step{devices}, estimated, of the variant that takes most ("
+        f"{plan['models'][-1]['variant']}).\nAs configured: {step['compute_dtype']}, attention "
+        f"{step['attention']}, {step['tokens_at_once']:,} tokens at once, logits of "
+        f"{step['tokens_with_logits']:,}{again}.\n\n{table}"
     )
     if plan["infinite"]:
         seen, support = plan["infinite"]["inputs_seen"], plan["infinite"]["support"]
@@ -154,7 +156,7 @@ def _devices(plan: dict[str, Any]) -> str:
     return (
         f"Device-hours for the {quantity(plan['flops_left'])}FLOP that are left, at "
         f"{plan['utilisation']:.0%} of the peak (TFLOP/s, dense); and how\nmany sequences of the "
-        f"widest model fit at once, its loss in blocks:\n\n{table}"
+        f"widest model fit on one at once, as configured:\n\n{table}"
     )
 
 
