@@ -78,6 +78,6 @@ docs: ## Build the documentation in site/, which opens from disk; warnings are e
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
-clean: ## Remove the environment and all results
-	rm -rf .venv .venv-* .snakemake site
+clean: ## Remove the environments, all results and what was packed
+	rm -rf .venv .venv-* .snakemake site dist
 	git clean -fdXq results paper_figures

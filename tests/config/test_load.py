@@ -81,6 +81,21 @@ def test_a_mistake_is_one_line_that_names_the_key(name):
     assert [word for word in words if word not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "more"),
+    [
+        (1, "'x')"),
+        (2, "(and 1 more mistake)"),
+        (3, "(and 2 more mistakes)"),
+    ],
+)
+def test_the_first_of_several_mistakes_is_told_and_the_others_are_counted(wrong, more):
+    values = dict.fromkeys(("steps", "batch_size", "log_every")[:wrong], "x")
+    with pytest.raises(UserError) as caught:
+        validate({"training": values})
+    assert str(caught.value).endswith(more)
+
+
 def test_values_that_arrive_as_text_are_coerced():
     settings = validate({"lm_width": {"seeds": ["5", "6"]}, "model": {"feature_bias": "null"}})
     assert settings.lm_width.seeds == [5, 6]
