@@ -106,7 +106,7 @@ def test_the_locks_agree_on_what_they_share():
         text = (ROOT / f"envs/{name}.lock").read_text()
         return set(re.findall(r"^([a-z0-9_.-]+)==(\S+)", text, re.MULTILINE))
 
-    run, dev, figures = dict(pins("run")), dict(pins("dev")), dict(pins("figures"))
-    assert {name: dev.get(name) for name in run} == run
+    # Of some packages there are two, for different versions of Python.
+    assert pins("run") <= pins("dev")
     # So that `make figures` gives the bytes that the workflow published.
-    assert {name: run.get(name) for name in figures} == figures
+    assert pins("figures") <= pins("run")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings, InfiniteLmSettings, Settings
@@ -166,14 +168,24 @@ def test_copies_of_held_out_documents_are_not_trained_on(texts: Shards, tmp_path
     train = [list(shard) for shard in texts["train"]]
     train[0][2] = held_out
     train[2][4] = "  " + held_out.upper().replace(" ", "\n")
+    # Begins as a held-out one and ends otherwise, so it stays.
+    train[0][3] = held_out + " And more."
     validation = [[*texts["validation"][0], held_out.title()], texts["validation"][1]]
     folder = write_json_shards(tmp_path / "c4", {"train": train, "validation": validation})
     dataset = make(data_settings(folder, c4={"train_shards": 3}), tmp_path / "out")
     assert dataset.manifest["left_out"]["copies of held-out documents"] == 2
     found = {split: documents_of(dataset.split(split), dataset) for split in SPLITS}
     assert held_out not in found["train"]
+    assert train[0][3] in found["train"]
     # Both copies that are held out are on one side.
     assert sorted(sum(t.lower() == held_out.lower() for t in found[s]) for s in SPLITS) == [0, 0, 2]
+
+
+@given(st.binary(max_size=400), st.integers(0, 300))
+def test_the_head_of_a_text_is_that_of_its_plain_form(text: bytes, spaces: int):
+    spaced = b" " * spaces + text.replace(b"a", b" \n")
+    for each in (text, spaced):
+        assert c4_shard._head(each) == c4_shard._plain(each)[: c4_shard._HEAD]
 
 
 def test_a_prepared_tfds_folder_gives_the_same_documents(
