@@ -51,7 +51,7 @@ status: env ## List every run and how far it is
 	@$(BIN)/infwidth status $(OVERLAY)
 
 test: dev-env ## Run the tests
-	@$(DEV)/python -m pytest -n auto --dist loadgroup
+	@$(DEV)/python -m pytest -n auto
 
 check: dev-env ## Format, lint and types, as CI checks them
 	@$(DEV)/ruff format --check .

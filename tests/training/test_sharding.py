@@ -12,15 +12,19 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.training.step import compile_program
+from tests.once import once
 from tests.training.conftest import MODEL, PLACE, TRAINING, on_cpus
 from tests.training.on_eight_devices import MESHES, VARIANTS_TRIED
-
-pytestmark = pytest.mark.xdist_group("eight devices")
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
+    folder = once(tmp_path_factory, "eight-devices", _train)
+    return json.loads((folder / "report.json").read_text())
+
+
+def _train(folder):
+    folder.mkdir()
     command = [sys.executable, "-m", "tests.training.on_eight_devices", str(folder)]
     environment = on_cpus(8)
     # Code that is quickly compiled, not quickly run.
@@ -28,7 +32,7 @@ def report(tmp_path_factory):
     environment["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    (folder / "report.json").write_text(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("variant", VARIANTS_TRIED)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import once
+
 ROOT = Path(__file__).parents[2]
 PARTS = (
     "Snakefile",
@@ -111,9 +113,9 @@ def copy_project(folder: Path) -> Checkout:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Checkout:
     """The smoke configuration, run to its end; tests take copies of it."""
-    checkout = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    checkout.snakemake()
-    return checkout
+    return Checkout(
+        once(tmp_path_factory, "finished", lambda folder: copy_project(folder).snakemake())
+    )
 
 
 @pytest.fixture

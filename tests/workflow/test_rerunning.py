@@ -15,7 +15,7 @@ from infwidth.experiments.width_limit_plan import mean_field_jobs
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 PICTURES = {*FIGURES, *TABLES}
 

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 SMOKE = ("--configfile", "config/smoke.yaml")
 TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE)

@@ -15,7 +15,6 @@ def blocks(language):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("workflow")
 def test_its_commands_lead_to_a_variant_of_ones_own(checkout):
     """In a folder in which the page's first command has run already."""
     commands = [shlex.split(block) for block in blocks("sh")]
