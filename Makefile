@@ -47,7 +47,7 @@ bundle: figures-env ## Pack the commit, with what is published, into dist/, the 
 report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
 	@$(BIN)/infwidth reproduce --report --cores $(CORES) $(OVERLAY)
 
-status: env ## List every run and how far it is
+status: env ## List the runs of the paper's experiment and how far each is
 	@$(BIN)/infwidth status $(OVERLAY)
 
 test: dev-env ## Run the tests

@@ -140,11 +140,15 @@ def _share(closed: GapClosed | None) -> str:
     return f"{number(100 * closed.estimate, 0)}% ({ends})"
 
 
-def _fresh(measured: OptimizerAblation) -> str:
-    """Says which contexts have seeds of their own."""
+def _other_seeds(measured: OptimizerAblation) -> str:
+    """Says where there are others, and how many."""
     fresh = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].fresh_seeds]
-    labels = ", ".join(f"'{CONTEXTS[name].label}'" for name in fresh)
-    return f" (in {labels} over others)" if fresh else ""
+    runs, digits = measured.runs, measured.digits
+    seeds = {CONTEXTS[n].label: runs.loc[runs["context"] == n, "seed"].nunique() for n in fresh}
+    parts = [f"{count} others in '{label}'" for label, count in seeds.items()]
+    if len(digits):
+        parts.append(f"{digits['seed'].nunique()} on digits")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _each(measured: OptimizerAblation) -> str:
@@ -166,12 +170,12 @@ def _caption(measured: OptimizerAblation) -> str:
     )
     return sentences(
         [
-            f"Final test loss in nats per token at width {measured.width:,}; every rule in every "
-            "context is tuned by itself at that width, on one grid, by one rule, on tuning seeds"
+            "Final test loss in nats per token; every rule in every context is tuned by itself at "
+            f"width {measured.width:,}, on one grid, by one rule, on tuning seeds"
             f"{_each(measured)}.",
             f"± is the half width of the {confidence} t interval over {seeds} seeds"
-            f"{_fresh(measured)}; differences are paired by seed; gap closed: (NTK − rule)/(NTK − "
-            "frozen), Fieller's interval.",
+            f"{_other_seeds(measured)}; differences are paired by seed; gap closed: (NTK − rule)"
+            "/(NTK − frozen), Fieller's interval.",
             "Losses of different contexts are not comparable; differences within one are. η is in "
             "units in which each rule's first step has rms η.",
             "On digits losses are in nats per image, at exactly infinite width but for the rules "
