@@ -102,6 +102,28 @@ def test_sigterm_is_obeyed_and_costs_no_bit_in_one_process_and_in_two(tmp_path, 
         assert trainers.numbers(name) == trainers.numbers("whole")
 
 
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, tokens):
+    trainers = Trainers(tmp_path, tokens)
+    assert finish(trainers.start("whole", 1))[0] == [0]
+    for victim in (0, 1):
+        name = f"killed{victim}"
+        started = trainers.start(name, 2)
+        trainers.wait_for_rows(name)
+        started[victim].kill()
+        codes, texts = finish(started)
+        assert codes[victim] == -signal.SIGKILL
+        if victim == 0:
+            # JAX ends a process that has lost the first one as soon as it notices.
+            assert codes[1] in (1, -signal.SIGABRT), texts[1]
+        else:
+            assert codes[0] == 1, texts[0]
+            assert "start all of them again" in texts[0].splitlines()[-1]
+            assert "Traceback" not in texts[0]
+        assert finish(trainers.start(name, 2))[0] == [0, 0]
+        assert trainers.numbers(name) == trainers.numbers("whole")
+
+
 @pytest.mark.parametrize(
     ("given", "mistake"),
     [

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from infwidth import __version__
 from infwidth.cli import (
@@ -41,10 +42,16 @@ from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.layout import Layout
+from infwidth.training.processes import shares_a_run
 
 _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 _OUTPUT_CLOSED = 128 + signal.SIGPIPE
 _TO_BE_CONTINUED = 128 + signal.SIGTERM
+_LONGEST_ERROR = 200
+_START_ALL = (
+    "if another process of this run has ended, start all of them again: they go on from the last "
+    "checkpoint"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,9 +81,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_OUTPUT_CLOSED)
     except RuntimeError as error:
         # JAX's own error, which is not imported where JAX is not used.
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if "RESOURCE_EXHAUSTED" in str(error):
+            status = _fail("out of memory: lower the widths or the batch that were asked for", 2)
+        elif shares_a_run():
+            status = _fail(f"{_in_a_line(error)}; {_START_ALL}", 1)
+        else:
             raise
-        sys.exit(_fail("out of memory: lower the widths or the batch that were asked for", 2))
+        _leave(status)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
@@ -85,6 +96,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_fail(f"{place}: {error.strerror}; {mend}", 2))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; run the same command again to go on", 130))
+
+
+def _leave(status: int) -> NoReturn:
+    if shares_a_run():
+        # JAX would wait for the other processes, one of which may be gone.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _in_a_line(error: RuntimeError) -> str:
+    return " ".join(str(error).split())[:_LONGEST_ERROR]
 
 
 def _interrupt(*_: object) -> None:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from infwidth.catalogue import FIGURES, TABLES
-from infwidth.config.errors import UserError
+from infwidth.config.errors import UserError, and_more
 from infwidth.config.load import CLAIMS, read_yaml
 from infwidth.config.settings import Settings
 
@@ -204,6 +204,5 @@ def _describe(error: ValidationError, content: dict[str, Any]) -> str:
         text = str(first["ctx"]["error"])
     else:
         text = f"{first['msg']} (got {first['input']!r})"
-    more = error.error_count() - 1
     where = ".".join(map(str, place))
-    return (f"{where}: " if where else "") + text + (f" (and {more} more mistakes)" if more else "")
+    return (f"{where}: " if where else "") + text + and_more(error.error_count())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that a user is meant to see."""
+"""The exceptions that a user is meant to see, and their words."""
 
 
 class UserError(Exception):
@@ -8,3 +8,9 @@ class UserError(Exception):
 
 class Preempted(Exception):
     """The run was asked to stop, and has saved what it has; the text is shown as it stands."""
+
+
+def and_more(mistakes: int) -> str:
+    """What follows the first of so many mistakes: " (and 2 more mistakes)", or nothing."""
+    more = mistakes - 1
+    return f" (and {more} more mistake{'s' if more > 1 else ''})" if more else ""

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from infwidth.config.errors import UserError
+from infwidth.config.errors import UserError, and_more
 from infwidth.config.section import Section
 from infwidth.config.settings import Settings
 
@@ -159,8 +159,7 @@ def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:
         text = f"{place}: {first['ctx']['error']}"
     else:
         text = f"{place}: {first['msg']} (got {first['input']!r})"
-    more = error.error_count() - 1
-    return f"configuration: {text}" + (f" (and {more} more mistakes)" if more else "")
+    return f"configuration: {text}{and_more(error.error_count())}"
 
 
 def _section_at(path: Iterable[Any]) -> type[BaseModel]:

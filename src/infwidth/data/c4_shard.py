@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -36,10 +36,12 @@ from infwidth.data.vocabulary import Vocabulary
 
 RULE = "infwidth data tokenize"
 HELD_OUT = ("validation", "test")
-_HASHES = "hashes.npy"
+_HASHES, _HEADS = "hashes.npy", "heads.npy"
 _ARRAYS = [f"{s}.{a}.npy" for s in ("train", *HELD_OUT) for a in ("tokens", "bounds", "rows")]
-_OWNED = frozenset({MANIFEST, _HASHES, *_ARRAYS})
+_OWNED = frozenset({MANIFEST, _HASHES, _HEADS, *_ARRAYS})
 _SPACE = b" \t\n\r\v\f"
+_HEAD = 48
+"""Bytes of a text, without space, that tell nearly all texts apart."""
 _BLOCK = 256
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
@@ -74,12 +76,12 @@ def tokenize_shard(
     Raises:
         UserError: the shard is damaged, or has changed since its tokens were made.
     """
-    hashes = _held_out_hashes(held_out)
+    held = _HeldOut.of(held_out)
     made_from = {
         "vocabulary": vocabulary.digest,
         "text_key": text_key,
         "split_seed": split_seed,
-        "held_out": hashlib.sha256(hashes.tobytes()).hexdigest(),
+        "held_out": hashlib.sha256(held.hashes.tobytes()).hexdigest(),
         "code": code_digest([__name__]),
     }
     check_unchanged(shard)
@@ -91,7 +93,7 @@ def tokenize_shard(
     if manifest := _made_before(folder, made_from, cap, source, shard):
         return manifest
     with replacing_folder(folder, _OWNED) as result:
-        packed = _pack(shard, form, text_key, split_seed, vocabulary, hashes, cap, result)
+        packed = _pack(shard, form, text_key, split_seed, vocabulary, held, cap, result)
         check_unchanged(shard)
         manifest = {
             "kind": "token shard",
@@ -145,29 +147,30 @@ def _pack(
     text_key: str,
     split_seed: int,
     vocabulary: Vocabulary,
-    hashes: np.ndarray,
+    held: "_HeldOut",
     cap: int | None,
     folder: Path,
 ) -> dict[str, Any]:
     splits = ("train",) if shard.split == "train" else HELD_OUT
     left_out = {"empty": 0, "copies of held-out documents": 0}
-    own_hashes = array("Q")
+    own_hashes, own_heads = array("Q"), array("Q")
     whole = True
     with ExitStack() as stack:
         writers = {s: stack.enter_context(_Writer(folder, s, vocabulary)) for s in splits}
         for row, text in _in_blocks(read_shard(shard, form, text_key)):
-            plain = text.lower().translate(None, _SPACE)
-            if not plain:
+            head = _head(text)
+            if not head:
                 left_out["empty"] += 1
                 continue
-            text_hash = _hash(b"", plain)
             if shard.split == "train":
                 split = "train"
-                if _holds(hashes, text_hash):
+                if held.has(head, text):
                     left_out["copies of held-out documents"] += 1
                     continue
             else:
-                own_hashes.append(text_hash)
+                plain = _plain(text)
+                own_heads.append(_hash(b"", head))
+                own_hashes.append(_hash(b"", plain))
                 split = HELD_OUT[_hash(f"{split_seed}/".encode(), plain) % 2]
             writers[split].add(row, text.decode())
             if row % _LOG_EVERY == 0:
@@ -176,7 +179,8 @@ def _pack(
                 whole = False
                 break
     if shard.split == "validation":
-        np.save(folder / _HASHES, np.unique(np.frombuffer(own_hashes, np.uint64)))
+        for name, own in ((_HASHES, own_hashes), (_HEADS, own_heads)):
+            np.save(folder / name, np.unique(np.frombuffer(own, np.uint64)))
     return {
         "whole": whole,
         "tokens": {split: writer.length for split, writer in writers.items()},
@@ -189,6 +193,24 @@ def _in_blocks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]
     # Unpacking and encoding in turn, row by row, would drive each other out of the cache.
     while block := list(islice(rows, _BLOCK)):
         yield from block
+
+
+class _HeldOut(NamedTuple):
+    """Hashes of the held-out documents and of their heads, ascending."""
+
+    hashes: np.ndarray
+    heads: np.ndarray
+
+    @classmethod
+    def of(cls, folders: Iterable[Path]) -> "_HeldOut":
+        some = list(folders)
+        return cls(*(_hashes_in(name, some) for name in (_HASHES, _HEADS)))
+
+    def has(self, head: bytes, text: bytes) -> bool:
+        """Whether a text is a copy of one of them; most are told apart by their heads."""
+        return _holds(self.heads, _hash(b"", head)) and _holds(
+            self.hashes, _hash(b"", _plain(text))
+        )
 
 
 class _Writer:
@@ -242,6 +264,19 @@ class _Array:
             self._file.write(array_header(self._type, self._length))
 
 
+def _plain(text: bytes) -> bytes:
+    """A text as copies are compared: in lower case, without space."""
+    return text.lower().translate(None, _SPACE)
+
+
+def _head(text: bytes) -> bytes:
+    """The first bytes of `_plain(text)`, without making all of it."""
+    cut = 2 * _HEAD
+    while len(plain := _plain(text[:cut])) < _HEAD and cut < len(text):
+        cut *= 2
+    return plain[:_HEAD]
+
+
 def _hash(salt: bytes, plain: bytes) -> int:
     return int.from_bytes(hashlib.sha256(salt + plain).digest()[:8], "little")
 
@@ -251,6 +286,6 @@ def _holds(sorted_hashes: np.ndarray, value: int) -> bool:
     return place < len(sorted_hashes) and int(sorted_hashes[place]) == value
 
 
-def _held_out_hashes(folders: Iterable[Path]) -> np.ndarray:
-    arrays = [np.load(folder / _HASHES) for folder in folders]
+def _hashes_in(name: str, folders: Iterable[Path]) -> np.ndarray:
+    arrays = [np.load(folder / name) for folder in folders]
     return np.unique(np.concatenate([np.zeros(0, np.uint64), *arrays]))

@@ -104,12 +104,11 @@ class SentencePieceVocabulary:
 
     def encode(self, text: str) -> np.ndarray:
         """Returns the ids of a text's most likely segmentation, int32."""
-        ids: list[int] = []
-        for index, run in enumerate(text.split(_SPACE)):
-            if index:
-                ids += self._block
-            ids += self._processor.encode(run)
-        return np.asarray(ids, np.int32)
+        if _SPACE not in text:
+            return self._encode(text)
+        first, *others = map(self._encode, text.split(_SPACE))
+        block = np.asarray(self._block, np.int32)
+        return np.concatenate([first, *(part for run in others for part in (block, run))])
 
     def decode_bytes(self, ids: np.ndarray) -> bytes:
         """Returns the bytes of ids; marks have none."""
@@ -118,6 +117,11 @@ class SentencePieceVocabulary:
     def decode(self, ids: np.ndarray) -> str:
         """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode(errors="replace")
+
+    def _encode(self, text: str) -> np.ndarray:
+        # Arrays at once: a list of Python's integers takes a fifth longer.
+        ids: np.ndarray = self._processor.encode(text, return_type="numpy")
+        return ids
 
     def _piece_bytes(self, id_: int) -> bytes:
         if self._processor.is_control(id_) or self._processor.is_unknown(id_):

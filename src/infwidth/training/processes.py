@@ -7,6 +7,7 @@ written by all, each its part.
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ def _named() -> dict[str, Any] | None:
     several_tasks = int(os.environ.get(_SLURM_TASKS, "1")) > 1
     several_hosts = "," in os.environ.get(_TPU_HOSTS, "")
     return {} if several_tasks or several_hosts else None
+
+
+def shares_a_run() -> bool:
+    """Whether this process has joined others."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def is_first() -> bool:
