@@ -33,19 +33,20 @@ QUESTIONS = {
 
 CORE_MINUTES = {
     "lm_width": 45,
-    "convergence": 3,
-    "infinite_lm": 15,
+    "convergence": 2,
+    "infinite_lm": 9,
     "expected_value": 1,
-    "feature_selection": 3,
+    "feature_selection": 2,
     "feature_support": 2,
-    "optimizer_ablation": 70,
-    "architectures": 5,
+    "optimizer_ablation": 112,
+    "architectures": 4,
     "memory": 1,
-    "width_limit": 55,
-    "claims": 147,
+    "width_limit": 52,
+    "claims": 164,
 }
-"""CPU time. That of the claims, which need all, was measured; the others are estimated shares of
-it, by the time of one run at each width. A run that several experiments share counts in each."""
+"""Of the run whose measurements are published: CPU time of the whole, which the claims need, and
+the durations that Snakemake recorded of the jobs, one core each. A run that several experiments
+share counts in each."""
 
 # The commands that measure, where they are not called as their experiment.
 _COMMANDS = {"lm_width": ("tune", "train", "collect")}
@@ -62,8 +63,8 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included. The total was measured; the
-parts are estimates, and runs that two experiments share count in both. Settings are those of
+Times are core-minutes of the default configuration, training included, as measured in the run whose
+numbers are published; runs that two experiments share count in both. Settings are those of
 [configuration](configuration.md).
 """
 
