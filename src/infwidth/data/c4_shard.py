@@ -196,25 +196,23 @@ def _in_blocks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]
 
 
 class _HeldOut(NamedTuple):
-    """Hashes of the held-out documents and of their heads, ascending."""
+    """Hashes of the held-out documents, ascending, and of their heads."""
 
     hashes: np.ndarray
-    heads: np.ndarray
+    heads: frozenset[int]
 
     @classmethod
     def of(cls, folders: Iterable[Path]) -> "_HeldOut":
         some = list(folders)
-        return cls(*(_hashes_in(name, some) for name in (_HASHES, _HEADS)))
+        return cls(_hashes_in(_HASHES, some), frozenset(_hashes_in(_HEADS, some).tolist()))
 
     def has(self, head: bytes, text: bytes) -> bool:
         """Whether a text is a copy of one of them; most are told apart by their heads."""
-        return _holds(self.heads, _hash(b"", head)) and _holds(
-            self.hashes, _hash(b"", _plain(text))
-        )
+        return _hash(b"", head) in self.heads and _holds(self.hashes, _hash(b"", _plain(text)))
 
 
 class _Writer:
-    """Writes documents of one split as they come, holding none of them in memory."""
+    """Writes documents of one split as they come, holding none of their tokens in memory."""
 
     def __init__(self, folder: Path, split: str, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
@@ -222,13 +220,13 @@ class _Writer:
         self._bos = np.asarray([vocabulary.bos], self._type).tobytes()
         self._eos = np.asarray([vocabulary.eos], self._type).tobytes()
         self._tokens = _Array(folder / f"{split}.tokens.npy", self._type)
-        self._bounds = _Array(folder / f"{split}.bounds.npy", np.dtype(np.int64))
-        self._rows = _Array(folder / f"{split}.rows.npy", np.dtype(np.int64))
+        self._folder, self._split = folder, split
+        # Eight bytes a document each, which is little even of a whole shard.
+        self._bounds, self._rows = array("q", [0]), array("q")
         self.length = 0
         self.documents = 0
 
     def __enter__(self) -> "_Writer":
-        self._bounds.append(np.int64(0).tobytes(), 1)
         return self
 
     def add(self, row: int, text: str) -> None:
@@ -236,13 +234,13 @@ class _Writer:
         self._tokens.append(self._bos + ids.tobytes() + self._eos, len(ids) + 2)
         self.length += len(ids) + 2
         self.documents += 1
-        self._bounds.append(np.int64(self.length).tobytes(), 1)
-        self._rows.append(np.int64(row).tobytes(), 1)
+        self._bounds.append(self.length)
+        self._rows.append(row)
 
     def __exit__(self, *_: object) -> None:
-        with ExitStack() as stack:
-            for array in (self._tokens, self._bounds, self._rows):
-                stack.callback(array.close)
+        self._tokens.close()
+        for name, values in (("bounds", self._bounds), ("rows", self._rows)):
+            np.save(self._folder / f"{self._split}.{name}.npy", np.asarray(values, np.int64))
 
 
 class _Array:

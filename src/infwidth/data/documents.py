@@ -127,7 +127,7 @@ def _read_folder(folder: Path, paths: list[Path], text_key: str) -> Iterator[Doc
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".txt":
             text = path.read_bytes()
-            _check_utf8(text, path)
+            _decoded(text, path)
             yield Document(name, text, "")
         else:
             for number, line in _lines(path):
@@ -151,9 +151,8 @@ def row_text(line: bytes, text_key: str, where: str) -> bytes:
     Raises:
         UserError: it is not such a row; it starts with `where`.
     """
-    _check_utf8(line, where)
     try:
-        row = json.loads(line)
+        row = json.loads(_decoded(line, where).removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(row, dict) or text_key not in row:
@@ -166,9 +165,9 @@ def row_text(line: bytes, text_key: str, where: str) -> bytes:
         raise UserError(f"{where}: {text_key!r} holds half a surrogate pair: mend it") from None
 
 
-def _check_utf8(text: bytes, where: Path | str) -> None:
+def _decoded(text: bytes, where: Path | str) -> str:
     try:
-        text.decode()
+        return text.decode()
     except UnicodeDecodeError as error:
         raise UserError(
             f"{where} is not UTF-8 at byte {error.start}: convert it, or take it away"
