@@ -192,7 +192,8 @@ def _label_room(axes: Axes) -> float:
 
 
 def _print(measured: OptimizerAblation) -> str:
-    seeds = len(measured.seeds)
+    seeds, others = len(measured.seeds), measured.digits["seed"].nunique()
+    on_digits = f" ({others} on digits)" if others else ""
     confidence = f"{measured.confidence:.0%}"
     loose = any(
         "†" in _label(measured, context, name)
@@ -200,7 +201,8 @@ def _print(measured: OptimizerAblation) -> str:
         for name in measured.variants(context)
     )
     parts = [
-        f"Paired by seed, {seeds} seeds, {confidence} t intervals; H = {measured.width:,}. "
+        f"Paired by seed, {seeds} seeds{on_digits}, {confidence} t intervals; H = "
+        f"{measured.width:,}. "
         "Each rule is tuned by itself in each context. 0 is Adam on frozen features in the same "
         "context; losses of different contexts are not compared.",
         "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
