@@ -23,10 +23,10 @@ may_be_set_up() {
 install() {
   may_be_set_up
   dpkg -s $PACKAGES >/dev/null 2>&1 && return
-  apt-get install -qq --simulate $PACKAGES >/dev/null 2>&1 || apt-get update -qq ||
+  apt-get install -qq --simulate $PACKAGES >/dev/null 2>&1 || timeout 90 apt-get update -qq ||
     die "apt-get finds no Slurm"
-  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends $PACKAGES \
-    >/dev/null || die "apt-get cannot install Slurm"
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq --no-install-recommends \
+    -o Acquire::http::Timeout=20 $PACKAGES >/dev/null || die "apt-get cannot install Slurm"
 }
 
 up() {
@@ -45,6 +45,8 @@ SlurmUser=root
 AuthType=auth/munge
 # A job that is put back waits until its credential has run out: 120 s by default.
 AuthInfo=cred_expire=5
+# And then until all jobs are next looked at: 60 s by default.
+SchedulerParameters=sched_interval=2
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -54,7 +56,8 @@ GresTypes=gpu
 # Memory is what the profile asks for, not what this machine has.
 SlurmdParameters=config_overrides
 ReturnToService=2
-MinJobAge=300
+# Jobs that have ended are looked at afterwards.
+MinJobAge=3600
 StateSaveLocation=$STATE/ctld
 SlurmdSpoolDir=$STATE/d
 SlurmctldPidFile=$STATE/slurmctld.pid
@@ -72,7 +75,7 @@ END
   slurmctld
   slurmd
   for _ in $(seq 60); do
-    [ "$(sinfo -h -o %T 2>/dev/null)" = idle ] && return
+    [ "$(timeout 2 sinfo -h -o %T 2>/dev/null)" = idle ] && return
     sleep 1
   done
   tail -n 5 "$STATE"/*.log >&2
@@ -83,12 +86,17 @@ stop() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 0
   kill "$pid" 2>/dev/null || true
-  while kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
+  for _ in $(seq 50); do
+    kill -0 "$pid" 2>/dev/null || return 0
+    sleep 0.2
+  done
+  kill -KILL "$pid" 2>/dev/null || true
 }
 
 down() {
   [ "$(head -n 1 "$CONF" 2>/dev/null)" = "$MARK" ] || return 0
   timeout 20 scancel -u root 2>/dev/null || true
+  timeout 20 bash -c 'while [ -n "$(squeue -h)" ]; do sleep 0.2; done' 2>/dev/null || true
   stop "$STATE/slurmd.pid"
   stop "$STATE/slurmctld.pid"
   stop /run/munge/infwidth.pid

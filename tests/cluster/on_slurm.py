@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -27,44 +28,86 @@ PROFILE = (
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
 )
 RUNS = Path("results/cluster/runs")
+TUNED = "results/cluster/lm_width/tuning/unfrozen.json"
 TIMES = ("device_seconds",)
 
+# Seconds that anything here may take, and that the controller is away.
+PATIENCE = 180
+OUTAGE = 5
 
+STARTED_AGAIN = {"JobState=RUNNING", "Restarts=1"}
+
+
+@contextmanager
 def snakemake(checkout, *words):
-    """Starts Snakemake of the cluster's environment in a checkout."""
-    with (checkout.folder / "output.txt").open("w") as output:
-        return subprocess.Popen(
+    """Snakemake of the cluster's environment, at work in a checkout until this is left."""
+    with (checkout.folder / "output.txt").open("w") as file:
+        process = subprocess.Popen(
             [str(BIN / "snakemake"), *words, *CONFIG],
             cwd=checkout.folder,
             # GPUs of this node are empty files.
             env={**checkout.environment, "JAX_PLATFORMS": "cpu"},
-            stdout=output,
+            stdout=file,
             stderr=subprocess.STDOUT,
         )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
-def wait_until(found, process, seconds=900.0):
-    """What `found` returns as soon as that is true, while a process runs."""
-    end = time.monotonic() + seconds
-    while not (result := found()):
-        assert process.poll() is None, "Snakemake ended first"
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return result
+def output(checkout):
+    return (checkout.folder / "output.txt").read_text()
+
+
+def end(process, checkout):
+    """Waits for the end of Snakemake, which must be a good one."""
+    try:
+        status = process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        status = f"none within {PATIENCE} s; Slurm: {slurm_says('squeue', '--states=all')}"
+    assert status == 0, f"Snakemake's status: {status}\n{output(checkout)}"
+
+
+def slurm_says(*command):
+    """What a command of Slurm prints: nothing where it fails, as while the controller is away."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
 
 def shown(job):
     """What Slurm says of a job, as a set of words."""
-    command = ["scontrol", "show", "job", job]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return set(slurm_says("scontrol", "show", "job", job).split())
+
+
+def wait_until(what, found, process):
+    """What `found` returns as soon as that is true, while Snakemake's process runs."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := found()):
+        assert process.poll() is None, f"Snakemake ended before this: {what}"
+        assert time.monotonic() < deadline, (
+            f"waited {PATIENCE} s in vain: {what}; Slurm: {slurm_says('squeue', '--states=all')}"
+        )
+        time.sleep(0.05)
+    return result
+
+
+def under_way(process, folder):
+    """The run in a checkout that a process is in the middle of, a checkpoint behind it; or None."""
+    for file in process.open_files():
+        run = Path(file.path).parent
+        if run.parent == folder / RUNS and steps_kept(run):
+            return run
+    return None
 
 
 def trainer(folder, command, job=None):
-    """A process of `infwidth <command>` in a run that has a checkpoint: (process, run), or None.
+    """A process of `infwidth <command>`, stopped in the middle of a run: (process, run), or None.
 
-    Of `job`, if that is named, then started once more.
+    Of `job`, if that is named, then started once more. Being stopped, it cannot end the run before
+    the harm is done.
     """
-    if job and "Restarts=1" not in shown(job):
+    if job and not shown(job) >= STARTED_AGAIN:
         return None
     for process in psutil.process_iter():
         try:
@@ -72,14 +115,27 @@ def trainer(folder, command, job=None):
                 continue
             if job and process.environ().get("SLURM_JOB_ID") != job:
                 continue
-            for file in process.open_files():
-                run = Path(file.path).parent
-                kept = (run / "checkpoints").glob("[0-9]*")
-                if run.parent == folder / RUNS and any(step.name.isdigit() for step in kept):
+            if under_way(process, folder):
+                process.suspend()
+                if run := under_way(process, folder):
                     return process, run
+                process.resume()
         except psutil.NoSuchProcess:
             continue
     return None
+
+
+def saved(mark):
+    """Whether the controller has saved its jobs since one of them was given this mark."""
+    try:
+        return mark.encode() in (NODE / "ctld/job_state").read_bytes()
+    except FileNotFoundError:  # It is just being replaced.
+        return False
+
+
+def steps_kept(run):
+    """The steps of a run's checkpoints."""
+    return [int(file.name) for file in run.glob("checkpoints/*") if file.name.isdigit()]
 
 
 def rows(run):
@@ -101,15 +157,15 @@ def copy_of(checkout, place):
 
 
 def finish(checkout, *words):
-    process = snakemake(checkout, *words, "--cores", "2")
-    assert process.wait() == 0, (checkout.folder / "output.txt").read_text()
+    with snakemake(checkout, *words) as process:
+        end(process, checkout)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A checkout with the tokens that both take."""
     checkout = copy_project(tmp_path_factory.mktemp("prepared") / "project")
-    finish(checkout, "results/cluster/data/tokens/manifest.json")
+    finish(checkout, "results/cluster/data/tokens/manifest.json", "--cores", "2")
     return checkout
 
 
@@ -117,7 +173,7 @@ def prepared(tmp_path_factory):
 def reference(prepared, tmp_path_factory):
     """The same configuration, run without Slurm."""
     checkout = copy_of(prepared, tmp_path_factory.mktemp("reference"))
-    finish(checkout, "train")
+    finish(checkout, "train", "--cores", "2")
     return checkout
 
 
@@ -126,33 +182,39 @@ def slurm(prepared, tmp_path_factory):
     """The same on Slurm, with one fault of each kind on the way; and what was seen of them."""
     checkout = copy_of(prepared, tmp_path_factory.mktemp("slurm"))
     folder, seen = checkout.folder, {}
-    process = snakemake(checkout, "train", *PROFILE)
 
-    trains, run = wait_until(lambda: trainer(folder, "tune"), process)
-    seen["job"] = trains.environ()["SLURM_JOB_ID"]
-    seen["steps kept"] = max(int(f.name) for f in run.glob("checkpoints/*") if f.name.isdigit())
-    seen["run"], seen["rows"] = run, rows(run)
-    subprocess.run(["scontrol", "requeue", seen["job"]], check=True)
-    # While it trains again: a controller that dies as it starts a job may hold that job for good.
-    wait_until(lambda: trainer(folder, "tune", seen["job"]), process)
-    # A controller that dies before it has saved what it did may forget the requeue afterwards.
-    seen["shown"] = shown(seen["job"])
-    daemon = NODE / "slurmctld.pid"
-    os.kill(int(daemon.read_text()), signal.SIGKILL)
-    time.sleep(5)
-    subprocess.run(["slurmctld"], check=True)
+    # One job alone, at first. A controller saves what changed within some seconds, and forgets what
+    # it had not saved when it dies. While this one job trains, nothing else changes.
+    with snakemake(checkout, TUNED, *PROFILE) as process:
+        trains, run = wait_until("a job tunes", lambda: trainer(folder, "tune"), process)
+        seen["job"] = job = trains.environ()["SLURM_JOB_ID"]
+        seen["run"], seen["rows"], seen["steps kept"] = run, rows(run), max(steps_kept(run))
+        subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+        trains, _ = wait_until(
+            "the job trains again", lambda: trainer(folder, "tune", job), process
+        )
+        mark = f"infwidth-{job}-trains-again"
+        change = ["scontrol", "update", f"JobId={job}", f"AdminComment={mark}"]
+        subprocess.run(change, check=True, timeout=60)
+        wait_until("the controller saves the job", lambda: saved(mark), process)
+        os.kill(int((NODE / "slurmctld.pid").read_text()), signal.SIGKILL)
+        trains.resume()
+        time.sleep(OUTAGE)
+        subprocess.run(["slurmctld"], check=True, timeout=60)
+        end(process, checkout)
+    seen["requeued"] = shown(job)
 
-    trains, run = wait_until(lambda: trainer(folder, "train"), process)
-    seen["killed"] = trains.environ()["SLURM_JOB_ID"]
-    trains.kill()
-    seen["status"] = process.wait()
-    seen["output"] = (folder / "output.txt").read_text()
+    with snakemake(checkout, "train", *PROFILE) as process:
+        trains, _ = wait_until("a job trains widths", lambda: trainer(folder, "train"), process)
+        seen["killed"] = trains.environ()["SLURM_JOB_ID"]
+        trains.kill()
+        end(process, checkout)
+    seen["output"] = output(checkout)
     return checkout, seen
 
 
 def test_the_numbers_are_those_of_a_run_without_slurm(reference, slurm):
-    checkout, seen = slurm
-    assert seen["status"] == 0, seen["output"]
+    checkout, _ = slurm
     # 2 rates at the reference width of each variant, its trunk's, and 2 widths.
     assert len(results(reference)) >= 8
     assert results(checkout) == results(reference)
@@ -160,7 +222,8 @@ def test_the_numbers_are_those_of_a_run_without_slurm(reference, slurm):
 
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm):
     _, seen = slurm
-    assert {"JobState=RUNNING", "Restarts=1"} <= seen["shown"]
+    # The controller that was killed afterwards knows of it, too.
+    assert {"JobState=COMPLETED", "Restarts=1"} <= seen["requeued"]
     # Rows hold the seconds that they took, so those of before were not made again.
     before = [row for row in seen["rows"] if json.loads(row)["step"] <= seen["steps kept"]]
     assert len(before) > 0
