@@ -112,14 +112,14 @@ def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, 
         trainers.wait_for_rows(name)
         started[victim].kill()
         codes, texts = finish(started)
+        code, text = codes[1 - victim], texts[1 - victim]
         assert codes[victim] == -signal.SIGKILL
-        if victim == 0:
-            # JAX ends a process that has lost the first one as soon as it notices.
-            assert codes[1] in (1, -signal.SIGABRT), texts[1]
-        else:
-            assert codes[0] == 1, texts[0]
-            assert "start all of them again" in texts[0].splitlines()[-1]
-            assert "Traceback" not in texts[0]
+        # JAX itself aborts a process that it finds alone, after up to 100 s, if none of its
+        # sums has failed before.
+        assert code in (1, -signal.SIGABRT), text
+        if code == 1:
+            assert "start all of them again" in text.splitlines()[-1]
+            assert "Traceback" not in text
         assert finish(trainers.start(name, 2))[0] == [0, 0]
         assert trainers.numbers(name) == trainers.numbers("whole")
 
