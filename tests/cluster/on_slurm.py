@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -53,8 +53,12 @@ def snakemake(checkout, *words):
         try:
             yield process
         finally:
-            process.terminate()
-            process.wait(30)
+            # A Snakemake that is asked to end waits for its jobs. Slurm's are not its children.
+            if process.poll() is None:
+                for started in [process, *psutil.Process(process.pid).children(recursive=True)]:
+                    with suppress(psutil.NoSuchProcess):
+                        started.kill()
+                process.wait()
 
 
 def output(checkout):
