@@ -2,6 +2,7 @@
 """What takes long to make and is made once, however many workers pytest-xdist has."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def once(tmp_path_factory: Any, name: str, make: Callable[[Path], object]) -> Pa
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             unfinished = folder.with_name(f"{folder.name}-unfinished")
+            # Of a worker for whom it failed.
+            shutil.rmtree(unfinished, ignore_errors=True)
             make(unfinished)
             unfinished.rename(folder)
     return folder

@@ -38,7 +38,7 @@ CORE_MINUTES = {
     "expected_value": 1,
     "feature_selection": 2,
     "feature_support": 2,
-    "optimizer_ablation": 112,
+    "optimizer_ablation": 117,
     "architectures": 4,
     "memory": 1,
     "width_limit": 52,

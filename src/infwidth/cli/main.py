@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # JAX's own error, which is not imported where JAX is not used.
         if "RESOURCE_EXHAUSTED" in str(error):
             status = _fail("out of memory: lower the widths or the batch that were asked for", 2)
-        elif shares_a_run():
+        elif shares_a_run() and type(error).__name__ == "JaxRuntimeError":
             status = _fail(f"{_in_a_line(error)}; {_START_ALL}", 1)
         else:
             raise

@@ -8,6 +8,7 @@ Other backends fuse differently.
 Shapes: B sequences of T tokens, D residual stream, L layers, K heads, V vocabulary, H width.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
@@ -76,10 +77,10 @@ def sequences_at_once(model: ModelSettings, training: TrainingSettings, platform
 
 
 def loss_block(model: ModelSettings, tokens: int, vocabulary_size: int, platform: str) -> int:
-    """The most tokens that have logits at a time, of `tokens` that go through a model at once."""
+    """How many tokens have logits at a time, of `tokens` that go through a model at once."""
     logits = LOGITS_ON_CPU if platform == "cpu" else LOGITS_ELSEWHERE
     most = model.numerics.loss_block or max(1, logits // vocabulary_size)
-    return min(tokens, most)
+    return math.ceil(tokens / math.ceil(tokens / most))
 
 
 def attention_of(model: ModelSettings, platform: str) -> Attention:
