@@ -181,9 +181,9 @@ def test_copies_of_held_out_documents_are_not_trained_on(texts: Shards, tmp_path
     assert sorted(sum(t.lower() == held_out.lower() for t in found[s]) for s in SPLITS) == [0, 0, 2]
 
 
-@given(st.binary(max_size=400), st.integers(0, 300))
-def test_the_head_of_a_text_is_that_of_its_plain_form(text: bytes, spaces: int):
-    spaced = b" " * spaces + text.replace(b"a", b" \n")
+@given(st.text(max_size=400), st.integers(0, 300))
+def test_the_head_of_a_text_is_that_of_its_plain_form(text: str, spaces: int):
+    spaced = " " * spaces + text.replace("a", " \n")
     for each in (text, spaced):
         assert c4_shard._head(each) == c4_shard._plain(each)[: c4_shard._HEAD]
 
@@ -246,8 +246,11 @@ def spoil_a_row(path: Path) -> None:
     ("spoil", "place"),
     [
         (damage, r" is damaged at or before byte \d+ of \d+, after row \d+ \("),
-        (change_text, r" is damaged at or before byte \d+ of \d+, after row 30 \(CRC check failed"),
-        (cut, r" is damaged at or before byte \d+ of \d+, after row 29 \(Compressed file ended"),
+        (
+            change_text,
+            r" is damaged at or before byte \d+ of \d+, after row \d+ \(CRC check failed",
+        ),
+        (cut, r" is damaged at or before byte \d+ of \d+, after row \d+ \(Compressed file ended"),
         (spoil_a_row, r":7 \(unpacked byte \d+\) is not JSON"),
     ],
 )

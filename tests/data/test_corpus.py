@@ -171,6 +171,21 @@ ROW = json.dumps({"text": "fine"}).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '\ufeff{"text": "a mark before it"}',
+        '{"text": "beside no number", "score": NaN}',
+        '{"text": "beside half a pair", "url": "\\ud800"}',
+        '{"text": "first", "text": "the last of two counts"}',
+        '  {"text": "\\u00e9 \\ud83d\\ude42 \\n"} ',
+    ],
+)
+def test_a_row_that_the_standard_library_reads_is_read(line: str):
+    expected = json.loads(line.removeprefix("\ufeff"))["text"]
+    assert documents.row_text(line.encode(), "text", "here") == expected
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("bad.txt", b"good \xff bad", r"bad\.txt is not UTF-8 at byte 5"),

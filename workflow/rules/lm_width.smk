@@ -24,11 +24,12 @@ rule tune:
     resources:
         gpu=GPUS_A_RUN,
     params:
+        launcher=launcher,
         settings=slice_of("tune"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
     shell:
-        f"infwidth tune --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f"{{params.launcher}}infwidth tune --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
@@ -50,11 +51,12 @@ rule train_widths:
     resources:
         gpu=GPUS_A_RUN,
     params:
+        launcher=launcher,
         settings=slice_of("train"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
     shell:
-        f"infwidth train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        f"{{params.launcher}}infwidth train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
         f" --selection {{input.selection}} --out {{output}} 2> {{log}}"
 

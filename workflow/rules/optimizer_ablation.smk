@@ -36,6 +36,7 @@ rule optimizer_ablation_train:
     resources:
         gpu=GPUS_A_RUN,
     params:
+        launcher=launcher,
         settings=slice_of("optimizer_ablation train"),
         arms=lambda wildcards: [arm.name for arm in ABLATION_JOBS[wildcards.job]],
         code=lambda wildcards: [
@@ -44,7 +45,7 @@ rule optimizer_ablation_train:
         ],
         study=code_digest(["infwidth.experiments.optimizer_ablation"]),
     shell:
-        "infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
+        "{params.launcher}infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 

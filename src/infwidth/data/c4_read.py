@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """One shard of C4 as a stream of documents: only the row at hand is in memory."""
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Literal
 
+from isal import igzip
+
 from infwidth.config.errors import UserError
 from infwidth.data.c4_files import C4Files, C4Shard
-from infwidth.data.documents import row_text
+from infwidth.data.documents import UNPACKING_ERRORS, row_text
 
 
 def read_shard(
     shard: C4Shard, form: Literal["json", "tfds"], text_key: str
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, str]]:
     """Reads the documents of a shard in order.
 
     Args:
@@ -23,7 +23,7 @@ def read_shard(
         text_key: the key of the text in a row (json).
 
     Yields:
-        (row, text): the line's number from 1 (json) or the record's from 0 (TFDS), and UTF-8.
+        (row, text): the line's number from 1 (json) or the record's from 0 (TFDS), and the text.
 
     Raises:
         UserError: the shard is damaged; it names the file and the place.
@@ -49,16 +49,16 @@ def first_documents(files: C4Files, text_key: str, count: int) -> Iterator[str]:
     """
     rows = (row for shard in files.train for row in read_shard(shard, files.form, text_key))
     for _, text in islice(rows, count):
-        yield text.decode()
+        yield text
 
 
-def _json_rows(shard: C4Shard, text_key: str) -> Iterator[tuple[int, bytes]]:
-    with shard.path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as file:
-        row, offset = 0, 0
+def _json_rows(shard: C4Shard, text_key: str) -> Iterator[tuple[int, str]]:
+    with shard.path.open("rb") as raw, igzip.IGzipFile(fileobj=raw) as file:
+        name, row, offset = str(shard.path), 0, 0
         while True:
             try:
                 line = file.readline()
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            except UNPACKING_ERRORS as error:
                 raise UserError(
                     f"{shard.path} is damaged at or before byte {raw.tell()} of {shard.bytes}, "
                     f"after row {row} ({error}): download it again"
@@ -66,11 +66,11 @@ def _json_rows(shard: C4Shard, text_key: str) -> Iterator[tuple[int, bytes]]:
             if not line:
                 return
             row += 1
-            yield row, row_text(line, text_key, f"{shard.path}:{row} (unpacked byte {offset})")
+            yield row, row_text(line, text_key, f"{name}:{row} (unpacked byte {offset})")
             offset += len(line)
 
 
-def _tfds_rows(shard: C4Shard) -> Iterator[tuple[int, bytes]]:
+def _tfds_rows(shard: C4Shard) -> Iterator[tuple[int, str]]:
     import tensorflow_datasets as tfds
 
     part = f"{shard.split}[{shard.first}:{shard.first + shard.records}]"
@@ -78,9 +78,7 @@ def _tfds_rows(shard: C4Shard) -> Iterator[tuple[int, bytes]]:
     try:
         records: Any = tfds.builder_from_directory(str(shard.path.parent)).as_data_source(part)
         for record in range(shard.records):
-            text: bytes = records[record]["text"]
-            text.decode()
-            yield record, text
+            yield record, records[record]["text"].decode()
     except (RuntimeError, ValueError, IndexError) as error:
         raise UserError(
             f"{shard.path} is damaged at record {record} of {shard.records} "

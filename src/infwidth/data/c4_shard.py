@@ -42,7 +42,7 @@ _OWNED = frozenset({MANIFEST, _HASHES, _HEADS, *_ARRAYS})
 _SPACE = b" \t\n\r\v\f"
 _HEAD = 48
 """Bytes of a text, without space, that tell nearly all texts apart."""
-_BLOCK = 256
+_BLOCK = 64
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _pack(
                 own_heads.append(_hash(b"", head))
                 own_hashes.append(_hash(b"", plain))
                 split = HELD_OUT[_hash(f"{split_seed}/".encode(), plain) % 2]
-            writers[split].add(row, text.decode())
+            writers[split].add(row, text)
             if row % _LOG_EVERY == 0:
                 _LOG.info("tokens: %s, row %d", shard.name, row)
             if cap is not None and writers[split].length >= cap:
@@ -189,7 +189,7 @@ def _pack(
     }
 
 
-def _in_blocks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+def _in_blocks(rows: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     # Unpacking and encoding in turn, row by row, would drive each other out of the cache.
     while block := list(islice(rows, _BLOCK)):
         yield from block
@@ -206,7 +206,7 @@ class _HeldOut(NamedTuple):
         some = list(folders)
         return cls(_hashes_in(_HASHES, some), frozenset(_hashes_in(_HEADS, some).tolist()))
 
-    def has(self, head: bytes, text: bytes) -> bool:
+    def has(self, head: bytes, text: str) -> bool:
         """Whether a text is a copy of one of them; most are told apart by their heads."""
         return _hash(b"", head) in self.heads and _holds(self.hashes, _hash(b"", _plain(text)))
 
@@ -231,7 +231,7 @@ class _Writer:
 
     def add(self, row: int, text: str) -> None:
         ids = self._vocabulary.encode(text).astype(self._type)
-        self._tokens.append(self._bos + ids.tobytes() + self._eos, len(ids) + 2)
+        self._tokens.append(b"".join((self._bos, ids.data, self._eos)), len(ids) + 2)
         self.length += len(ids) + 2
         self.documents += 1
         self._bounds.append(self.length)
@@ -262,12 +262,12 @@ class _Array:
             self._file.write(array_header(self._type, self._length))
 
 
-def _plain(text: bytes) -> bytes:
-    """A text as copies are compared: in lower case, without space."""
-    return text.lower().translate(None, _SPACE)
+def _plain(text: str) -> bytes:
+    """A text as copies are compared: in lower case (of ASCII), without space."""
+    return text.encode().lower().translate(None, _SPACE)
 
 
-def _head(text: bytes) -> bytes:
+def _head(text: str) -> bytes:
     """The first bytes of `_plain(text)`, without making all of it."""
     cut = 2 * _HEAD
     while len(plain := _plain(text[:cut])) < _HEAD and cut < len(text):

