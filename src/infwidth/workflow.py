@@ -133,3 +133,24 @@ def share_volume(workflow: Any) -> None:
             settings.implies_no_shared_fs = False
             settings.job_deploy_sources = False
             settings.auto_deploy_default_storage_provider = False
+
+
+def launcher(_wildcards: Any, resources: Any) -> str:
+    """Gives what starts the processes that share a run, where the resource `mpi` names a launcher.
+
+    Slurm's executor hides the shape of a job from what runs in it, so `srun` is told it again.
+
+    Args:
+      resources: of the job: `mpi`, as in "srun", with `tasks`, `nodes` and `gpu`; or none of them.
+
+    Returns:
+      The beginning of a command, with a space after it; nothing where a run is one process's.
+    """
+    asked = dict(resources.items())
+    if "mpi" not in asked:
+        return ""
+    words = [asked["mpi"], "-n", asked["tasks"]]
+    if asked["mpi"] == "srun":
+        words += [f"--nodes={asked['nodes']}", f"--cpus-per-task={asked['_cores']}"]
+        words += [f"--gpus={asked['gpu']}"] if asked.get("gpu") else []
+    return " ".join(map(str, words)) + " "

@@ -30,6 +30,10 @@ PROFILE = (
 RUNS = Path("results/cluster/runs")
 TUNED = "results/cluster/lm_width/tuning/unfrozen.json"
 TIMES = ("device_seconds",)
+# A run that two devices share: two processes on Slurm, one with two devices without.
+SHARED = ("--config", "training={mesh: {data: 2}, steps: 400}")
+TWO_TASKS = ("--set-resources", "tune:mpi=srun", "tune:tasks=2", "tune:tasks_per_gpu=0")
+TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 # Seconds that anything here may take, and that the controller is away.
 PATIENCE = 180
@@ -39,14 +43,14 @@ STARTED_AGAIN = {"JobState=RUNNING", "Restarts=1"}
 
 
 @contextmanager
-def snakemake(checkout, *words):
+def snakemake(checkout, *words, variables=None):
     """Snakemake of the cluster's environment, at work in a checkout until this is left."""
     with (checkout.folder / "output.txt").open("w") as file:
         process = subprocess.Popen(
             [str(BIN / "snakemake"), *words, *CONFIG],
             cwd=checkout.folder,
             # GPUs of this node are empty files.
-            env={**checkout.environment, "JAX_PLATFORMS": "cpu"},
+            env={**checkout.environment, "JAX_PLATFORMS": "cpu", **(variables or {})},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -160,8 +164,8 @@ def copy_of(checkout, place):
     return Checkout(folder)
 
 
-def finish(checkout, *words):
-    with snakemake(checkout, *words) as process:
+def finish(checkout, *words, variables=None):
+    with snakemake(checkout, *words, variables=variables) as process:
         end(process, checkout)
 
 
@@ -251,3 +255,13 @@ def test_every_job_asks_slurm_for_a_gpu(slurm):
         if "Comment=rule_" in job
     }
     assert asked == {"tune": True, "train_widths": True}
+
+
+def test_two_processes_of_a_job_share_a_run(prepared, tmp_path):
+    alone, together = (copy_of(prepared, tmp_path / name) for name in ("alone", "together"))
+    finish(alone, TUNED, "--cores", "2", *SHARED, variables=TWO_DEVICES)
+    finish(together, TUNED, *PROFILE, *SHARED, *TWO_TASKS, "tune:gpu=2")
+    job = re.search(r"rule tune:.*?SLURM jobid (\d+)", output(together), re.DOTALL)[1]
+    assert {"NumTasks=2", "TresPerJob=gres:gpu:2", "JobState=COMPLETED"} <= shown(job)
+    assert len(results(alone)) == 2
+    assert results(together) == results(alone)

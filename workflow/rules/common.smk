@@ -41,11 +41,5 @@ if GPUS:
 # A run that is shared between devices takes as many.
 GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
 
-
-def launcher(wildcards, resources):
-    """What starts the processes of a run that several share: the resource `mpi`, as a cluster sets it."""
-    return f"{resources.mpi} " if "mpi" in resources.keys() else ""
-
-
 # By experiment, the files that its figures and tables are made from; its own rules add a row.
 MEASURED = {}

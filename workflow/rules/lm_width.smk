@@ -24,7 +24,7 @@ rule tune:
     resources:
         gpu=GPUS_A_RUN,
     params:
-        launcher=launcher,
+        launcher=support.launcher,
         settings=slice_of("tune"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),
@@ -51,7 +51,7 @@ rule train_widths:
     resources:
         gpu=GPUS_A_RUN,
     params:
-        launcher=launcher,
+        launcher=support.launcher,
         settings=slice_of("train"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
         study=code_digest(["infwidth.experiments.lm_width"]),

@@ -36,7 +36,7 @@ rule optimizer_ablation_train:
     resources:
         gpu=GPUS_A_RUN,
     params:
-        launcher=launcher,
+        launcher=support.launcher,
         settings=slice_of("optimizer_ablation train"),
         arms=lambda wildcards: [arm.name for arm in ABLATION_JOBS[wildcards.job]],
         code=lambda wildcards: [

@@ -24,7 +24,7 @@ rule width_limit_tune:
     resources:
         gpu=GPUS_A_RUN,
     params:
-        launcher=launcher,
+        launcher=support.launcher,
         settings=slice_of("width_limit tune"),
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=code_digest(
@@ -52,7 +52,7 @@ rule width_limit_train:
     resources:
         gpu=GPUS_A_RUN,
     params:
-        launcher=launcher,
+        launcher=support.launcher,
         settings=slice_of("width_limit train"),
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=code_digest(
