@@ -25,7 +25,7 @@ from infwidth.models.variables import merge, split
 from infwidth.planning import memory, sizes
 from infwidth.planning.memory import loss_block, sequences_at_once, step_memory
 from infwidth.planning.texts import BYTE_VOCABULARY
-from infwidth.planning.work import infinite_step_flops, run_flops
+from infwidth.planning.work import infinite_step_flops, recomputed_flops, run_flops
 from infwidth.training import checkpoints, rules
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.spec import RunSpec
@@ -193,6 +193,26 @@ def test_xla_counts_the_same_work_for_each_treatment_of_the_features(name):
     acausal = 3 * 2 * 2 * 8 * (16 * 15 // 2) * 128
     ours = training_flops(model, VARIANTS[name], 256, 256, 8) + acausal
     assert 1.0 < _lowered(name, model, training).cost_analysis()["flops"] / ours < 1.04
+
+
+@pytest.mark.parametrize("name", ["unfrozen", "adam_star_normalized", "constant"])
+@pytest.mark.parametrize("target", ["residual", "vocabulary"])
+def test_xla_counts_the_same_work_twice_where_blocks_are_rematerialized(name, target):
+    shape = {"d_model": 128, "layers": 2, "heads": 2, "context": 16, "readout_target": target}
+    training = TrainingSettings(
+        batch_size=8, steps=2, warmup_steps=1, log_every=1, checkpoint_every=1
+    )
+    once, again = (
+        ModelSettings.model_validate(shape | {"numerics": {"rematerialize": remat}})
+        for remat in (False, True)
+    )
+    counted = [_lowered(name, model, training).cost_analysis()["flops"] for model in (once, again)]
+    acausal = 2 * 2 * 2 * 8 * (16 * 15 // 2) * 128
+    ours = recomputed_flops(again, VARIANTS[name], 256, 8)
+    assert 1.0 < (counted[1] - counted[0]) / (ours + acausal) < 1.03
+    spec, twice = (_spec(VARIANTS[name], 256, model, training, 256) for model in (once, again))
+    assert run_flops(twice)[0] - run_flops(spec)[0] == training.steps * ours
+    assert run_flops(twice)[1] == run_flops(spec)[1]
 
 
 def _lowered(name, model, training):

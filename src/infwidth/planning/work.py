@@ -5,6 +5,7 @@ Of what else a run does (a forward pass a logged chunk, SGD's unit) nothing is c
 under a hundredth.
 """
 
+from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Variant
 from infwidth.models.flops import training_flops
 from infwidth.training.spec import RunSpec
@@ -31,10 +32,33 @@ def run_flops(spec: RunSpec, split_tokens: dict[str, int] | None = None) -> tupl
     step = training_flops(
         spec.model, variant, spec.width, spec.vocabulary_size, spec.training.batch_size
     )
+    if spec.model.numerics.rematerialize:
+        step += recomputed_flops(spec.model, variant, spec.width, spec.training.batch_size)
     # With features that train, every product has two gradients.
     all_train = variant if variant.features == "none" else variant._replace(features="adam")
     sequence = training_flops(spec.model, all_train, spec.width, spec.vocabulary_size, 1) // 3
     return spec.training.steps * step, scored * sequence // spec.model.context
+
+
+def recomputed_flops(model: ModelSettings, variant: Variant, width: int, batch_size: int) -> int:
+    """FLOPs of a step that are spent a second time where blocks are rematerialised.
+
+    All products of a block's forward pass but the last, whose result no gradient needs.
+
+    Args:
+      model: shape of the model.
+      variant: how the MLPs train.
+      width: H.
+      batch_size: B.
+
+    Returns:
+      FLOPs a step.
+    """
+    D, T, N = model.d_model, model.context, batch_size * model.context
+    attention = 2 * N * D * 3 * D + 2 * 2 * batch_size * (T * (T + 1) // 2) * D
+    if variant.features == "none" or model.readout_target == "vocabulary":
+        return model.layers * attention
+    return model.layers * (attention + 2 * N * D * D + 2 * N * width * (D + 1))
 
 
 def _infinite_flops(spec: RunSpec, scored: int) -> tuple[int, int]:
