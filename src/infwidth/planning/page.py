@@ -47,8 +47,8 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
   be cuDNN's on every GPU in bfloat16.
 - **Device-hours** are FLOPs over peak and utilisation. A utilisation of 0.4 is an assumption, good
   for large products; the default's models are far too small for an accelerator to come near it.
-- **Rematerialisation**, where it is set, adds what blocks compute again, all but their last product;
-  XLA's analysis counts the same within 3%.
+- **Rematerialisation**, where it is set, adds what blocks compute again, all but their last
+  product; XLA's analysis counts the same within 3%.
 - **Other experiments** have small models of their own and are not counted; they take some 15
   core-minutes of the default's 164 (`config/config.yaml`).
 """
