@@ -145,12 +145,19 @@ def launcher(_wildcards: Any, resources: Any) -> str:
 
     Returns:
       The beginning of a command, with a space after it; nothing where a run is one process's.
+
+    Raises:
+      UserError: a launcher is named, and no number of processes.
     """
     asked = dict(resources.items())
     if "mpi" not in asked:
         return ""
+    if not asked.get("tasks"):
+        raise UserError(
+            "the resource mpi is set, and tasks is not: set tasks, the processes of a run, or neither"
+        )
     words = [asked["mpi"], "-n", asked["tasks"]]
     if asked["mpi"] == "srun":
-        words += [f"--nodes={asked['nodes']}", f"--cpus-per-task={asked['_cores']}"]
+        words += [f"--nodes={asked.get('nodes', 1)}", f"--cpus-per-task={asked['_cores']}"]
         words += [f"--gpus={asked['gpu']}"] if asked.get("gpu") else []
     return " ".join(map(str, words)) + " "
