@@ -154,7 +154,8 @@ def launcher(_wildcards: Any, resources: Any) -> str:
         return ""
     if not asked.get("tasks"):
         raise UserError(
-            "the resource mpi is set, and tasks is not: set tasks, the processes of a run, or neither"
+            "the resource mpi is set, and tasks is not: set tasks, the processes of a run, or "
+            "neither"
         )
     words = [asked["mpi"], "-n", asked["tasks"]]
     if asked["mpi"] == "srun":
