@@ -89,8 +89,7 @@ def test_tokens_are_the_documents_in_order_and_held_out_ones_go_by_their_hash(
     )
     dataset = make(data, tmp_path / "out")
     expected: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for text in (text for shard in texts["train"] for text in shard if text.strip()):
-        expected["train"].append(text)
+    expected["train"] += [text for shard in texts["train"] for text in shard if text.strip()]
     for text in (text for shard in texts["validation"] for text in shard if text.strip()):
         plain = re.sub(rb"\s+", b"", text.encode().lower())
         digest = hashlib.sha256(b"5/" + plain).digest()
@@ -242,15 +241,15 @@ def spoil_a_row(path: Path) -> None:
     path.write_bytes(gzip.compress(b"\n".join(lines)))
 
 
+DAMAGED = r" is damaged at or before byte \d+ of \d+, after row "
+
+
 @pytest.mark.parametrize(
     ("spoil", "place"),
     [
-        (damage, r" is damaged at or before byte \d+ of \d+, after row \d+ \("),
-        (
-            change_text,
-            r" is damaged at or before byte \d+ of \d+, after row \d+ \(CRC check failed",
-        ),
-        (cut, r" is damaged at or before byte \d+ of \d+, after row \d+ \(Compressed file ended"),
+        (damage, DAMAGED + r"\d+ \("),
+        (change_text, DAMAGED + r"[1-9]\d* \(CRC check failed"),
+        (cut, DAMAGED + r"[1-9]\d* \(Compressed file ended"),
         (spoil_a_row, r":7 \(unpacked byte \d+\) is not JSON"),
     ],
 )
