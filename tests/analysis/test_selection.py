@@ -9,11 +9,16 @@ from infwidth.analysis.selection import (
     beyond,
     choose,
     count_extensions,
+    first_runs,
     next_cells,
+    next_runs,
+    race_note,
     selection_entry,
 )
+from infwidth.config.tuning import TuningSettings
 
 TOLERANCE = 0.002
+RACE = TuningSettings(learning_rates=[0.01, 0.1, 1.0], max_extensions=3, race_margin=0.02)
 
 
 def line(losses, rates=(0.01, 0.1, 1.0), kappa=None):
@@ -150,3 +155,101 @@ def test_empty_or_mixed_grids_are_refused():
         choose([], TOLERANCE)
     with pytest.raises(ValueError, match="every trial or in none"):
         choose([Trial(0.1, 1.0, 0), Trial(0.1, 1.0, 0, kappa=1.0)], TOLERANCE)
+
+
+def race(loss, tuning=RACE, kappas=(None,)):
+    """Runs a raced search to its end; returns the trials."""
+    cells = [Cell(rate, kappa) for rate in tuning.learning_rates for kappa in kappas]
+    trials, runs = [], first_runs(cells, tuning)
+    while runs:
+        assert not {(Cell(t.learning_rate, t.kappa), t.seed) for t in trials} & set(runs)
+        for cell, seed in runs:
+            value = loss(cell.learning_rate, seed)
+            trials.append(Trial(cell.learning_rate, value, seed, math.isinf(value), cell.kappa))
+        runs = next_runs(trials, tuning)
+    return trials
+
+
+def seeds_of(trials):
+    """The seeds that each rate ran on."""
+    found = {}
+    for trial in trials:
+        found.setdefault(trial.learning_rate, []).append(trial.seed)
+    return found
+
+
+def table(*rows):
+    """A loss out of a table of rates, losses on seed 0 and on seed 1."""
+    losses = {(rate, seed): loss for rate, *of in rows for seed, loss in enumerate(of)}
+    return lambda rate, seed: losses[rate, seed]
+
+
+def test_rates_far_behind_on_the_first_seed_run_on_no_other():
+    trials = race(table((0.01, 1.7), (0.1, 1.60, 1.60), (1.0, 1.61, 1.62)))
+    assert seeds_of(trials)[0.01] == [0]
+    assert seeds_of(trials)[0.1] == seeds_of(trials)[1.0] == [0, 1]
+
+
+def test_a_rate_alone_in_front_has_won():
+    trials = race(table((0.01, 1.7), (0.1, 1.6), (1.0, 1.65)))
+    assert seeds_of(trials) == {0.01: [0], 0.1: [0], 1.0: [0]}
+    choice = choose(trials, TOLERANCE)
+    assert (choice.learning_rate, choice.interior) == (0.1, True)
+
+
+def test_a_rate_out_of_the_race_loses_to_a_worse_mean():
+    # On the first seed the front is at 1.60; what they got on the second no longer counts for 0.01.
+    trials = race(table((0.01, 1.63), (0.1, 1.60, 1.80), (1.0, 1.61, 1.70), (10.0, 1.9)))
+    choice = choose(trials, TOLERANCE)
+    assert choice.learning_rate == 1.0
+    assert choice.validation_loss == pytest.approx(1.655)
+
+
+def test_a_front_that_diverges_on_another_seed_lets_the_next_ones_race():
+    trials = race(table((0.01, 1.7), (0.1, 1.64, 1.64), (1.0, 1.63, math.inf)))
+    # 1.0 and 0.1 race; 1.0 falls, and with it the mark.
+    assert seeds_of(trials)[0.1] == [0, 1]
+    fallen = race(
+        table((0.01, 1.65, 1.65), (0.1, 1.64, 1.63), (1.0, 1.625, math.inf), (0.001, 2.0))
+    )
+    assert seeds_of(fallen)[0.01] == [0, 1]
+    assert choose(fallen, TOLERANCE).learning_rate == 0.1
+
+
+def test_a_rate_that_joins_later_makes_up_for_the_seeds():
+    # 1.0 leads alone; then 10.0, outside of the grid, comes close.
+    trials = race(table((0.01, 1.8), (0.1, 1.7), (1.0, 1.60, 1.60), (10.0, 1.59, 1.62)))
+    assert seeds_of(trials) == {0.01: [0], 0.1: [0], 1.0: [0, 1], 10.0: [0, 1]}
+    assert choose(trials, TOLERANCE).learning_rate == 1.0
+
+
+def test_where_seeds_agree_a_race_chooses_as_all_runs_do():
+    everything = RACE.model_copy(update={"race_margin": None})
+    for best in (0.001, 0.02, 0.1, 0.5, 40.0):
+
+        def bowl(rate, seed, best=best):
+            return 1.6 + 0.03 * math.log10(rate / best) ** 2 + 0.1 * seed
+
+        raced, whole = race(bowl), race(bowl, everything)
+        first, second = (choose(trials, TOLERANCE) for trials in (raced, whole))
+        assert first.learning_rate == second.learning_rate
+        assert first.interior == second.interior
+        assert len(raced) < len(whole)
+
+
+def test_without_a_race_every_cell_has_every_seed():
+    plain = RACE.model_copy(update={"race_margin": None})
+    assert set(
+        map(tuple, seeds_of(race(lambda r, s: abs(math.log10(r * 10)), plain)).values())
+    ) == {(0, 1)}
+
+
+def test_a_race_of_which_every_rate_diverges_ends():
+    trials = race(lambda rate, seed: math.inf)
+    assert choose(trials, TOLERANCE).learning_rate is None
+
+
+def test_captions_say_that_rates_raced():
+    assert "within 0.02 of the best on the first" in race_note(RACE.model_dump())
+    assert race_note(RACE.model_copy(update={"race_margin": None}).model_dump()) == ""
+    assert race_note({}) == ""

@@ -44,6 +44,10 @@ MISTAKES = {
         {"lm_width": {"tuning": {"kappas": [1, 1.0]}}},
         ["lm_width.tuning.kappas", "1.0 is given twice"],
     ),
+    "race below tolerance": (
+        {"lm_width": {"tuning": {"race_margin": 0.001}}},
+        ["lm_width.tuning", "race_margin 0.001 is below tolerance 0.002", "raise race_margin"],
+    ),
     "trunk factor twice": (
         {"lm_width": {"tuning": {"trunk_factors": [2, 2]}}},
         ["lm_width.tuning.trunk_factors", "2.0 is given twice"],

@@ -10,7 +10,13 @@ from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
 from infwidth.experiments.lm_width import Bench
 from infwidth.experiments.optimizer_ablation import gather, run_arm, selections
-from infwidth.experiments.optimizer_ablation_plan import Arm, arms, in_context, jobs
+from infwidth.experiments.optimizer_ablation_plan import (
+    Arm,
+    arms,
+    in_context,
+    jobs,
+    tuned_before,
+)
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = OptimizerAblationSettings.model_validate(
@@ -79,6 +85,39 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
     assert chosen == {"own_rates-ntk": 3.0, "own_rates-ntk-4": 9.0}
     run_arm(bench, Arm("mean_field", "ntk"), OWN)
     assert {spec.learning_rate for spec in reported(bench)[4:]} == {3.0}
+
+
+def test_a_search_that_another_job_makes_comes_first():
+    settings = Settings()
+    assert tuned_before("confirmation-muon_star", settings) == ["base-muon_star"]
+    assert tuned_before("own_rates-ntk", settings) == ["base-ntk"]
+    assert tuned_before("base-muon_star", settings) == []
+    # All else is tuned anew, since its runs are others.
+    assert tuned_before("fixed_trunk-ntk", settings) == []
+    assert tuned_before("other_vocabulary-ntk", settings) == []
+
+
+def test_jobs_of_many_arms_wait_for_earlier_ones_alone():
+    for size in (2, 5, 100):
+        own = OptimizerAblationSettings(arms_per_job=size)
+        settings = Settings().model_copy(update={"optimizer_ablation": own})
+        order = list(jobs(own))
+        for job in order:
+            before = tuned_before(job, settings)
+            assert all(order.index(other) < order.index(job) for other in before)
+
+
+def test_a_race_spares_runs_and_reports_the_same(bench):
+    own = OWN.model_copy(update={"tuning": OWN.tuning.model_copy(update={"seeds": [0, 1]})})
+    raced = OWN.model_copy(update={"tuning": own.tuning.model_copy(update={"race_margin": 0.002})})
+    whole = run_arm(bench, Arm(BASE, "adam_star"), own)
+    spared = run_arm(bench, Arm(BASE, "adam_star"), raced)
+    reports = [
+        [e["key"] for e in part["entries"] if e["role"] == "report"] for part in (whole, spared)
+    ]
+    assert reports[0] == reports[1]
+    tunings = [sum(e["role"] == "tuning" for e in part["entries"]) for part in (whole, spared)]
+    assert tunings[1] < tunings[0] == 6
 
 
 def test_what_was_run_is_gathered_by_context(bench):

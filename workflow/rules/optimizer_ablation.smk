@@ -3,7 +3,11 @@
 # Which part of the optimizer closes the gap, and where: a job an arm (a variant in a context), then
 # the table. The context of the other vocabulary has tokens of its own.
 
-from infwidth.experiments.optimizer_ablation_plan import halves, jobs as ablation_jobs
+from infwidth.experiments.optimizer_ablation_plan import (
+    halves,
+    jobs as ablation_jobs,
+    tuned_before,
+)
 
 ABLATION = LAYOUT.results / "optimizer_ablation"
 ABLATION_JOBS = ablation_jobs(SETTINGS.optimizer_ablation)
@@ -21,7 +25,11 @@ MEASURED["optimizer_ablation"] = [
 rule optimizer_ablation_train:
     """Tunes each arm of a job by itself and trains it on the reporting seeds."""
     input:
-        lambda wildcards: f"{ABLATION_TOKENS[wildcards.job]}/manifest.json",
+        tokens=lambda wildcards: f"{ABLATION_TOKENS[wildcards.job]}/manifest.json",
+        before=lambda wildcards: [
+            f"{ABLATION}/parts/{job}.json"
+            for job in tuned_before(wildcards.job, SETTINGS)
+        ],
     output:
         f"{ABLATION}/parts/{{job}}.json",
     log:
@@ -46,7 +54,7 @@ rule optimizer_ablation_train:
         study=code_digest(["infwidth.experiments.optimizer_ablation"]),
     shell:
         "{params.launcher}infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
-        f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
+        f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
 rule optimizer_ablation_digits:

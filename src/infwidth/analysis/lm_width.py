@@ -186,7 +186,9 @@ class Measurements:
         for row in self.selection.get(name, {}).get("trials", []):
             lost = row["status"] != "done" or row["mean_validation_loss"] is None
             loss = math.nan if lost else float(row["mean_validation_loss"])
-            found.append(Trial(float(row["learning_rate"]), loss, 0, lost, row["kappa"]))
+            rate = float(row["learning_rate"])
+            # As often as there were seeds: how many tells a cell that fell out of the race.
+            found += [Trial(rate, loss, n, lost, row["kappa"]) for n in range(row["seeds"])]
         return found
 
     def choice_at_kappa(self, variant: str, kappa: float) -> Choice | None:

@@ -10,13 +10,19 @@ Every variant is tuned by this one rule, on tuning seeds, by validation loss:
 - the choice is interior if, along each axis, the cells next to the plateau on both sides were run
   and are worse by more than the tolerance;
 - otherwise the cells that are missing next to it are run, where need be outside the grid, one log
-  step at a time.
+  step at a time;
+- where the settings have a race, every cell runs on the first seed, and those that trail the best
+  of them by no more than the margin run on the other seeds too (a race, as of Maron and Moore,
+  1994, with one fixed margin); the rest count as worse.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+
+from infwidth.config.tuning import TuningSettings
 
 Side = Literal["lower", "higher"]
 
@@ -118,7 +124,7 @@ def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
         raise ValueError("choose() needs at least one trial")
     if len({trial.kappa is None for trial in trials}) > 1:
         raise ValueError("a grid has κ in every trial or in none")
-    means = mean_losses(trials)
+    means = _worths(trials)
     rates = sorted({cell.learning_rate for cell in means})
     best = min(means.values())
     if math.isinf(best):
@@ -174,6 +180,41 @@ def next_cells(trials: Sequence[Trial], tolerance: float, extensions_left: int) 
     return inside + outside[: max(extensions_left, 0)]
 
 
+def next_runs(trials: Sequence[Trial], tuning: TuningSettings) -> list[tuple[Cell, int]]:
+    """The tuning runs that follow, as (cell, seed); empty when the search is over.
+
+    Args:
+        trials: all tuning runs of one variant so far, those of the grid on the first seed among
+            them.
+        tuning: grid, budget, seeds and the margin of the race.
+    """
+    if tuning.race_margin is not None:
+        behind = _behind_in_race(trials, tuning.seeds, tuning.race_margin)
+        if behind:
+            return behind
+    used = count_extensions(trials, tuning.learning_rates, tuning.kappas)
+    return first_runs(next_cells(trials, tuning.tolerance, tuning.max_extensions - used), tuning)
+
+
+def first_runs(cells: Iterable[Cell], tuning: TuningSettings) -> list[tuple[Cell, int]]:
+    """The runs with which cells begin: on every seed, or in a race on the first."""
+    seeds = tuning.seeds if tuning.race_margin is None else tuning.seeds[:1]
+    return [(cell, seed) for cell in cells for seed in seeds]
+
+
+def race_note(tuning: Mapping[str, Any]) -> str:
+    """A sentence on the race, for a caption; nothing where all rates run on all seeds.
+
+    Args:
+        tuning: the section `tuning` of recorded settings.
+    """
+    margin, seeds = tuning.get("race_margin"), len(tuning.get("seeds", []))
+    if margin is None or seeds < 2:
+        return ""
+    others = "second tuning seed" if seeds == 2 else "tuning seeds after the first"
+    return f"The {others}: for rates within {margin:g} of the best on the first."
+
+
 def count_extensions(
     trials: Iterable[Trial], learning_rates: Iterable[float], kappas: Iterable[float] = ()
 ) -> int:
@@ -209,6 +250,33 @@ def selection_entry(
         "extensions": extensions,
         "trials": rows,
     }
+
+
+def _behind_in_race(
+    trials: Sequence[Trial], seeds: Sequence[int], margin: float
+) -> list[tuple[Cell, int]]:
+    """The runs that the cells in the race still lack."""
+    means = mean_losses(trials)
+    of_cell: dict[Cell, dict[int, float]] = {}
+    for trial in trials:
+        cell = Cell(trial.learning_rate, trial.kappa)
+        of_cell.setdefault(cell, {})[trial.seed] = trial.validation_loss
+    # A cell that diverged on any seed is out, and sets no mark for the others.
+    firsts = {cell: of_cell[cell][seeds[0]] for cell in of_cell if math.isfinite(means[cell])}
+    mark = min(firsts.values(), default=math.inf) + margin
+    racing = [cell for cell, loss in firsts.items() if loss <= mark]
+    alone = len(racing) == 1 and all(trial.seed == seeds[0] for trial in trials)
+    if alone:
+        return []
+    return [(cell, seed) for cell in racing for seed in seeds if seed not in of_cell[cell]]
+
+
+def _worths(trials: Sequence[Trial]) -> dict[Cell, float]:
+    """Mean losses, infinite for a cell that fell out of the race: it lacks seeds others have."""
+    means = mean_losses(trials)
+    counts = Counter(Cell(trial.learning_rate, trial.kappa) for trial in trials)
+    most = max((counts[cell] for cell, mean in means.items() if math.isfinite(mean)), default=0)
+    return {cell: mean if counts[cell] == most else math.inf for cell, mean in means.items()}
 
 
 def _bracket(grid: Sequence[float], cell_at: Any, plateau: set[Cell], means: dict) -> _Axis:

@@ -3,7 +3,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from infwidth.config.section import LearningRate, Section, Seed, each_once
 
@@ -31,9 +31,24 @@ class TuningSettings(Section):
         0.002,
         description="Nats a token within which two rates count as equal; the smallest rate wins.",
     )
+    race_margin: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Nats a token by which a rate may trail the best on the first tuning seed and "
+        "still run on the others; the rates behind are out of the race, and so is a second seed "
+        "where one rate is alone in front. null: every rate runs on every seed.",
+    )
     trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.5, 2.0],
         description="Multiples of training.trunk_learning_rate at which `constant` is checked.",
     )
 
     _no_duplicates = each_once("seeds", "learning_rates", "kappas", "trunk_factors")
+
+    @model_validator(mode="after")
+    def _race_spares_equals(self) -> "TuningSettings":
+        if self.race_margin is not None and self.race_margin < self.tolerance:
+            raise ValueError(
+                f"race_margin {self.race_margin:g} is below tolerance {self.tolerance:g}: rates "
+                "that count as equal would be dropped; raise race_margin"
+            )
+        return self

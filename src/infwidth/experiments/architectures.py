@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infwidth.analysis.selection import Cell, Trial, count_extensions, next_cells, selection_entry
+from infwidth.analysis.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.config.architectures import Architecture, ArchitecturesSettings
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
@@ -137,7 +137,6 @@ class Study:
         tuning = self._settings.tuning
         searched = has_mlps(VARIANTS[self._name])
         trials: list[Trial] = []
-        extensions = 0
         places = first_places(self._name, self._settings.reference_width, tuning)
         while places:
             for place in places:
@@ -147,9 +146,11 @@ class Study:
                 trials.append(Trial(cell[0], row["validation_loss"], place.seed, lost, cell[1]))
             if not searched:
                 break
-            extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas)
-            cells = next_cells(trials, tuning.tolerance, tuning.max_extensions - extensions)
-            places = tuning_places(self._name, self._settings.reference_width, cells, tuning)
+            runs = next_runs(trials, tuning)
+            places = tuning_places(self._name, self._settings.reference_width, runs)
+        extensions = (
+            count_extensions(trials, tuning.learning_rates, tuning.kappas) if searched else 0
+        )
         entry = selection_entry(trials, tuning.tolerance, extensions)
         if entry["learning_rate"] is None:
             setting = "tuning.learning_rates" if searched else "trunk_learning_rate"

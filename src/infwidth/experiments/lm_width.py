@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from infwidth.analysis.selection import Cell, Trial, count_extensions, next_cells, selection_entry
+from infwidth.analysis.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings, TrainingSettings, TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
@@ -83,7 +83,6 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
     searched = has_mlps(ALL_VARIANTS[name])
     entries: list[Entry] = []
     trials: list[Trial] = []
-    extensions = 0
     places = first_places(name, width, tuning)
     while places:
         for place in places:
@@ -95,9 +94,8 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
             trials.append(Trial(cell.learning_rate, loss, place.seed, diverged, cell.kappa))
         if not searched:
             break
-        extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas)
-        cells = next_cells(trials, tuning.tolerance, tuning.max_extensions - extensions)
-        places = tuning_places(name, width, cells, tuning)
+        places = tuning_places(name, width, next_runs(trials, tuning))
+    extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas) if searched else 0
     selection = selection_entry(trials, tuning.tolerance, extensions)
     if selection["learning_rate"] is None:
         rates = f"readout rate diverged at width {width}" if searched else "trunk rate diverged"

@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from infwidth.analysis.selection import Cell
+from infwidth.analysis.selection import Cell, first_runs
 from infwidth.config.settings import (
     LmWidthSettings,
     ModelSettings,
@@ -108,7 +108,7 @@ def first_places(name: str, width: int, tuning: TuningSettings) -> list[Place]:
         ]
     kappas = tuning.kappas if variant.features == "adam" else [None]
     cells = [Cell(rate, kappa) for rate in sorted(tuning.learning_rates) for kappa in kappas]
-    return tuning_places(name, width, cells, tuning)
+    return tuning_places(name, width, first_runs(cells, tuning))
 
 
 def report_places(
@@ -139,8 +139,6 @@ def report_places(
     return places
 
 
-def tuning_places(
-    name: str, width: int, cells: Iterable[Cell], tuning: TuningSettings
-) -> list[Place]:
-    """The tuning runs of some cells, on every tuning seed."""
-    return [Place("tuning", name, width, cell, seed) for cell in cells for seed in tuning.seeds]
+def tuning_places(name: str, width: int, runs: Iterable[tuple[Cell, int]]) -> list[Place]:
+    """The places of some tuning runs, given as (cell, seed)."""
+    return [Place("tuning", name, width, cell, seed) for cell, seed in runs]

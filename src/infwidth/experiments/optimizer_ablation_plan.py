@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width_plan import has_mlps
 
@@ -46,6 +46,23 @@ def jobs(own: OptimizerAblationSettings) -> dict[str, list[Arm]]:
             more = f"-and-{len(chunk) - 1}-more" if len(chunk) > 1 else ""
             named[chunk[0].name + more] = chunk
     return named
+
+
+def tuned_before(job: str, settings: Settings) -> list[str]:
+    """The jobs whose searches some of this one's arms repeat, since just their reports differ.
+
+    If they come first, this one finds the runs of its searches instead of waiting for them.
+    """
+    model, training, own = settings.model, settings.training, settings.optimizer_ablation
+    named = jobs(own)
+    job_of = {arm: name for name, some in named.items() for arm in some}
+    repeated = [
+        Arm(BASE, arm.variant)
+        for arm in named[job]
+        if not arm.other_vocabulary
+        and in_context(arm.context, model, training, own) == (model, training)
+    ]
+    return sorted({job_of[arm] for arm in repeated if arm in job_of} - {job})
 
 
 def halves(rules: Sequence[str]) -> dict[str, list[str]]:

@@ -219,7 +219,7 @@ class Planner:
         searched = has_mlps(ALL_VARIANTS[variant])
         kappa = 1.0 if first[0].cell.kappa is not None else None
         if searched:
-            most = most_extra_cells(settings, kappa is not None) * len(settings.seeds)
+            most = most_extra_runs(settings, len({place.cell for place in first}))
             if most:
                 self.searches.append(Search(experiment, group, most))
         # Two tunings of one grid, at one width, choose the same but for what they may add.
@@ -246,7 +246,17 @@ class Planner:
             yield PlannedRun(experiment, group, place.role, spec, waits_for if reported else "")
 
 
-def most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
+def most_extra_runs(tuning: TuningSettings, cells: int) -> int:
+    """The most runs that follow a search's first ones.
+
+    All seeds of the cells by which the grid may grow, and the seeds that a race keeps back.
+    """
+    kept_back = 0 if tuning.race_margin is None else len(tuning.seeds) - 1
+    with_kappas = cells > len(tuning.learning_rates)
+    return _most_extra_cells(tuning, with_kappas) * len(tuning.seeds) + cells * kept_back
+
+
+def _most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
     """The most cells that a search adds to its grid: all of the largest grid that it may reach."""
     rates, kappas = len(tuning.learning_rates), len(tuning.kappas) if with_kappas else 1
     extensions = range(tuning.max_extensions + 1)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from infwidth.analysis.lm_width import Measurements
+from infwidth.analysis.selection import race_note
 from infwidth.config.variants import VARIANTS
 from infwidth.plots import notes
 from infwidth.plots.layout import (
@@ -218,6 +219,7 @@ def _print(measured: Measurements, anything: bool, control: bool) -> str:
         "reported. Vertical line: the rate chosen. × diverged; caret: above the axis."
         if anything
         else "",
+        race_note(measured.settings["lm_width"].get("tuning", {})),
         "Dotted level: no MLPs." if control else "",
         notes.warning(measured),
         notes.reconstruction_note(measured),

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from infwidth.analysis.lm_width import Measurements
-from infwidth.analysis.selection import Cell, Trial, mean_losses
+from infwidth.analysis.selection import Cell, Trial, mean_losses, race_note
 from infwidth.analysis.tables.table import Table, corpus_note, number, rate, sentences, signed
 from infwidth.config.variants import VARIANTS
 
@@ -57,6 +57,7 @@ def _caption(measured: Measurements) -> str:
             f"Rates chosen at width {measured.reference_width:,} by mean validation loss, nats per "
             "token,",
             f"over {seeds} tuning seed{'s' * (seeds > 1)}." if seeds else "over the tuning seeds.",
+            race_note(tuning),
             "The readout's rate is in units in which the first step has rms η under every "
             "optimizer.",
             f"Interior: both neighbours are worse by more than {measured.tolerance:g}; within that "

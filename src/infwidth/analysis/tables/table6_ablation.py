@@ -15,6 +15,7 @@ from infwidth.analysis.optimizer_ablation import (
     OptimizerAblation,
     label_of_context,
 )
+from infwidth.analysis.selection import race_note
 from infwidth.analysis.statistics import mean_interval
 from infwidth.analysis.tables.table import (
     MISSING,
@@ -173,6 +174,7 @@ def _caption(measured: OptimizerAblation) -> str:
             "Final test loss in nats per token; every rule in every context is tuned by itself at "
             f"width {measured.width:,}, on one grid, by one rule, on tuning seeds"
             f"{_each(measured)}.",
+            race_note(measured.settings["optimizer_ablation"]["tuning"]),
             f"± is the half width of the {confidence} t interval over {seeds} seeds"
             f"{_other_seeds(measured)}; differences are paired by seed; gap closed: (NTK − rule)"
             "/(NTK − frozen), Fieller's interval.",
