@@ -6,7 +6,8 @@ from typing import NamedTuple
 BASE = "base"
 """The setting of fig1, which is no row of the table: its variants stand in the settings."""
 
-CORE = ("ntk", "adam_star", "adam_star_normalized", "frozen")
+PLAIN = ("ntk", "adam_star", "frozen")
+CORE = (*PLAIN, "adam_star_normalized")
 
 
 class Context(NamedTuple):
@@ -34,8 +35,8 @@ class Context(NamedTuple):
 
 
 CONTEXTS: dict[str, Context] = {
-    "short": Context("a third of the steps", "does the gap grow with training?"),
-    "small_batch": Context("a quarter of the batch", "does noise favour a rule?"),
+    "short": Context("a third of the steps", "does the gap grow with training?", PLAIN),
+    "small_batch": Context("a quarter of the batch", "does noise favour a rule?", PLAIN),
     "other_vocabulary": Context(
         "the other vocabulary",
         "bytes against subwords",
@@ -45,12 +46,8 @@ CONTEXTS: dict[str, Context] = {
     "vocabulary_readout": Context(
         "readout to the logits", "gradients of frequent and rare tokens differ by far (Zipf)"
     ),
-    "sgd_trunk": Context(
-        "SGD everywhere", "SGD outside the MLPs, too", ("constant", "ntk", "adam_star", "frozen")
-    ),
-    "weight_decay": Context(
-        "weight decay", "decoupled, on the readouts", ("ntk", "adam_star", "frozen")
-    ),
+    "sgd_trunk": Context("SGD everywhere", "SGD outside the MLPs, too", ("constant", *PLAIN)),
+    "weight_decay": Context("weight decay", "decoupled, on the readouts", PLAIN),
     "mean_field": Context(
         "other widths",
         "one rate at every width",
@@ -80,7 +77,7 @@ CONTEXTS: dict[str, Context] = {
     "standard": Context(
         "standard parametrization",
         "M_0 = √H N(0, 1), and rates that grow with the width",
-        ("ntk", "adam_star"),
+        ("ntk",),
         at_widths=True,
         standard=True,
     ),

@@ -55,7 +55,7 @@ class OptimizerAblationSettings(Section):
         1, description="Variants in a context that share a process; raise it where runs are short."
     )
     tuning: TuningSettings = Field(
-        default_factory=lambda: TuningSettings(max_extensions=8, race_margin=0.02)
+        default_factory=lambda: TuningSettings(max_extensions=8, race_margin=0.01)
     )
     digits: DigitsAblationSettings = Field(default_factory=DigitsAblationSettings)
 
