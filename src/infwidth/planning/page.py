@@ -50,7 +50,7 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 - **Rematerialisation**, where it is set, adds what blocks compute again, all but their last
   product; XLA's analysis counts the same within 3%.
 - **Other experiments** have small models of their own and are not counted; they take some 15
-  core-minutes of the default's 164 (`config/config.yaml`).
+  core-minutes of the default's 153 (`config/config.yaml`).
 """
 
 
