@@ -106,7 +106,8 @@ def test_the_table_has_a_row_an_arm_and_width(tmp_path):
     measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk",)))
     table = build(measured)
     arms = {(row["context"], row["variant"], row["width"]) for _, row in table.raw.iterrows()}
-    assert len(arms) == len(table.raw) == len(ALL_VARIANTS) + 4 + 2 * 3 + 14 * 3
+    # A third of the steps: three variants; the standard parametrization: one at three widths.
+    assert len(arms) == len(table.raw) == len(ALL_VARIANTS) + 3 + 3 + 14 * 3
     shown = table.shown.set_index(["Context", "Rule"])
     assert shown.loc[("a third of the steps", "NTK (SGD) †"), "gap closed"] == "–"
     assert "not interior" in table.caption
