@@ -43,6 +43,18 @@ def test_the_default_plans_the_runs_that_were_published(tmp_path, monkeypatch):
     assert 0 < extra <= row["most_extra_runs"]
 
 
+def test_the_ablation_plans_no_reported_run_that_another_experiment_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(Settings(), Layout("default"), "cpu", 0.4)
+    row = next(r for r in plan["experiments"] if r["experiment"] == "optimizer_ablation")
+    keys = {}
+    for name in ("optimizer_ablation", "lm_width", "width_limit"):
+        runs = pd.read_parquet(PUBLISHED / f"measurements/{name}/runs.parquet")
+        keys[name] = set(runs.loc[runs["role"] == "report", "key"])
+    own = keys["optimizer_ablation"] - keys["lm_width"] - keys["width_limit"]
+    assert row["roles"]["report"] == len(own)
+
+
 def test_a_run_is_found_by_its_key_and_says_why_it_no_longer_counts(project):
     assert _of_lm_width(_plan(project))["states"] == {"new": 4 + 2, "waits": 3 * 2 + 2}
     planner = Planner(_settings(), Layout("default"), (TEXT, TEXT), "cpu")

@@ -189,9 +189,9 @@ def next_runs(trials: Sequence[Trial], tuning: TuningSettings) -> list[tuple[Cel
         tuning: grid, budget, seeds and the margin of the race.
     """
     if tuning.race_margin is not None:
-        behind = _behind_in_race(trials, tuning.seeds, tuning.race_margin)
-        if behind:
-            return behind
+        lacking = _lacking_in_race(trials, tuning.seeds, tuning.race_margin)
+        if lacking:
+            return lacking
     used = count_extensions(trials, tuning.learning_rates, tuning.kappas)
     return first_runs(next_cells(trials, tuning.tolerance, tuning.max_extensions - used), tuning)
 
@@ -252,7 +252,7 @@ def selection_entry(
     }
 
 
-def _behind_in_race(
+def _lacking_in_race(
     trials: Sequence[Trial], seeds: Sequence[int], margin: float
 ) -> list[tuple[Cell, int]]:
     """The runs that the cells in the race still lack."""

@@ -222,8 +222,9 @@ class Planner:
             most = most_extra_runs(settings, len({place.cell for place in first}))
             if most:
                 self.searches.append(Search(experiment, group, most))
-        # Two tunings of one grid, at one width, choose the same but for what they may add.
-        grid = settings.model_dump_json(exclude={"max_extensions", "trunk_factors"})
+        # Two tunings of one grid, at one width, choose the same but for what they may add; so, as
+        # a rule, does one whose rates race.
+        grid = settings.model_dump_json(exclude={"max_extensions", "trunk_factors", "race_margin"})
         waits_for = f"{variant} at {width}, {grid}" if searched else ""
         return _Tuning(first, {"learning_rate": 1.0, "kappa": kappa}, waits_for)
 
