@@ -18,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sentencepiece import SentencePieceProcessor
 
@@ -32,6 +33,7 @@ from infwidth.data.c4_shard import tokenize_shard
 from infwidth.data.documents import open_source
 from infwidth.data.vocabulary import MODEL, Vocabulary, load_vocabulary, train_vocabulary
 
+T = TypeVar("T")
 DOCUMENT_BYTES = 2200
 """About a document of C4."""
 
@@ -79,26 +81,39 @@ def make_vocabulary(files: C4Files, pieces: int, folder: Path) -> None:
     train_vocabulary(data, folder.parent, folder, lambda: first_documents(files, "text", 5000))
 
 
-def tokenize(files: C4Files, vocabulary: Vocabulary, out: Path) -> dict[str, int]:
-    """Tokenizes the training shard as the pipeline does."""
-    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [], None, out)["tokens"]
+def tokenize(files: C4Files, vocabulary: Vocabulary, out: Path) -> dict[str, Any]:
+    """Tokenizes the training shard as the pipeline does: the manifest."""
+    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [], None, out)
 
 
-def compare(files: C4Files, vocabulary_folder: Path, scratch: Path, rounds: int) -> dict:
-    """Times both in turn; the pipeline starts from the file, SentencePiece from texts in memory."""
-    processor = SentencePieceProcessor(model_file=str(vocabulary_folder / MODEL))
+def time_ours(files: C4Files, folder: Path, out: Path) -> tuple[float, int]:
+    """Returns the CPU time from the file to checked tokens, and the tokens without marks."""
+    vocabulary = load_vocabulary(folder)
+    start = time.process_time()
+    manifest = tokenize(files, vocabulary, out)
+    spent = time.process_time() - start
+    return spent, manifest["tokens"]["train"] - 2 * manifest["documents"]["train"]
+
+
+def time_theirs(files: C4Files, folder: Path) -> tuple[float, int]:
+    """Returns the CPU time of encoding texts that are in memory already, and the tokens."""
     texts = [text for _, text in read_shard(files.train[0], "json", "text")]
-    size = sum(len(text.encode()) for text in texts)
-    vocabulary = load_vocabulary(vocabulary_folder)
-    ours, theirs, tokens = [], [], 0
+    processor = SentencePieceProcessor(model_file=str(folder / MODEL))
+    start = time.process_time()
+    tokens = sum(len(processor.encode(text)) for text in texts)
+    return time.process_time() - start, tokens
+
+
+def compare(files: C4Files, folder: Path, scratch: Path, rounds: int) -> dict:
+    """Times both in turn, each time in a process of its own."""
+    size = sum(len(text.encode()) for _, text in read_shard(files.train[0], "json", "text"))
+    ours, theirs = [], []
     for number in range(rounds):
-        start = time.process_time()
-        counts = tokenize(files, vocabulary, scratch / f"timed-{number}")
-        ours.append(time.process_time() - start)
-        start = time.process_time()
-        tokens = sum(len(processor.encode(text)) for text in texts)
-        theirs.append(time.process_time() - start)
-        assert counts["train"] == tokens + 2 * len(texts)
+        our_time, tokens = apart(time_ours, files, folder, scratch / f"timed-{number}")
+        their_time, their_tokens = apart(time_theirs, files, folder)
+        assert tokens == their_tokens
+        ours.append(our_time)
+        theirs.append(their_time)
     ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
     return {
         "megabytes": size / 1e6,
@@ -111,25 +126,29 @@ def compare(files: C4Files, vocabulary_folder: Path, scratch: Path, rounds: int)
     }
 
 
+def apart(function: Callable[..., T], *args: object) -> T:
+    """Calls in a process of its own, since a heap that other work has left makes all slower."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(function, *args).result()
+
+
 def main() -> None:
     """Measures speed, then memory."""
     options = arguments()
     if options.peak:
         files = find_shards(DataSettings(corpus="c4", path=str(options.peak / "c4")))
         vocabulary = load_vocabulary(options.peak.parent / "vocabulary")
-        counts = tokenize(files, vocabulary, options.peak / "out")
+        tokens = tokenize(files, vocabulary, options.peak / "out")["tokens"]["train"]
         # Not getrusage's, which begins at the parent's.
         status = Path("/proc/self/status").read_text()
         peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-        print(json.dumps({"tokens": counts["train"], "peak_mb": peak}))
+        print(json.dumps({"tokens": tokens, "peak_mb": peak}))
         return
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         files = write_shards(scratch / "c4", options.megabytes)
         folder = scratch / "vocabulary"
-        # Elsewhere, as in the pipeline: training leaves a heap in which both are slower.
-        with ProcessPoolExecutor(1, get_context("spawn")) as apart:
-            apart.submit(make_vocabulary, files, options.pieces, folder).result()
+        apart(make_vocabulary, files, options.pieces, folder)
         print(json.dumps(compare(files, folder, scratch, options.rounds)), flush=True)
         for megabytes in options.grow:
             with tempfile.TemporaryDirectory(dir=scratch) as place:

@@ -88,7 +88,8 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
 
 
 def test_a_search_that_another_job_makes_comes_first():
-    settings = Settings()
+    own = OptimizerAblationSettings(arms_per_job=1)
+    settings = Settings().model_copy(update={"optimizer_ablation": own})
     assert tuned_before("confirmation-muon_star", settings) == ["base-muon_star"]
     assert tuned_before("own_rates-ntk", settings) == ["base-ntk"]
     assert tuned_before("base-muon_star", settings) == []

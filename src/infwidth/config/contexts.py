@@ -7,7 +7,12 @@ BASE = "base"
 """The setting of fig1, which is no row of the table: its variants stand in the settings."""
 
 PLAIN = ("ntk", "adam_star", "frozen")
-CORE = (*PLAIN, "adam_star_normalized")
+SECOND_MOMENTS = (
+    *PLAIN,
+    "adam_star_normalized",
+    "adam_star_global",
+    "adam_star_factored",
+)
 
 
 class Context(NamedTuple):
@@ -26,7 +31,7 @@ class Context(NamedTuple):
 
     label: str
     note: str
-    variants: tuple[str, ...] = CORE
+    variants: tuple[str, ...] = PLAIN
     other_vocabulary: bool = False
     at_widths: bool = False
     standard: bool = False
@@ -35,23 +40,23 @@ class Context(NamedTuple):
 
 
 CONTEXTS: dict[str, Context] = {
-    "short": Context("a third of the steps", "does the gap grow with training?", PLAIN),
-    "small_batch": Context("a quarter of the batch", "does noise favour a rule?", PLAIN),
+    "short": Context("a third of the steps", "does the gap grow with training?"),
+    "small_batch": Context("a quarter of the batch", "does noise favour a rule?"),
     "other_vocabulary": Context(
         "the other vocabulary",
         "bytes against subwords",
-        (*CORE, "adam_star_global", "adam_star_factored", "muon_star"),
+        (*SECOND_MOMENTS, "muon_star"),
         other_vocabulary=True,
     ),
     "vocabulary_readout": Context(
         "readout to the logits", "gradients of frequent and rare tokens differ by far (Zipf)"
     ),
     "sgd_trunk": Context("SGD everywhere", "SGD outside the MLPs, too", ("constant", *PLAIN)),
-    "weight_decay": Context("weight decay", "decoupled, on the readouts", PLAIN),
+    "weight_decay": Context("weight decay", "decoupled, on the readouts"),
     "mean_field": Context(
         "other widths",
         "one rate at every width",
-        (*CORE, "adam_star_global", "adam_star_factored"),
+        SECOND_MOMENTS,
         at_widths=True,
     ),
     "own_rates": Context(

@@ -52,7 +52,7 @@ class OptimizerAblationSettings(Section):
         0.001, description="λ of the context `weight_decay`."
     )
     arms_per_job: Annotated[int, Field(ge=1)] = Field(
-        1, description="Variants in a context that share a process; raise it where runs are short."
+        2, description="Variants in a context that share a process; raise it where runs are short."
     )
     tuning: TuningSettings = Field(
         default_factory=lambda: TuningSettings(max_extensions=8, race_margin=0.01)

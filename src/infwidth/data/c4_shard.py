@@ -42,7 +42,7 @@ _OWNED = frozenset({MANIFEST, _HASHES, _HEADS, *_ARRAYS})
 _SPACE = b" \t\n\r\v\f"
 _HEAD = 48
 """Bytes of a text, without space, that tell nearly all texts apart."""
-_BLOCK = 64
+_BLOCK = 1024
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from infwidth.analysis.optimizer_ablation import (
     OptimizerAblation,
     label_of_context,
 )
+from infwidth.analysis.selection import race_note
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
 from infwidth.plots.layout import new_figure, small_print, text_size
@@ -205,6 +206,7 @@ def _print(measured: OptimizerAblation) -> str:
         f"{measured.width:,}. "
         "Each rule is tuned by itself in each context. 0 is Adam on frozen features in the same "
         "context; losses of different contexts are not compared.",
+        race_note(measured.settings["optimizer_ablation"]["tuning"]),
         "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
         "and have finite width.",
         "† The rate's optimum is not interior." if loose else "",
