@@ -9,7 +9,11 @@ import pandas as pd
 
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.optimizer_ablation_digits import DIGITS_KERNELS, DIGITS_RULES
+from infwidth.config.optimizer_ablation_digits import (
+    DIGITS_KERNELS,
+    DIGITS_RULES,
+    DigitsAblationSettings,
+)
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 
@@ -38,7 +42,13 @@ def write(
 ) -> Path:
     """Writes runs and settings; `diverged` are (context, variant, seed), `edge` arms' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    own = OptimizerAblationSettings(variants=list(variants), contexts=list(contexts))
+    own = OptimizerAblationSettings(
+        variants=list(variants),
+        contexts=list(contexts),
+        seeds=list(seeds),
+        confirmation_seeds=[seed + 10 for seed in seeds],
+        digits=DigitsAblationSettings(seeds=list(seeds)),
+    )
     arms = [(BASE, name) for name in variants]
     arms += [(context, name) for context in contexts for name in CONTEXTS[context].variants]
     rows, selection = [], {}
@@ -98,6 +108,7 @@ def write(
         "name": "synthetic",
         "commit": "0" * 40,
         "data": {"vocabulary": "bytes"},
+        "corpus": "a synthetic corpus",
         "optimizer_ablation": own.model_dump(mode="json"),
         "statistics": StatisticsSettings().model_dump(),
         "selection": selection,

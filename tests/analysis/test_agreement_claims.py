@@ -39,6 +39,14 @@ def test_the_p_value_is_that_of_a_t_test_where_variances_and_counts_are_equal():
     assert effect.inside is False
 
 
+def test_a_normal_interval_gives_a_normal_error():
+    def judged_at(estimate):
+        return judged(row("a", "e"), effects={"e": [Effect("H = 4", estimate, 0.1, math.inf, 5)]})
+
+    (effect,) = compare_claims(judged_at(0.0), judged_at(0.3)).effects
+    assert effect.p_value == pytest.approx(2 * stats.norm.sf(0.3 / math.hypot(0.1, 0.1)))
+
+
 def test_what_cannot_be_tested_is_not():
     here = judged(*ROWS, effects=EFFECTS | {"counted": [Effect.exact("t = 1", 2.0)]})
     compared = compare_claims(judged(*ROWS), here)

@@ -116,6 +116,11 @@ def test_holm_runs_over_the_rows_of_a_family_and_those_not_measured_count():
     assert more.holm_holds == pytest.approx(4 * alone.p_holds, rel=1e-9)
     assert more.verdict == "inconclusive"
     assert more.note.startswith("By itself it would be decided (p = 0.016); Holm's correction")
+    # So is an opposite whose claim cannot be tested at all, since one place lost a run.
+    against = [Effect.of_repeats("H = 4", WORSE, 1), Effect("H = 16", -0.02, 0.004, 4, 5)]
+    lost = judged(row("a", "e"), *rows[1:], row("e", "nowhere"), effects=effects | {"e": against})
+    assert math.isnan(lost.claims[0].p_holds)
+    assert "By itself it would be decided" in lost.claims[0].note
     other = {"level": 0.05, "about": "the rest"}
     apart = judged(*rows, row("e", "nowhere", family="two"), effects=effects, two=other).claims
     assert apart[0].holm_holds == pytest.approx(3 * alone.p_holds, rel=1e-9)

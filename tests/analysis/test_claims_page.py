@@ -146,7 +146,7 @@ def test_a_rule_that_came_later_says_so():
 def test_numbers_show_two_digits_of_what_is_not_known():
     def place(estimate, half, upper=None):
         end = estimate + half if upper is None else upper
-        return Place("", estimate, estimate - half, end, 0, 0, 5, 0, half == 0, 0, 0)
+        return Place("", estimate, estimate - half, end, 0, 0, 5, 4, 0, half == 0, 0, 0)
 
     assert with_interval(place(0.05938, 0.0179), sign=True) == "+0.059 ± 0.018"
     assert with_interval(place(-0.00003, 0.00565)) == "0.0000 ± 0.0056"
@@ -155,6 +155,7 @@ def test_numbers_show_two_digits_of_what_is_not_known():
     assert with_interval(place(0.0, 0.0)) == "0"
     assert with_interval(place(float("nan"), float("nan"))) == "–"
     assert decimals_of([place(0.1, 0.02), place(0.1, 0.003)]) == 4
+    assert decimals_of([place(0.1, 0.02), place(-3e-8, 4e-10)]) == 6
     assert ends(float("nan"), float("nan"), 2) == "–"
     assert [p_value(p) for p in (0.0, 3e-7, 0.00026, 0.049, 1.0, float("nan"))] == [
         *("0", "< 0.0001", "0.00026", "0.049", "1", "–")

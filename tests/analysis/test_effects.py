@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from infwidth.analysis.effects import Effect, paired_effect
+from infwidth.analysis.share_effect import ShareEffect
 from infwidth.analysis.statistics import p_greater, p_less
 
 VALUES = np.array([0.03, 0.05, 0.01, 0.04])
@@ -44,6 +45,16 @@ def test_what_is_exact_leaves_no_doubt():
     effect = Effect.exact("", 1.5)
     assert (effect.p_above(1.0), effect.p_above(1.5), effect.p_below(2.0)) == (0.0, 1.0, 0.0)
     assert effect.interval(0.95).lower == effect.interval(0.95).upper == 1.5
+
+
+def test_a_share_is_tested_by_the_binomial_law():
+    """Of 20 trials all found it, which a share of 0.9 would give in 12% of all cases."""
+    effect = ShareEffect.of_trials("", [True] * 20)
+    assert effect.p_above(0.9) == pytest.approx(0.9**20)
+    assert (effect.estimate, effect.p_below(0.9)) == (1.0, 1.0)
+    assert effect.interval(0.95).lower == pytest.approx(0.025 ** (1 / 20))
+    assert ShareEffect.of_trials("", [False] * 20).p_below(0.9) == pytest.approx(0.1**20)
+    assert math.isnan(ShareEffect.of_trials("", []).p_above(0.5))
 
 
 def test_with_other_readings_what_is_said_holds_for_all_of_them():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from infwidth.analysis.comparisons import cell_loss, compare, share_closed
 from infwidth.analysis.lm_width import FILES, Measurements
+from infwidth.analysis.lm_width_effects import effects
 from infwidth.config.errors import UserError
 from tests.analysis.synthetic import Truth, write
 
@@ -86,6 +88,20 @@ def test_a_variant_that_never_ran_compares_to_nothing(measured, tmp_path):
     assert compare(few, "ntk", "frozen", 64) is None
     assert share_closed(few, 64) is None
     assert few.variants == ["ntk"]
+
+
+def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
+    folder = write(tmp_path, SMALL)
+    runs = pd.read_parquet(folder / "runs.parquet")
+    gone = (runs["variant"] == "ntk") & (runs["width"] == 64) & (runs["role"] == "report")
+    runs[~(gone & (runs["seed"] == 11))].to_parquet(folder / "runs.parquet")
+    measured = Measurements.load(folder)
+    found = compare(measured, "ntk", "frozen", 64)
+    assert (found.lost, found.over_seeds.count) == (1, SMALL.seeds - 1)
+    assert math.isnan(found.worse().p_holds)
+    assert share_closed(measured, 64) is None
+    diverged = {effect.where: effect for effect in effects(measured)["diverged_runs"]}
+    assert (diverged["NTK (SGD)"].lost, diverged["Frozen features"].lost) == (1, 0)
 
 
 @pytest.mark.parametrize("name", FILES)

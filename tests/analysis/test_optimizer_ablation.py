@@ -40,6 +40,21 @@ def test_a_run_that_diverged_is_lost_and_forbids_the_test(tmp_path):
     assert measured.diverged("short", "ntk") == 1
 
 
+def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
+    folder = write(tmp_path)
+    for table, arm in (("runs", ("context", "short")), ("digits", ("rule", "muon_star"))):
+        rows = pd.read_parquet(folder / f"{table}.parquet")
+        gone = (rows[arm[0]] == arm[1]) & (rows["seed"] == 11)
+        if table == "runs":
+            gone &= rows["variant"] == "ntk"
+        rows[~gone].to_parquet(folder / f"{table}.parquet")
+    measured = load(folder)
+    assert measured.difference("short", "ntk").lost == 1
+    assert measured.gap_closed("short", "adam_star") is None
+    assert measured.digits_difference("muon_star", "plain").lost == 1
+    assert measured.difference("short", "adam_star").lost == 0
+
+
 def test_the_standard_parametrization_is_compared_at_every_width(tmp_path):
     found = effects(load(write(tmp_path)))["standard_minus_mean_field"]
     by_width = {effect.where: effect.estimate for effect in found}
@@ -69,7 +84,7 @@ def test_a_width_with_a_rate_of_its_own_shows_that_rate(tmp_path):
 
 def test_what_is_said_of_muon_by_width_comes_from_fresh_seeds_alone(tmp_path):
     measured = load(write(tmp_path))
-    runs = measured.tables.tables["runs"]
+    runs = measured.measured.tables["runs"]
     assert set(runs.loc[runs["context"] == "confirmation", "seed"]) == {20, 21, 22}
     assert measured.seeds == [10, 11, 12]
     first = (runs["seed"] < 20) & (runs["variant"] == "muon_star")
@@ -93,11 +108,27 @@ def test_effects_by_rule_are_differences_from_adam_star(tmp_path):
     assert by_rule["NAdam*"] == pytest.approx(0.01 * (9 - 4))
 
 
+def test_shares_closed_are_of_what_separates_adam_star_from_frozen(tmp_path):
+    folder = write(tmp_path)
+    assert all(math.isnan(e.estimate) for e in effects(load(folder))["normalized_closes"])
+    runs = pd.read_parquet(folder / "runs.parquet")
+    runs.loc[runs["variant"] == "adam_star", "test_loss"] += 0.1
+    runs.to_parquet(folder / "runs.parquet")
+    found = effects(load(folder))
+    places = [*("H = 64", "H = 256", "H = 1,024"), "H = 256, the other vocabulary"]
+    for name, closed in (("normalized_closes", 0.08 / 0.09), ("factored_closes", 0.03 / 0.09)):
+        assert [effect.where for effect in found[name]] == places
+        assert [effect.estimate for effect in found[name]] == pytest.approx([closed] * 4)
+    shifted = found["digits_shifted_minus_normalized"]
+    assert [effect.estimate for effect in shifted] == pytest.approx([0.02])
+
+
 def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
     some = effects(load(write(tmp_path, variants=("ntk", "frozen"), contexts=())))
     assert some["kernel_rules_minus_adam_star"] == []
     assert some["shifted_minus_normalized"] == []
     assert some["standard_minus_mean_field"] == []
+    assert some["normalized_closes"] == some["factored_closes"] == []
     assert some["own_rates_sgd_over_width"] == some["fixed_trunk_sgd_over_width"] == []
     assert [effect.where for effect in some["ntk_minus_frozen"]] == ["as in fig. 1"]
 

@@ -82,6 +82,7 @@ rule optimizer_ablation_digits:
 rule optimizer_ablation:
     """Gathers the losses of all arms and of the rules at infinite width."""
     input:
+        tokens=f"{LAYOUT.tokens}/manifest.json",
         parts=expand(f"{ABLATION}/parts/{{job}}.json", job=ABLATION_JOBS),
         digits=expand(f"{ABLATION}/digits-{{half}}.parquet", half=ABLATION_RULES),
     output:
@@ -100,5 +101,5 @@ rule optimizer_ablation:
         ),
     shell:
         "infwidth optimizer_ablation collect --settings {params.settings:q} --parts {input.parts}"
-        " --digits {input.digits}"
+        " --digits {input.digits} --tokens $(dirname {input.tokens})"
         f" --runs {LAYOUT.runs} --out {LAYOUT.measurements('optimizer_ablation')} 2> {{log}}"

@@ -57,7 +57,7 @@ def compare_claims(published: JudgedClaims, here: JudgedClaims) -> ClaimsAgreeme
     """Compares claims that were judged by the same rules from the same experiments.
 
     Where both intervals are known, their half widths towards each other give the two standard
-    errors (they are t intervals), and these the error of the difference of the two effects.
+    errors (they are t or normal intervals), and these that of the difference of the two effects.
     """
     there = {each.claim.id: each for each in here.claims}
     pairs = [(each, there[each.claim.id]) for each in published.claims]
@@ -98,7 +98,7 @@ def _compare(
     if not np.isfinite(reach).all():
         return other.estimate, None, math.nan
     inside = bool(gap <= reach.min())
-    freedom = [max(1, each.repeats - 1) for each in (low, high)]
+    freedom = [math.inf if each.freedom is None else each.freedom for each in (low, high)]
     error = float(np.linalg.norm(reach / stats.t.ppf((1 + confidence) / 2, freedom)))
     if gap == 0:
         return other.estimate, inside, 1.0

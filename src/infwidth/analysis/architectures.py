@@ -15,7 +15,7 @@ import pandas as pd
 
 from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.gap_closed import GapClosed, gap_closed
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.statistics import Interval, SampleMean, mean_interval
 from infwidth.config.variants import VARIANTS
 
@@ -42,24 +42,13 @@ PAIRS = {
 
 
 @dataclass(frozen=True)
-class Architectures:
+class Architectures(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure or table was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
 
     @property
     def settings(self) -> dict[str, Any]:
         """Of the experiment."""
         return self.measured.settings["architectures"]
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.measured.settings["statistics"]["confidence"])
 
     @cached_property
     def architectures(self) -> list[str]:

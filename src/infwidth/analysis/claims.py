@@ -33,6 +33,7 @@ class Place:
         lower, upper: of its interval over repeats, NaN where there is none.
         documents_lower, documents_upper: of its interval over test documents.
         repeats: independent repeats that it rests on.
+        freedom: degrees of freedom of the interval; None where it is a normal one, or exact.
         lost: repeats that diverged or are missing.
         exact: a number without error, such as a count of bytes.
         p_holds, p_opposite: evidence for the claim, and for its opposite, at this place alone.
@@ -45,6 +46,7 @@ class Place:
     documents_lower: float
     documents_upper: float
     repeats: int
+    freedom: float | None
     lost: int
     exact: bool
     p_holds: float

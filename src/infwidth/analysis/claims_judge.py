@@ -25,8 +25,6 @@ from infwidth.config.claims import Claim, Claims, number_of
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 
-NOTHING = Evidence(math.nan, math.nan)
-
 
 @dataclass(frozen=True)
 class Found:
@@ -158,7 +156,7 @@ def _decided(row: Judged, judge: bool) -> Judged:
 
 def _lost_to_holm(row: Judged, word: Verdict) -> str:
     """That a claim would be decided if it were the only one, since its interval looks like it."""
-    alone = min(row.p_holds, row.p_opposite)
+    alone = min((p for p in (row.p_holds, row.p_opposite) if not math.isnan(p)), default=math.nan)
     if word is not Verdict.INCONCLUSIVE or not alone < row.level:
         return ""
     return (
@@ -174,6 +172,7 @@ def _place(effect: Effect, evidence: Evidence, confidence: float) -> Place:
         documents_lower=documents.lower if documents else math.nan,
         documents_upper=documents.upper if documents else math.nan,
         repeats=effect.count,
+        freedom=effect.freedom if math.isfinite(effect.freedom) else None,
         lost=effect.lost,
         exact=effect.error == 0 and math.isinf(effect.freedom),
         p_holds=evidence.p_holds,

@@ -172,7 +172,11 @@ def _places(each: Judged, confidence: float) -> str:
     documents = any(place.documents_upper > place.documents_lower for place in each.places)
     heads = (
         *("place", ", ".join(["effect", *unit]), f"{confidence:.0%} interval"),
-        *(["over test documents"] if documents else []),
+        *(
+            [f"over test {'images' if 'nats per image' in unit else 'documents'}"]
+            if documents
+            else []
+        ),
         *("repeats", "p, the rule holds", "p, the opposite"),
     )
     blank = [""] * (len(heads) - 3)

@@ -14,6 +14,7 @@ SOURCES = {
 }
 
 _SMALLEST_P = 1e-4
+_MOST_DECIMALS = 6
 
 
 def decimals_of(places: Sequence[Place]) -> int:
@@ -23,7 +24,7 @@ def decimals_of(places: Sequence[Place]) -> int:
     """
     halves = [(place.upper - place.lower) / 2 for place in places if place.upper > place.lower]
     if halves:
-        return _decimals(min(halves), 2)
+        return min(_decimals(min(halves), 2), _MOST_DECIMALS)
     return max((_decimals(place.estimate, 4) for place in places), default=0)
 
 

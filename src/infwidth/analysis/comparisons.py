@@ -49,7 +49,7 @@ class Comparison:
         width: the MLP width.
         over_seeds: mean difference with its t interval and the pairs' correlation.
         over_documents: the same mean with the bootstrap's interval, paired by document.
-        lost: seeds of which one run or both diverged.
+        lost: seeds of which one run or both diverged or are missing.
         seeds_needed: pairs that show the effect of interest with the power set; None if unknown.
         power: of the pairs there are.
     """
@@ -89,7 +89,6 @@ def compare(measured: Measurements, first: str, second: str, width: int) -> Comp
         return None
     losses = measured.losses(first, width), measured.losses(second, width)
     seeds = sorted(set(losses[0]) & set(losses[1]))
-    ran = [set(measured.cell(variant, width)["seed"]) for variant in (first, second)]
     difference = paired_difference(
         [losses[0][seed] for seed in seeds],
         [losses[1][seed] for seed in seeds],
@@ -103,7 +102,7 @@ def compare(measured: Measurements, first: str, second: str, width: int) -> Comp
         document_contrast(
             measured, {(first, width): 1.0, (second, width): -1.0}, difference.estimate, seeds
         ),
-        len(ran[0] & ran[1]) - len(seeds),
+        len(measured.seeds) - len(seeds),
         required_seeds(
             difference.sd, settings.effect_of_interest, settings.confidence, settings.power
         ),
@@ -116,14 +115,13 @@ def compare(measured: Measurements, first: str, second: str, width: int) -> Comp
 def share_closed(measured: Measurements, width: int) -> GapClosed | None:
     """(L_ntk − L_adam_star) / (L_ntk − L_frozen) at one width, paired by seed.
 
-    None if one of the three never ran there, or lost a seed that all three ran: what a run that
-    diverged would have closed is not known.
+    None if one of the three never ran there, or lost a seed: what a run that diverged would have
+    closed is not known.
     """
     three = ("ntk", "adam_star", "frozen")
     losses = [measured.losses(variant, width) for variant in three]
-    ran = [set(measured.cell(variant, width)["seed"]) for variant in three]
     seeds = sorted(set.intersection(*map(set, losses)))
-    if not seeds or len(seeds) < len(set.intersection(*ran)):
+    if not seeds or len(seeds) < len(measured.seeds):
         return None
     ntk, star, frozen = (np.array([by_seed[seed] for seed in seeds]) for by_seed in losses)
     settings = measured.statistics

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from infwidth.analysis.measured import SETTINGS, MeasuredTables
+from infwidth.analysis.measured import SETTINGS, Experiment, MeasuredTables
 from infwidth.analysis.reading import require
 from infwidth.analysis.statistics import Interval, SampleMean, mean_interval
 from infwidth.analysis.verdicts import Evidence, Verdict, at_every_width, tracks, verdict
@@ -64,24 +64,13 @@ class Slope:
 
 
 @dataclass(frozen=True)
-class Convergence:
+class Convergence(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure or table was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
 
     @property
     def settings(self) -> dict[str, Any]:
         """Of the experiment."""
         return self.measured.settings["convergence"]
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.measured.settings["statistics"]["confidence"])
 
     @property
     def margin(self) -> float:

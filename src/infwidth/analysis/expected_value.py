@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.statistics import Interval
 
 COLUMNS = {
@@ -85,19 +85,8 @@ class TrainedCell:
 
 
 @dataclass(frozen=True)
-class ExpectedValue:
+class ExpectedValue(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.measured.settings["statistics"]["confidence"])
 
     @property
     def cases(self) -> list[str]:

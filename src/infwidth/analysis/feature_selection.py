@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from infwidth.analysis.convergence import geometric_mean
 from infwidth.analysis.effects import Effect, paired_effect
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.statistics import Interval, SampleMean, mean_interval
 
 COLUMNS = {
@@ -62,19 +62,8 @@ class DensityCell:
 
 
 @dataclass(frozen=True)
-class FeatureSelection:
+class FeatureSelection(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.measured.settings["statistics"]["confidence"])
 
     @property
     def settings(self) -> dict[str, Any]:

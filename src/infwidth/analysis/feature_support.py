@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from infwidth.analysis.effects import Effect
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
+from infwidth.analysis.share_effect import ShareEffect
 from infwidth.analysis.statistics import Interval
 
 COLUMNS = {
@@ -66,29 +66,18 @@ class Reports:
 
     def rate(self, confidence: float) -> Interval:
         """The share that said so, with Clopper and Pearson's interval."""
-        found = stats.binomtest(self.missing, self.count).proportion_ci(confidence, "exact")
-        return Interval(self.missing / self.count, float(found.low), float(found.high))
+        said = np.arange(self.count) < self.missing
+        return ShareEffect.of_trials("", said).interval(confidence)
 
 
 @dataclass(frozen=True)
-class FeatureSupport:
+class FeatureSupport(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
 
     @property
     def settings(self) -> dict[str, Any]:
         """Of the experiment."""
         return self.measured.settings["feature_support"]
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.measured.settings["statistics"]["confidence"])
 
     @property
     def cases(self) -> list[str]:
@@ -221,5 +210,4 @@ def _at_widest(measured: FeatureSupport, case: str) -> NDArray[np.float64]:
 
 def _share(measured: FeatureSupport, case: str) -> Effect:
     table = measured.measured.tables["reports"]
-    said = table.loc[table["case"] == case, "missing"].to_numpy(np.float64)
-    return Effect.of_repeats(case, said)
+    return ShareEffect.of_trials(case, table.loc[table["case"] == case, "missing"].to_numpy(bool))

@@ -28,6 +28,11 @@ class GapClosed(Interval):
     fraction: float
     gap: float
 
+    @property
+    def no_gap(self) -> bool:
+        """Whether it is shown that there is nothing to close."""
+        return self.defined and self.gap < 0
+
 
 def gap_closed(
     numerator: ArrayLike, denominator: ArrayLike, confidence: float, fraction: float

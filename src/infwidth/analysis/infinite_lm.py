@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.reading import require
 from infwidth.analysis.statistics import SampleMean, mean_interval
 from infwidth.config.errors import UserError
@@ -26,33 +26,18 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class InfiniteLm:
-    """What the experiment measured.
-
-    Attributes:
-        tables: its tables, checked.
-    """
-
-    tables: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure is made from: files with digests, settings, commit."""
-        return self.tables.provenance()
+class InfiniteLm(Experiment):
+    """What the experiment measured."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that the experiment ran with."""
-        return self.tables.settings
-
-    @property
-    def confidence(self) -> float:
-        """Confidence of every interval."""
-        return float(self.settings["statistics"]["confidence"])
+        return self.measured.settings
 
     @property
     def reported(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        runs = self.tables.tables["runs"]
+        runs = self.measured.tables["runs"]
         return runs[runs["role"] == "report"]
 
     @property
@@ -123,7 +108,7 @@ class InfiniteLm:
 
     def curves(self, variant: str, width: float) -> pd.DataFrame:
         """Training loss: a row a logged stretch, by its last step, and a column a seed."""
-        rows = self.tables.tables["curves"]
+        rows = self.measured.tables["curves"]
         by_seed = {
             int(run.seed): rows[rows["key"] == run.key].set_index("step")["loss"]
             for run in self._cell(variant, width).itertuples()

@@ -129,8 +129,8 @@ class Measurements:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the reported runs."""
-        return sorted({int(seed) for seed in self.reported["seed"]})
+        """The seeds that every cell was to report, whether or not its run is there."""
+        return sorted(self.settings["lm_width"]["seeds"])
 
     def cell(self, variant: str, width: int) -> pd.DataFrame:
         """The reported runs of a variant at a width, by seed; `constant` serves every width."""

@@ -87,14 +87,15 @@ def _over_width(measured: Measurements, variant: str) -> list[Effect]:
 
 
 def _diverged(measured: Measurements, variant: str) -> Effect:
-    status = measured.reported.loc[measured.reported["variant"] == variant, "status"]
-    lost = float((status != "done").sum())
-    return Effect(VARIANTS[variant].label, lost, 0.0, math.inf, len(status))
+    runs = measured.reported[measured.reported["variant"] == variant]
+    diverged = float((runs["status"] != "done").sum())
+    missing = runs["width"].nunique() * len(measured.seeds) - len(runs)
+    return Effect(VARIANTS[variant].label, diverged, 0.0, math.inf, len(runs), missing)
 
 
 def _seeds(measured: Measurements, cells: Sequence[Cell]) -> tuple[list[int], int]:
     """The seeds of which every cell's run finished, and how many of all are not among them."""
-    wanted = set(measured.settings["lm_width"]["seeds"])
+    wanted = set(measured.seeds)
     finished = wanted.intersection(*(measured.losses(*cell) for cell in cells))
     return sorted(finished), len(wanted) - len(finished)
 

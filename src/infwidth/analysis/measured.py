@@ -61,3 +61,23 @@ class MeasuredTables:
             "commit": self.settings["commit"],
             "settings": self.settings,
         }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment of a few tables measured; subclasses read answers from them.
+
+    Attributes:
+        measured: its tables, checked.
+    """
+
+    measured: MeasuredTables
+
+    def provenance(self) -> dict[str, Any]:
+        """What a figure or table was made from: files with digests, settings, commit."""
+        return self.measured.provenance()
+
+    @property
+    def confidence(self) -> float:
+        """Of every interval."""
+        return float(self.measured.settings["statistics"]["confidence"])

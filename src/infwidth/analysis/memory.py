@@ -8,13 +8,13 @@ where a state is meant, with it where a step is.
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 
 COLUMNS = {
     "state": ("form", "size", "inputs", "features", "readout", "optimizer"),
@@ -49,14 +49,8 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
 
     def dense(
         self, quantity: Quantity, form: str = "adam_star"

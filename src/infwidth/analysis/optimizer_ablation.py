@@ -14,7 +14,7 @@ import pandas as pd
 
 from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.gap_closed import GapClosed, gap_closed
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.statistics import SampleMean, mean_interval
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.errors import UserError
@@ -49,9 +49,9 @@ DIGITS_LABELS = {
     "adam": "Adam, elementwise",
 }
 DIGITS_KERNEL_RULES = frozenset(DIGITS_LABELS) - {
-    *("sgd", "sgd_decay", "adam_star", "adam_star_decay", "adam_star_factored", "adam"),
+    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
 }
-"""Other optimizers that keep the kernel, on digits."""
+"""Other optimizers that keep the kernel, on digits; weight decay makes another one of ADAM*."""
 KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalised", "shifted": "shifted biases"}
 DIGITS_REFERENCE = ("adam", "plain")
 """Elementwise Adam on frozen plain features, at finite width."""
@@ -59,28 +59,13 @@ REFERENCE = "frozen"
 
 
 @dataclass(frozen=True)
-class OptimizerAblation:
-    """What the experiment measured.
-
-    Attributes:
-        tables: its tables, checked.
-    """
-
-    tables: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure is made from: files with digests, settings, commit."""
-        return self.tables.provenance()
+class OptimizerAblation(Experiment):
+    """What the experiment measured."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that the experiment ran with."""
-        return self.tables.settings
-
-    @property
-    def confidence(self) -> float:
-        """Confidence of every interval."""
-        return float(self.settings["statistics"]["confidence"])
+        return self.measured.settings
 
     @property
     def width(self) -> int:
@@ -90,15 +75,19 @@ class OptimizerAblation:
     @property
     def runs(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        runs = self.tables.tables["runs"]
+        runs = self.measured.tables["runs"]
         return runs[runs["role"] == "report"]
 
     @property
     def seeds(self) -> list[int]:
         """The seeds of the reported runs, but for those of contexts with fresh ones."""
-        fresh = [name for name, row in CONTEXTS.items() if row.fresh_seeds]
-        runs = self.runs
-        return sorted({int(seed) for seed in runs.loc[~runs["context"].isin(fresh), "seed"]})
+        return self.seeds_in(BASE)
+
+    def seeds_in(self, context: str) -> list[int]:
+        """The seeds that every arm of a context was to report, whether or not its run is there."""
+        fresh = context != BASE and CONTEXTS[context].fresh_seeds
+        own = self.settings["optimizer_ablation"]
+        return sorted(own["confirmation_seeds" if fresh else "seeds"])
 
     @property
     def contexts(self) -> list[str]:
@@ -147,23 +136,18 @@ class OptimizerAblation:
         where: str = "",
     ) -> Effect:
         """The loss of a variant minus that of another, paired by seed."""
-        other = reference_context or context
-        ran = [
-            set(self._cell(*place)["seed"])
-            for place in ((context, variant, width), (other, reference, width))
-        ]
         return paired_effect(
             where or f"{label_of_context(context)}, {ALL_VARIANTS[variant].label}",
             self.losses(context, variant, width),
-            self.losses(other, reference, width),
-            sorted(ran[0] & ran[1]),
+            self.losses(reference_context or context, reference, width),
+            self.seeds_in(context),
         )
 
     def gap_closed(self, context: str, variant: str, width: int | None = None) -> GapClosed | None:
         """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
         losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
         seeds = sorted(set.intersection(*map(set, losses)))
-        if not seeds or any(len(by_seed) < len(self.seeds) for by_seed in losses):
+        if not seeds or len(seeds) < len(self.seeds_in(context)):
             return None
         ntk, own, frozen = (np.array([by_seed[s] for s in seeds]) for by_seed in losses)
         fraction = float(self.settings["statistics"]["gap_fraction"])
@@ -172,7 +156,7 @@ class OptimizerAblation:
     @property
     def digits(self) -> pd.DataFrame:
         """The runs on digits whose losses are reported, nats an image."""
-        runs = self.tables.tables["digits"]
+        runs = self.measured.tables["digits"]
         return runs[runs["role"] == "report"]
 
     def digits_arms(self) -> list[tuple[str, str]]:
@@ -193,13 +177,9 @@ class OptimizerAblation:
         self, rule: str, kernel: str, reference: tuple[str, str] = DIGITS_REFERENCE, where: str = ""
     ) -> Effect:
         """The loss on digits of a rule with a kernel minus that of another, paired by seed."""
-        runs = self.digits
-        ran = [
-            set(runs.loc[(runs["rule"] == r) & (runs["kernel"] == k), "seed"])
-            for r, k in ((rule, kernel), reference)
-        ]
         own, other = self.digits_losses(rule, kernel), self.digits_losses(*reference)
-        return paired_effect(where or rule, own, other, sorted(ran[0] & ran[1]))
+        seeds = self.settings["optimizer_ablation"]["digits"]["seeds"]
+        return paired_effect(where or rule, own, other, seeds)
 
     def _cell(self, context: str, variant: str, width: int | None) -> pd.DataFrame:
         runs = self.runs
@@ -219,7 +199,7 @@ def load(folder: Path | str) -> OptimizerAblation:
     Raises:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
-    keys = ("optimizer_ablation", "statistics", "selection")
+    keys = ("optimizer_ablation", "statistics", "selection", "corpus")
     tables = MeasuredTables.load(folder, COLUMNS, *keys)
     runs, path = tables.tables["runs"], Path(folder) / "runs.parquet"
     for column, known in (("context", (BASE, *CONTEXTS)), ("variant", tuple(ALL_VARIANTS))):

@@ -3,6 +3,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.optimizer_ablation import (
     DIGITS_KERNEL_RULES,
@@ -12,6 +14,7 @@ from infwidth.analysis.optimizer_ablation import (
     OptimizerAblation,
     label_of_context,
 )
+from infwidth.analysis.ratio_effect import RatioEffect
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ALL_VARIANTS
 
@@ -27,6 +30,9 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
       the rules on plain features that keep their kernel.
     - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
     - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
+    - `normalized_closes`, `factored_closes`: the share of what separates ADAM* from Adam, both on
+      frozen features, that normalised features (G) and a factored v (D) close; by width, and in the
+      other vocabulary.
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
     - `own_rates_sgd_over_width`, `fixed_trunk_sgd_over_width`: SGD tuned at each width, and with
       all but the readouts fixed as drawn; the widest minus each narrower one.
@@ -35,6 +41,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
 
     - `digits_kernel_rules_minus_adam_star`: by rule, plain features.
     - `digits_adam_star_minus_adam`: by kernel, against elementwise Adam on frozen features.
+    - `digits_shifted_minus_normalized`: ADAM* on the two kernels.
     """
     return {
         "adam_star_minus_ntk": _by_context(measured, "adam_star", "ntk"),
@@ -49,6 +56,8 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
             for reference in (REFERENCE, "unfrozen_muon_star")
         },
         "shifted_minus_normalized": _shifted(measured),
+        "normalized_closes": list(_closes(measured, "adam_star_normalized")),
+        "factored_closes": list(_closes(measured, "adam_star_factored")),
         "standard_minus_mean_field": _standard(measured),
         **{
             f"{context}_sgd_over_width": _sgd_over_width(measured, context)
@@ -56,6 +65,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
         },
         "digits_kernel_rules_minus_adam_star": list(_digits_rules(measured)),
         "digits_adam_star_minus_adam": list(_digits_kernels(measured)),
+        "digits_shifted_minus_normalized": _digits_shifted(measured),
     }
 
 
@@ -94,6 +104,23 @@ def _shifted(measured: OptimizerAblation) -> list[Effect]:
     return [measured.difference(BASE, *pair, where=label_of_context(BASE))]
 
 
+def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:
+    """(L_adam_star − L_variant) / (L_adam_star − L_frozen)."""
+    places = [("mean_field", width) for width in measured.widths("mean_field")]
+    for context, width in [*places, ("other_vocabulary", measured.width)]:
+        three = ("adam_star", variant, REFERENCE)
+        if set(three) <= set(measured.variants(context)):
+            losses = [measured.losses(context, name, width) for name in three]
+            wanted = measured.seeds_in(context)
+            seeds = sorted(set(wanted).intersection(*losses))
+            star_S, own_S, frozen_S = (np.array([each[s] for s in seeds]) for each in losses)
+            where = f"H = {width:,}"
+            if context == "other_vocabulary":
+                where += f", {label_of_context(context)}"
+            lost = len(wanted) - len(seeds)
+            yield RatioEffect.of_pairs(where, star_S - own_S, star_S - frozen_S, lost)
+
+
 def _standard(measured: OptimizerAblation) -> list[Effect]:
     contexts = ("standard", "mean_field")
     if not all("ntk" in measured.variants(context) for context in contexts):
@@ -126,6 +153,13 @@ def _digits_rules(measured: OptimizerAblation) -> Iterable[Effect]:
     for rule, label in DIGITS_LABELS.items():
         if rule in DIGITS_KERNEL_RULES and {rule, "adam_star"} <= ran:
             yield measured.digits_difference(rule, "plain", ("adam_star", "plain"), label)
+
+
+def _digits_shifted(measured: OptimizerAblation) -> list[Effect]:
+    pair = [("adam_star", kernel) for kernel in ("shifted", "normalized")]
+    if not set(pair) <= set(measured.digits_arms()):
+        return []
+    return [measured.digits_difference(*pair[0], pair[1], "digits, infinite width")]
 
 
 def _digits_kernels(measured: OptimizerAblation) -> Iterable[Effect]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.extrapolation import Extrapolation, extrapolate
-from infwidth.analysis.measured import MeasuredTables
+from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.reading import require
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
@@ -54,24 +54,13 @@ class Comparison(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WidthLimit:
+class WidthLimit(Experiment):
     """What the experiment measured."""
-
-    measured: MeasuredTables
-
-    def provenance(self) -> dict[str, Any]:
-        """What a figure was made from: files with digests, settings, commit."""
-        return self.measured.provenance()
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that the experiment ran with."""
         return self.measured.settings
-
-    @property
-    def confidence(self) -> float:
-        """Of every interval."""
-        return float(self.settings["statistics"]["confidence"])
 
     @property
     def widths(self) -> list[int]:

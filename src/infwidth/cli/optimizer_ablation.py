@@ -34,13 +34,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="CONTEXT-VARIANT",
         help="as in base-ntk or short-adam_star",
     )
-    train.add_argument("--tokens", type=Path, help="folder of the tokens")
     train.set_defaults(run=_train)
 
     collect = actions.add_parser("collect", help="gather the losses of all runs")
     collect.add_argument("--digits", type=Path, nargs="+", help="what `digits` wrote")
     collect.add_argument("--parts", type=Path, nargs="+", help="what `train` wrote")
     collect.set_defaults(run=_collect)
+
+    for action in (train, collect):
+        action.add_argument("--tokens", type=Path, help="folder of the tokens")
 
     digits = actions.add_parser("digits", help="the rules at exactly infinite width, on digits")
     digits.add_argument("--rules", nargs="+", metavar="NAME", help="these alone; all by default")
@@ -104,6 +106,7 @@ def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
 
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.optimizer_ablation import gather, selections
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
@@ -122,6 +125,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         if tuple(arm) not in found:
             command = f"infwidth optimizer_ablation train --arms {arm.name}"
             raise UserError(f"{arm.name} is missing in {folder}: run `{command}` first")
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
     tables = gather(parts, runs)
     write_measurements(
@@ -137,6 +141,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         )
         | {
             "runs": run_origins(runs, tables["runs"]["key"]),
+            "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": selections(parts),
         },
     )

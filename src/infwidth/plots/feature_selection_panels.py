@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from infwidth.analysis.feature_selection import LABELS, FeatureSelection
 from infwidth.analysis.statistics import Interval
+from infwidth.plots.layout import fine_log_axis
 from infwidth.plots.style import Look, look
 
 KEY = 6.3
@@ -104,9 +105,18 @@ def mass(axes: Axes, measured: FeatureSelection) -> None:
         at = {"rule": rule, "width": width}
         means = [measured.mean("planted", "aligned", step=step, **at) for step in steps]
         _line(axes, steps, means, LOOKS[rule], LABELS[rule])
-    rule = measured.rules("planted")[-1]
-    chance = measured.mean("planted", "at_random", rule=rule, width=width, step=steps[0])
-    axes.axhline(chance.estimate, color=_GREY, linestyle=(0, (1, 1.5)), linewidth=0.9)
+    for rule in measured.rules("planted"):
+        at = {"rule": rule, "width": width}
+        chances = [measured.mean("planted", "at_random", step=step, **at) for step in steps]
+        axes.plot(
+            steps,
+            [chance.estimate for chance in chances],
+            color=LOOKS[rule].color if rule == "unfrozen" else _GREY,
+            linestyle=(0, (1, 1.5)),
+            linewidth=0.9,
+            zorder=1,
+        )
+    chance = chances[0]
     axes.annotate(
         "random readout",
         (steps[-1], chance.estimate),
@@ -117,14 +127,15 @@ def mass(axes: Axes, measured: FeatureSelection) -> None:
         ha="right",
         va="top",
     )
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 1.4)
+    axes.yaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6).tolist()))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.set_xlabel("steps")
     axes.set_ylabel(f"share of mass ($H$ = {width:,})")
-    _key(axes, (0.58, 0.52))
+    _key(axes, "upper left", columns=2)
 
 
 def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
@@ -181,7 +192,7 @@ def retrained(axes: Axes, measured: FeatureSelection) -> None:
         whole = measured.typical("pruning", "loss", **at).estimate
         axes.axhline(whole, color=LOOKS[rule].color, linestyle=(0, (1, 1.5)), linewidth=0.7)
     _share_axis(axes, shares)
-    _fine_log_axis(axes)
+    fine_log_axis(axes)
     axes.set_ylabel("test loss (nats)")
     _key(axes, "upper right")
 
@@ -197,7 +208,7 @@ def against_random(axes: Axes, measured: FeatureSelection) -> None:
             _line(axes, percent, ratios, LOOKS[rule], f"{name}, {how}", face, band=retrained)
     axes.axhline(1, color="black", linewidth=0.6)
     _share_axis(axes, shares)
-    _fine_log_axis(axes)
+    fine_log_axis(axes)
     axes.set_ylabel("loss of top / of random")
     low, high = axes.get_ylim()
     axes.set_ylim(low * (low / high) ** 0.35, high)
@@ -286,10 +297,3 @@ def _log_axis(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(10))
     axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _fine_log_axis(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

@@ -78,7 +78,7 @@ def _draw(measured: WidthLimit) -> Figure:
         for side in (0, 1)
     )
     figure.align_ylabels(figure.axes[::2])
-    set_margins(figure, outer, 0.24, foot + 0.42, column_gap=inner + 0.47, row_gap=0.62)
+    set_margins(figure, outer, 0.24, foot + 0.42, column_gap=inner + 0.55, row_gap=0.62)
     for axes, wanted in zip(grid, labels, strict=False):
         end_labels(axes, wanted)
     return figure

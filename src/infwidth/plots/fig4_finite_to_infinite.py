@@ -20,7 +20,7 @@ from infwidth.analysis.convergence import (
 )
 from infwidth.analysis.statistics import Interval
 from infwidth.analysis.tables.table import plus_minus
-from infwidth.plots.layout import new_figure, set_margins, small_print
+from infwidth.plots.layout import fine_log_axis, new_figure, set_margins, small_print
 from infwidth.plots.style import TEXT_WIDTH, Look, look, paper_style
 
 LABEL_SIZE = 6.5
@@ -65,7 +65,7 @@ def _over_width(axes: Axes, measured: Convergence) -> None:
         means = [geometric_mean(distances[w], measured.confidence) for w in measured.widths]
         slope = measured.slope(rule, SPLIT).mean
         _line(axes, measured.widths, means, LOOKS[rule], f"{name}: {plus_minus(slope, 3)}")
-    _log_axis(axes)
+    fine_log_axis(axes)
     _width_axis(axes, measured)
     _guide(axes, measured)
     _key(axes, "lower left", "slope")
@@ -107,7 +107,7 @@ def _over_steps(axes: Axes, measured: Convergence) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.set_xlabel("steps")
-    _log_axis(axes)
+    fine_log_axis(axes)
     _key(axes, "best")
     axes.set_ylabel("rms distance / rms of the limit")
 
@@ -136,7 +136,7 @@ def _adam(axes: Axes, measured: Convergence) -> None:
         means = [geometric_mean(own[width], measured.confidence) for width in widths]
         # Nearly on the line before, whose markers are to be seen through these.
         _line(axes, widths, means, LOOKS["adam"], "Adam to its own limit", face="none")
-    _log_axis(axes)
+    fine_log_axis(axes)
     _width_axis(axes, measured)
     _key(axes, "best")
     _room_below(axes, 0.22)
@@ -197,13 +197,6 @@ def _width_axis(axes: Axes, measured: Convergence) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.set_xlabel("width $H$")
-
-
-def _log_axis(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
 
 
 def _room_below(axes: Axes, share: float) -> None:

@@ -57,7 +57,8 @@ def _print(measured: FeatureSelection) -> str:
         f"brown: {settings['least_squares']['units']} trained units, by the best readout of frozen "
         f"features; {best}.",
         f"(c) Aligned: |cos| to one of {settings['planted']['units']} planted directions in the "
-        f"top {settings['planted']['aligned_share']:.0%} of the features as drawn.",
+        f"top {settings['planted']['aligned_share']:.0%} of the features as drawn; dotted: a "
+        "random readout, of features that stay (grey) and of those that learned (black).",
         "(d) ∞: the exact kernel machine; dotted: the best that any readout of as many frozen "
         "features can do. (e, f) Top: features of the largest readout. (e) Dotted: all features. "
         "(f) As is: not retrained, but multiplied by one number, fitted on validation.",

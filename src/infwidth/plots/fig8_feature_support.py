@@ -156,15 +156,16 @@ def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
 def _print(measured: FeatureSupport) -> str:
     widest, seeds = max(measured.settings["widths"]), len(measured.settings["seeds"])
     parts = [
-        f"Above: target (grey), best readout (colour) and ADAM*'s (dotted) at H = {widest:,}, one "
+        f"Above: target (grey), best readout (colour) and ADAM*'s (dashed) at H = {widest:,}, one "
         "seed. Below: dashed, the population residual, which no width removes; bands, the range of "
         f"{seeds} seeds; errors below {_LOWEST:g} are not shown.",
         *(_verdict(measured, readout) for readout in _PANELS),
+        _tiny(measured),
         _reports(measured),
         f"ReLU but for erf; x ~ N(0, I), 1 input, on the plane 2. ADAM* ({measured.steps()[-1]:,} "
         "steps) is our reconstruction of the paper's rule.",
     ]
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
 
 
 def _verdict(measured: FeatureSupport, readout: Readout) -> str:
@@ -174,6 +175,13 @@ def _verdict(measured: FeatureSupport, readout: Readout) -> str:
     who = "The best readout" if readout == "best" else "ADAM*"
     found = f"{who} is shown to be at the residual within {margin:g} ({measured.confidence:.0%})"
     return f"{found}, but for {'; '.join(away)}." if away else f"{found} in every case."
+
+
+def _tiny(measured: FeatureSupport) -> str:
+    """Where being at the residual within the margin says no more than being near 0."""
+    margin = measured.margin("best")
+    tiny = [f"{label(c)} {r:.2g}" for c in measured.limited if (r := measured.residual(c)) < margin]
+    return f"Residuals below {margin:g} themselves: {'; '.join(tiny)}." if tiny else ""
 
 
 def _reports(measured: FeatureSupport) -> str:
@@ -187,4 +195,6 @@ def _reports(measured: FeatureSupport) -> str:
     alarms = f"total support {controls.missing}/{controls.count}"
     if analytic.count:
         alarms += f"; cone, erf {analytic.missing}/{analytic.count}"
-    return f"support_report names a missing direction: {finds}; where none is missing: {alarms}."
+    return (
+        f"support_report says that something is missing: {finds}; where none is missing: {alarms}."
+    )

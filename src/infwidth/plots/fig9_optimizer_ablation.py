@@ -149,8 +149,7 @@ def _finish(axes: Axes, rows: int, title: str) -> None:
 
 
 def _label(measured: OptimizerAblation, context: str, name: str) -> str:
-    has_rate = ALL_VARIANTS[name].features != "none"
-    loose = has_rate and not measured.selection(context, name)["interior"]
+    loose = not measured.selection(context, name)["interior"]
     return ALL_VARIANTS[name].label + (" †" if loose else "")
 
 
@@ -210,6 +209,7 @@ def _print(measured: OptimizerAblation) -> str:
         "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
         "and have finite width.",
         "† The rate's optimum is not interior." if loose else "",
-        "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
+        "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours. "
+        f"Corpus: {measured.settings['corpus']}.",
     ]
     return " ".join(part for part in parts if part)

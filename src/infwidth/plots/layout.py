@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Placing text: margins by inch, labels at the ends of lines, small print. All deterministic.
+"""Placing things: margins by inch, labels at the ends of lines, small print, ticks.
 
-A figure is laid out in this order: data, limits, `small_print`, `set_margins`, `end_labels`.
+All is deterministic. A figure is laid out in this order: data, limits, `small_print`,
+`set_margins`, `end_labels`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from infwidth.plots.style import LABEL, SMALL_PRINT
 
@@ -201,3 +203,11 @@ def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0
             va="bottom",
         )
     return bottom + len(lines) * step
+
+
+def fine_log_axis(axes: Axes) -> None:
+    """A logarithmic y axis with ticks at 1, 2 and 5 of every decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

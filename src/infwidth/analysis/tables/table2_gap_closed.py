@@ -163,7 +163,7 @@ def _show(compared: Comparison | None) -> str:
 def _show_share(share: GapClosed | None) -> str:
     if share is None:
         return MISSING
-    if share.defined and share.gap < 0:
+    if share.no_gap:
         return "no gap"
     if share.defined:
         return f"{share.estimate:.0%} [{share.lower:.0%}, {share.upper:.0%}]".replace("-", "−")

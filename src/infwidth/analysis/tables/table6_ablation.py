@@ -83,7 +83,7 @@ def _row(
     }
     shown = {
         "Context": label_of_context(context),
-        "Rule": ALL_VARIANTS[variant].label + ("" if selection["interior"] or not width else " †"),
+        "Rule": ALL_VARIANTS[variant].label + ("" if selection["interior"] else " †"),
         "H": count(width) if width else "any",
         "test loss": plus_minus(loss) + (f", {lost} diverged" if lost else ""),
         "minus frozen": plus_minus(difference, sign=True) if difference else MISSING,
@@ -133,7 +133,7 @@ def _digits_row(
 def _share(closed: GapClosed | None) -> str:
     if closed is None:
         return MISSING
-    if closed.gap <= 0:
+    if closed.no_gap:
         return "no gap"
     if not closed.defined:
         return "undefined"
@@ -167,7 +167,6 @@ def _caption(measured: OptimizerAblation) -> str:
         for context in measured.contexts
         for variant in measured.variants(context)
         for width in _widths(measured, context, variant)
-        if ALL_VARIANTS[variant].features != "none"
     )
     return sentences(
         [
@@ -184,6 +183,6 @@ def _caption(measured: OptimizerAblation) -> str:
             "that keep no kernel, and frozen is elementwise Adam on wide frozen ReLU features.",
             "† The rate's optimum is not interior (reasons in the CSV)." if loose else "",
             "ADAM*'s formula is our reconstruction (B), not the paper's text; the starred rules "
-            "besides are ours.",
+            f"besides are ours. Corpus: {measured.settings['corpus']}.",
         ]
     )
