@@ -68,6 +68,12 @@ class OptimizerAblation(Experiment):
         return self.measured.settings
 
     @property
+    def corpus_note(self) -> str:
+        """Which text was trained on; empty for measurements that do not say."""
+        corpus = self.settings.get("corpus")
+        return f"Corpus: {corpus}." if corpus else ""
+
+    @property
     def width(self) -> int:
         """The width at which all arms run."""
         return int(self.settings["optimizer_ablation"]["width"])
@@ -199,7 +205,7 @@ def load(folder: Path | str) -> OptimizerAblation:
     Raises:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
-    keys = ("optimizer_ablation", "statistics", "selection", "corpus")
+    keys = ("optimizer_ablation", "statistics", "selection")
     tables = MeasuredTables.load(folder, COLUMNS, *keys)
     runs, path = tables.tables["runs"], Path(folder) / "runs.parquet"
     for column, known in (("context", (BASE, *CONTEXTS)), ("variant", tuple(ALL_VARIANTS))):

@@ -49,7 +49,9 @@ CONTEXTS: dict[str, Context] = {
         other_vocabulary=True,
     ),
     "vocabulary_readout": Context(
-        "readout to the logits", "gradients of frequent and rare tokens differ by far (Zipf)"
+        "readout to the logits",
+        "gradients of frequent and rare tokens differ by far (Zipf)",
+        (*PLAIN, "adam_star_normalized"),
     ),
     "sgd_trunk": Context("SGD everywhere", "SGD outside the MLPs, too", ("constant", *PLAIN)),
     "weight_decay": Context("weight decay", "decoupled, on the readouts"),

@@ -199,6 +199,7 @@ def _print(measured: OptimizerAblation) -> str:
         "†" in _label(measured, context, name)
         for context in measured.contexts
         for name in measured.variants(context)
+        if context == BASE or name in _MAIN
     )
     parts = [
         f"Paired by seed, {seeds} seeds{on_digits}, {confidence} t intervals; H = "
@@ -209,7 +210,7 @@ def _print(measured: OptimizerAblation) -> str:
         "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
         "and have finite width.",
         "† The rate's optimum is not interior." if loose else "",
-        "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours. "
-        f"Corpus: {measured.settings['corpus']}.",
+        "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
+        measured.corpus_note,
     ]
     return " ".join(part for part in parts if part)

@@ -183,6 +183,7 @@ def _caption(measured: OptimizerAblation) -> str:
             "that keep no kernel, and frozen is elementwise Adam on wide frozen ReLU features.",
             "† The rate's optimum is not interior (reasons in the CSV)." if loose else "",
             "ADAM*'s formula is our reconstruction (B), not the paper's text; the starred rules "
-            f"besides are ours. Corpus: {measured.settings['corpus']}.",
+            "besides are ours.",
+            measured.corpus_note,
         ]
     )
