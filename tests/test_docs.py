@@ -1,15 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the documents show runs, and what they point to exists."""
 
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from infwidth.config.load import read_config, validate
+from infwidth.config.variants import VARIANTS
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "benchmarks/README.md", "config/README.md")),
+    ROOT / "README.md",
+    *(
+        ROOT / f"{folder}/README.md"
+        for folder in ("benchmarks", "config", "paper_figures", "results")
+    ),
     *sorted((ROOT / "docs").rglob("*.md")),
+]
+OVERRIDING = [
+    command
+    for page in PAGES
+    for command in re.findall(
+        r"^(?: {4}|\$ )?((?:infwidth|snakemake) .*--config .*)$", page.read_text(), re.MULTILINE
+    )
 ]
 
 
@@ -56,6 +72,19 @@ def test_every_make_target_that_is_named_exists():
     for page in PAGES:
         for target in re.findall(r"`make ([a-z-]+)", page.read_text()):
             assert re.search(rf"^[a-z -]*\b{target}\b.*:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("command", OVERRIDING)
+def test_the_settings_of_every_command_that_is_shown_are_valid(command, monkeypatch):
+    # The row that the tutorial adds.
+    monkeypatch.setitem(VARIANTS, "unfrozen_adam_star", VARIANTS["unfrozen"])
+    words = shlex.split(command, comments=True)
+    given = {
+        option: [value for word, value in itertools.pairwise(words) if word == option]
+        for option in ("--configfile", "--config")
+    }
+    assert given["--config"]
+    validate(read_config(given["--configfile"], given["--config"]))
 
 
 def test_the_page_of_determinism_names_tests_that_exist():

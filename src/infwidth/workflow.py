@@ -22,10 +22,16 @@ from infwidth.data.c4_catalogue import check_against_catalogue
 from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
 from infwidth.data.files import MANIFEST
+from infwidth.training.lease import gpu_count, on_tpu_host
+
+DEVICES = "INFWIDTH_DEVICES"
+"""Set by the Snakefile: how many devices a run takes, for expressions in profiles."""
 
 _Result = TypeVar("_Result")
 _IMAGE, _VOLUME = "INFWIDTH_IMAGE", "INFWIDTH_VOLUME"
 _CLOUDS = ("kubernetes", "googlebatch")
+# Several where another workflow uses this one as modules, each with a mesh of its own.
+_devices_of_runs: set[int] = set()
 
 
 def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -98,6 +104,30 @@ def prepare_jobs(settings: Settings) -> None:
     if settings.retrain:
         # In the command or its params it would make every later run, without it, a changed one.
         os.environ[RETRAIN] = "1"
+    devices = settings.training.mesh.devices
+    os.environ[DEVICES] = str(devices)
+    _devices_of_runs.add(devices)
+
+
+def gpus(workflow: Any, settings: Settings) -> int:
+    """How many GPUs the jobs may hold at once; 0 where none is to ask for any.
+
+    That is the limit `gpu` of --resources, as the profiles of clusters set it; else, where jobs run
+    on this machine, the GPUs that it has. Its TPU counts as the devices of one run.
+    """
+    limit: int | None = workflow.global_resources.get("gpu").value
+    if limit is not None:
+        return limit
+    inside_a_job = workflow.exec_mode != ExecMode.DEFAULT
+    # Only executors of clusters count jobs (and `snakemake -n -j N`): the machine that submits need
+    # not be like those that train.
+    if workflow.resource_settings.nodes is not None and not inside_a_job:
+        return 0
+    here = gpu_count() or (settings.training.mesh.devices if on_tpu_host() else 0)
+    # A job may have GPUs on other machines, too, which this one does not see.
+    if here and not inside_a_job:
+        workflow.global_resources["gpu"] = here
+    return here
 
 
 def share_volume(workflow: Any) -> None:
@@ -141,15 +171,18 @@ def launcher(_wildcards: Any, resources: Any) -> str:
     Slurm's executor hides the shape of a job from what runs in it, so `srun` is told it again.
 
     Args:
-      resources: of the job: `mpi`, as in "srun", with `tasks`, `nodes` and `gpu`; or none of them.
+      resources: of the job: `mpi`, as in "srun", with `tasks`, `nodes` and `gpu` (or `gres`, on
+        each node); or none of them.
 
     Returns:
       The beginning of a command, with a space after it; nothing where a run is one process's.
 
     Raises:
-      UserError: a launcher is named, and no number of processes.
+      UserError: a launcher is named, and no number of processes; or the job's GPUs are not as many
+        as a run takes.
     """
     asked = dict(resources.items())
+    _check_gpus(asked)
     if "mpi" not in asked:
         return ""
     if not asked.get("tasks"):
@@ -160,5 +193,26 @@ def launcher(_wildcards: Any, resources: Any) -> str:
     words = [asked["mpi"], "-n", asked["tasks"]]
     if asked["mpi"] == "srun":
         words += [f"--nodes={asked.get('nodes', 1)}", f"--cpus-per-task={asked['_cores']}"]
-        words += [f"--gpus={asked['gpu']}"] if asked.get("gpu") else []
+        if str(asked.get("gres", "")).startswith("gpu"):
+            words += [f"--gres={asked['gres']}"]
+        elif asked.get("gpu"):
+            words += [f"--gpus={asked['gpu']}"]
     return " ".join(map(str, words)) + " "
+
+
+def _check_gpus(asked: Mapping[str, Any]) -> None:
+    """Refuses a job that asks for GPUs, but not for as many as a run takes."""
+    count = asked.get("gpu") or 0
+    words = f"gpu={count}"
+    on_each_node = re.fullmatch(r"gpu(?::[A-Za-z][\w.]*)?(?::(\d+))?", str(asked.get("gres", "")))
+    if on_each_node:
+        nodes = asked.get("nodes", 1)
+        count = int(on_each_node[1] or 1) * nodes
+        words = f"gres={asked['gres']} on nodes={nodes}"
+    if count and _devices_of_runs and count not in _devices_of_runs:
+        devices = " or ".join(map(str, sorted(_devices_of_runs)))
+        raise UserError(
+            f"a job would get {words}, but training.mesh takes {devices} devices: let it take what "
+            f"there is (--config 'training={{mesh: {{data: {count}}}}}'), or let the job have as "
+            "many (--resources gpu=N is the limit)"
+        )

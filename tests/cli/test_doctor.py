@@ -40,12 +40,21 @@ def test_a_sound_machine_is_called_sound(doctor):
     status, out, _ = doctor(lambda variant, precision: KNOWN[variant], "--json")
     found = json.loads(out)
     assert (status, found["verdict"], found["problems"]) == (0, "sound", [])
-    assert len(found["checks"]) == 4 + len(VARIANTS) * len(steps.PRECISIONS)
+    assert len(found["checks"]) == 4 + len(KNOWN) * len(steps.PRECISIONS)
     assert found["devices"][0]["platform"] == "cpu"
     assert [row["attention"] for row in found["chosen"]] == ["plain", "xla"]
     (timed,) = found["speed"]
     assert timed["tokens_per_s"] > 0
     assert timed["share_of_peak"] == pytest.approx(timed["gflops"] / timed["peak_gflops"])
+
+
+def test_a_variant_of_which_no_losses_are_known_is_named_and_not_called_wrong(
+    doctor, only_steps, monkeypatch
+):
+    monkeypatch.setitem(VARIANTS, "melted", VARIANTS["ntk"])
+    status, out, _ = doctor(lambda variant, precision: KNOWN[variant])
+    assert status == 0
+    assert "not checked, since no losses are known: 1 of the variants (melted)\n" in out
 
 
 @pytest.mark.parametrize("off", [0.002, -0.5, math.nan])

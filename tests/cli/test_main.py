@@ -131,8 +131,8 @@ def test_the_light_commands_import_no_jax():
 
 def test_a_trainer_ends_when_its_workflow_dies():
     workflow = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    value = f"{parent.socket.gethostname()}:{workflow.pid}:"
-    value += str(parent.psutil.Process(workflow.pid).create_time())
+    started = parent._start(parent.psutil.Process(workflow.pid))
+    value = f"{parent.socket.gethostname()}:{workflow.pid}:{started}"
     trainer = subprocess.Popen(
         [
             sys.executable,
@@ -149,7 +149,38 @@ def test_a_trainer_ends_when_its_workflow_dies():
     assert trainer.wait(timeout=30) != 0
 
 
-@pytest.mark.parametrize("value", [None, "another-host:1:0.0"])
+def test_a_step_of_the_clock_ends_no_trainer(monkeypatch):
+    workflow = subprocess.Popen(["sleep", "600"])
+    try:
+        started = parent._start(parent.psutil.Process(workflow.pid))
+        found = parent._find(workflow.pid, started)
+        if sys.platform == "linux":
+            set_the_clock_on(monkeypatch)
+            assert parent._find(workflow.pid, started) == found
+        assert parent._find(workflow.pid, "0") is None
+        assert parent._alive(found)
+    finally:
+        workflow.kill()
+    # Nobody has waited for it yet: a zombie.
+    end = time.monotonic() + 30
+    while parent._alive(found):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    workflow.wait()
+    assert not parent._alive(found)
+    assert parent._find(workflow.pid, started) is None
+
+
+def set_the_clock_on(monkeypatch):
+    """An hour on: psutil's times of start are ticks since boot, and Linux's time of boot moves."""
+    process = parent.psutil.Process
+    before = process().create_time()
+    booted = parent.psutil.boot_time()
+    monkeypatch.setattr(parent.psutil._pslinux, "boot_time", lambda: booted + 3600)
+    assert process().create_time() == pytest.approx(before + 3600, abs=0.01)
+
+
+@pytest.mark.parametrize("value", [None, "another-host:1:0"])
 def test_a_trainer_started_by_hand_or_on_another_machine_watches_nobody(value, monkeypatch):
     if value is None:
         monkeypatch.delenv(parent.VARIABLE, raising=False)

@@ -32,7 +32,11 @@ TUNED = "results/cluster/lm_width/tuning/unfrozen.json"
 TIMES = ("device_seconds",)
 # A run that two devices share: two processes on Slurm, one with two devices without.
 SHARED = ("--config", "training={mesh: {data: 2}, steps: 400}")
-TWO_TASKS = ("--set-resources", "tune:mpi=srun", "tune:tasks=2", "tune:tasks_per_gpu=0")
+# A CPU each, since the node may have no more than two.
+TWO_TASKS = (
+    *("--set-threads", "tune=1"),
+    *("--set-resources", "tune:mpi=srun", "tune:tasks=2", "tune:tasks_per_gpu=0"),
+)
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 # Seconds that anything here may take, and that the controller is away.

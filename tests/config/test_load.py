@@ -118,14 +118,24 @@ def test_overrides_have_the_form_of_snakemake():
     assert (settings.lm_width.seeds, settings.name) == ([7], "mine")
 
 
-def test_an_override_without_a_value_is_one_line():
-    with pytest.raises(UserError, match="KEY=VALUE"):
+def test_an_override_without_a_value_is_one_line_with_an_example_that_is_valid():
+    with pytest.raises(UserError, match="KEY=VALUE") as caught:
         read_config([], ["lm_width"])
+    _, example, _ = str(caught.value).split("'")
+    assert validate(read_config([], [example])).lm_width.seeds == [10, 11]
 
 
 def test_a_missing_file_is_one_line_that_lists_the_known_ones():
     with pytest.raises(UserError, match=r"nope\.yaml: no such .*config/quick\.yaml"):
         read_config(["nope.yaml"])
+
+
+def test_outside_a_checkout_the_line_says_where_to_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"config\.yaml: no such .* \(none here: run this in a chec"
+    ):
+        read_config()
 
 
 def test_a_file_that_is_not_yaml_is_one_line(tmp_path):

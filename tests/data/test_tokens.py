@@ -145,6 +145,45 @@ def test_another_process_still_at_work_is_left_alone(tmp_path: Path):
     assert (tmp_path / "folder" / "file").read_text() == "one"
 
 
+RACE = """
+import sys
+from pathlib import Path
+from infwidth.data.files import MANIFEST, replacing_folder
+
+folder, words = Path(sys.argv[1]), sys.argv[2].split()
+print("ready", flush=True)
+sys.stdin.read()
+for turn in range(300):
+    with replacing_folder(folder, frozenset({MANIFEST, "file"})) as result:
+        (result / "file").write_text(words[turn % len(words)])
+        (result / MANIFEST).write_text(words[turn % len(words)])
+"""
+
+
+@pytest.mark.parametrize("words", [("same", "same"), ("one", "two"), ("same one", "same two")])
+def test_makers_that_race_each_leave_a_whole_folder_and_nothing_beside_it(tmp_path: Path, words):
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(tmp_path / "folder"), of_one],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for of_one in words
+    ]
+    assert [maker.stdout.readline() for maker in makers] == ["ready\n"] * 2
+    for maker in makers:
+        maker.stdin.close()
+        maker.stdin = None
+    errors = [maker.communicate(timeout=120)[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0, 0], errors
+    made = {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()}
+    assert made.keys() == {"file", MANIFEST}
+    assert made["file"] == made[MANIFEST]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 MAKE_ALL = """
 import sys
 from pathlib import Path

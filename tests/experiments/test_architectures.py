@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.errors import UserError
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, SGD_LIKE, VARIANTS
 from infwidth.experiments import architectures, architectures_models
 from infwidth.experiments.architectures_models import (
     Outcome,
@@ -192,7 +192,7 @@ def train(problem, kind, variant, trunk, readout, kappa, seed):
                 g = np.asarray(g, np.float64) * (1 if group == "trunk" else H)
                 if step == 0 and group == "readout":
                     peak[group] = readout
-                    if rule == "sgd":
+                    if rule in SGD_LIKE:
                         peak[group] /= np.sqrt(np.square(g).mean())
                 square = np.square(g)
                 if rule == "adam_star":
@@ -200,21 +200,25 @@ def train(problem, kind, variant, trunk, readout, kappa, seed):
                 m, v = moments[group][name]
                 m, v = 0.9 * m + 0.1 * g, 0.98 * v + 0.02 * square
                 moments[group][name] = (m, v)
+                trace = m / 0.1
                 m, v = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.98 ** (step + 1))
                 steps = {"adam": (stepped := m / (np.sqrt(v) + 1e-9)), "adam_star": stepped}
-                direction = (steps | {"sgd": g, "fixed": 0.0})[rule]
+                direction = (steps | {"sgd": g, "momentum": trace, "fixed": 0.0})[rule]
                 values[group][name] -= schedule(step) * peak[group] * direction
     return step_losses, losses_and_gradients(np.arange(6, dtype=np.int32))[1]
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("mlp", "unfrozen"), ("cnn", "ntk"), ("rnn", "adam_star")]
+    ("kind", "name"),
+    [("mlp", "unfrozen"), ("mlp", "momentum"), ("cnn", "ntk"), ("rnn", "adam_star")],
 )
 def test_training_is_that_of_the_rules(problem, kind, name):
-    program = Program(problem, SETTINGS, kind, VARIANTS[name], H)
+    program = Program(problem, SETTINGS, kind, ALL_VARIANTS[name], H)
     kappa = 2.0 if name == "unfrozen" else None
     outcome = program.run(0.05, 3.0, kappa, seed=7)
-    expected_S, expected_K = train(problem, kind, VARIANTS[name], 0.05, 3.0, kappa or 0.0, seed=7)
+    expected_S, expected_K = train(
+        problem, kind, ALL_VARIANTS[name], 0.05, 3.0, kappa or 0.0, seed=7
+    )
     np.testing.assert_allclose(outcome.step_loss_S, expected_S, rtol=1e-4)
     np.testing.assert_allclose(outcome.loss_A[:6], expected_K, rtol=1e-3)
     still = program.run(0.0, 0.0, kappa, seed=7)

@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs are leased: tried with a list of GPUs that are not there."""
+"""GPUs and a TPU are leased: tried with some that are not there."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.training.lease import gpu_count, lease
+from infwidth.training import lease as module
+from infwidth.training.lease import gpu_count, lease, lease_tpu, on_tpu_host
 
 _HOLD = """
 import sys
 from infwidth.training.lease import lease
 print(*lease(int(sys.argv[1]), interval=0.05), flush=True)
+sys.stdin.read()
+"""
+_HOLD_TPU = """
+import sys
+from pathlib import Path
+from infwidth.training import lease
+lease._DEV = Path(sys.argv[1])
+print(lease.lease_tpu(interval=0.05), flush=True)
 sys.stdin.read()
 """
 
@@ -37,9 +47,25 @@ def two_gpus(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
 
 
-def job(count):
+@pytest.fixture
+def tpu(monkeypatch, tmp_path):
+    """A machine with a TPU's device files and its library, and lock files of the test's own."""
+    (tmp_path / "libtpu.py").touch()
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/accel0").touch()
+    monkeypatch.setattr(module, "_DEV", tmp_path / "dev")
+    monkeypatch.syspath_prepend(tmp_path)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", paths)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in ("JAX_PLATFORMS", *module._VISIBLE_CHIPS):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "dev"
+
+
+def job(count, code=_HOLD):
     return subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(count)],
+        [sys.executable, "-c", code, str(count)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,3 +110,60 @@ def test_more_gpus_than_there_are_is_an_error(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,-1,1")
     with pytest.raises(UserError, match="on 2 GPUs, but 1 are visible"):
         lease(2)
+
+
+def test_a_gpu_named_by_uuid_is_one_lease_to_all_jobs_of_slurm(two_gpus, monkeypatch):
+    with job(2) as elsewhere:
+        elsewhere.stdout.readline()
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        with job(1) as inside:
+            with pytest.raises(subprocess.TimeoutExpired):
+                inside.wait(timeout=0.5)
+            elsewhere.kill()
+            assert inside.stdout.readline().strip() == "GPU-aaaa"
+            inside.kill()
+
+
+def test_gpu_0_of_two_jobs_of_slurm_may_be_two_gpus(two_gpus, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with job(1) as first:
+        assert first.stdout.readline().strip() == "0"
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        with job(1) as other:
+            assert other.stdout.readline().strip() == "0"
+            other.kill()
+        first.kill()
+
+
+def test_a_tpu_is_one_jobs_and_a_second_waits_until_it_dies(tpu):
+    with job(tpu, _HOLD_TPU) as first:
+        assert first.stdout.readline().strip() == "True"
+        with job(tpu, _HOLD_TPU) as second:
+            with pytest.raises(subprocess.TimeoutExpired):
+                second.wait(timeout=0.5)
+            first.kill()
+            assert second.stdout.readline().strip() == "True"
+            second.kill()
+
+
+def test_chips_that_somebody_else_dealt_out_are_not_waited_for(tpu, monkeypatch):
+    monkeypatch.setenv("TPU_VISIBLE_CHIPS", "0")
+    assert lease_tpu()
+    assert not list(tpu.parent.glob("*.lock"))
+
+
+def test_a_tpu_is_where_its_library_and_its_device_files_are(tpu, monkeypatch):
+    assert on_tpu_host()
+    for platforms, there in (("cpu", False), ("cuda", False), ("tpu,cpu", True)):
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+        assert on_tpu_host() is there
+    monkeypatch.delenv("JAX_PLATFORMS")
+    (tpu / "accel0").unlink()
+    assert not on_tpu_host()
+    (tpu / "vfio").mkdir()
+    (tpu / "vfio/0").touch()
+    assert on_tpu_host()
+    Path(tpu.parent / "libtpu.py").unlink()
+    module.importlib.invalidate_caches()
+    assert not on_tpu_host()

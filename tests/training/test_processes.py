@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes with one run, and SIGTERM: real processes, real signals."""
 
+import itertools
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +14,7 @@ import time
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.training import processes
+from infwidth.training import devices, preemption, processes
 from infwidth.training.records import read_result, read_rows
 from tests.training.conftest import on_cpus
 
@@ -76,6 +79,27 @@ class Trainers:
             time.sleep(0.05)
 
 
+def test_sigterm_that_comes_twice_is_one_wish_and_a_later_one_ends_the_process(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with preemption.sigterm_deferred() as stop:
+            assert not stop()
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert stop()
+            later = time.monotonic() + preemption._REPEATED_WITHIN
+            monkeypatch.setattr(preemption.time, "monotonic", itertools.count(later + 1).__next__)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            monkeypatch.undo()
+        assert signal.getsignal(signal.SIGTERM) is interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def finish(trainers):
     texts = [process.communicate(timeout=240)[1] for process in trainers]
     return [process.returncode for process in trainers], texts
@@ -134,15 +158,26 @@ def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, 
         ),
         (
             {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "x", "INFWIDTH_PROCESS": "0"},
-            "whole numbers",
+            "INFWIDTH_PROCESSES (x) must be a whole number, 1 or more",
         ),
+        (
+            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "2", "INFWIDTH_PROCESS": "-1"},
+            "INFWIDTH_PROCESS (-1) must be a whole number, 0 or more",
+        ),
+        (
+            {"INFWIDTH_COORDINATOR": "auto", "INFWIDTH_PROCESSES": "0"},
+            "INFWIDTH_PROCESSES (0) must",
+        ),
+        ({"INFWIDTH_PROCESSES": "x"}, "INFWIDTH_COORDINATOR is not set"),
     ],
 )
-def test_an_environment_that_does_not_say_who_is_who_is_refused(monkeypatch, given, mistake):
+def test_an_environment_that_does_not_say_who_is_who_is_refused(
+    monkeypatch, tmp_path, given, mistake
+):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=mistake):
-        processes.join(0)
+    with pytest.raises(UserError, match=re.escape(mistake)):
+        devices.set_up(tmp_path, 2)
 
 
 def test_processes_are_found_in_a_slurm_step_and_on_tpu_hosts(monkeypatch):

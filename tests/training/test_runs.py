@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs: cached, resumed to the bit, never reused wrongly, and ended alone when they diverge."""
 
+import errno
 import json
 import math
 import os
@@ -8,9 +9,14 @@ import signal
 import subprocess
 import sys
 
+import jax
 import pytest
+import tensorstore
+from orbax.checkpoint import v1 as ocp
 
 from infwidth.analysis.selection import Cell
+from infwidth.config.errors import UserError
+from infwidth.training import processes
 from infwidth.training.records import read_result, read_rows
 from infwidth.training.runs import in_training
 from tests.training.conftest import MODEL, PLACE, TRAINING
@@ -158,9 +164,70 @@ def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
                 os.truncate(file, 0)
             else:
                 file.unlink()
-    again = bench(folder="damaged")
-    again.run(PLACE)
-    assert numbers(folder) == numbers(folder_of(whole))
+    for aside in ("20", "20-2"):
+        damaged_files = files_in(folder / "checkpoints" / "20")
+        again = bench(folder="damaged")
+        again.run(PLACE)
+        assert numbers(folder) == numbers(folder_of(whole))
+        assert f"moved to {folder}/checkpoints-damaged/{aside}, going on" in caplog.text
+        assert files_in(folder / "checkpoints-damaged" / aside) == damaged_files
+        (folder / "result.json").unlink()
+        (folder / "checkpoints" / "20" / "state" / "_METADATA").unlink()
+
+
+def files_in(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def refused_by_tensorstore(folder):
+    """What TensorStore raises where the system refuses: nobody can open a link to itself."""
+    (folder / "link").symlink_to("link")
+    store = tensorstore.KvStore.open({"driver": "file", "path": f"{folder}/"}).result()
+    with pytest.raises(ValueError, match="link") as raised:
+        store.read("link").result()
+    return raised.value
+
+
+@pytest.mark.parametrize("by", ["the file system", "tensorstore"])
+def test_a_checkpoint_that_the_system_does_not_let_be_read_is_kept(
+    bench, monkeypatch, tmp_path, by
+):
+    whole = bench(folder="whole")
+    whole.run(PLACE)
+    here = bench(folder="here")
+    here.run(PLACE)
+    (folder_of(here) / "result.json").unlink()
+    folder = folder_of(here) / "checkpoints"
+    kept = files_in(folder)
+    number = errno.ELOOP if by == "tensorstore" else errno.ESTALE
+    error = refused_by_tensorstore(tmp_path) if by == "tensorstore" else OSError(number, "stale")
+
+    def refused(*_):
+        # As Orbax wraps whatever it meets.
+        raise KeyError("state") from error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.training.Checkpointer, "load", refused)
+        with pytest.raises(
+            UserError, match=rf"checkpoints/20: .* cannot be read \({os.strerror(number)}\); mend"
+        ):
+            bench(folder="here").run(PLACE)
+    assert files_in(folder) == kept
+    rows = []
+    bench(folder="here", report=lambda _, row: rows.append(row)).run(PLACE)
+    assert rows == []
+    assert numbers(folder_of(here)) == numbers(folder_of(whole))
+
+
+def test_processes_that_share_a_run_wait_for_its_lock_together(bench, monkeypatch):
+    result = {"status": "done"}
+    answers = [False, False, True, result]
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    monkeypatch.setattr(processes, "agree", lambda _: answers.pop(0))
+    assert bench().run(PLACE)[1] == result
+    assert answers == []
 
 
 def test_a_row_that_was_cut_short_is_passed_over(bench):
@@ -246,20 +313,33 @@ def test_the_settings_beside_a_run_are_those_of_its_key(bench):
     assert written == json.loads(json.dumps(here.spec(PLACE).record()))
 
 
-def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch):
-    from infwidth.config.errors import UserError
-    from infwidth.training.checkpoints import ocp
-
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        ValueError("RESOURCE_EXHAUSTED: Failed writing: \"/a\" [os_error_code='28']"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch, error):
     whole = bench(folder="whole")
     whole.run(PLACE)
 
     def full(self, step, state, **_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(ocp.training.Checkpointer, "save_async", full)
-        with pytest.raises(UserError, match=r"no space left .* run the same command again"):
+        with pytest.raises(UserError, match=r"\(No space left on device\); mend that and run"):
             bench(folder="full").run(PLACE)
     resumed = bench(folder="full")
     resumed.run(PLACE)
     assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+
+
+def test_a_full_device_is_not_taken_for_a_full_disk(bench, monkeypatch):
+    def full(self, step, state, **_):
+        raise KeyError("state") from jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
+
+    monkeypatch.setattr(ocp.training.Checkpointer, "save_async", full)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="9 GiB"):
+        bench().run(PLACE)

@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-import pytest
+"""What starts the processes of a run, and how many GPUs jobs ask for."""
 
+from types import SimpleNamespace
+
+import pytest
+from snakemake.resources import Resources
+from snakemake_interface_executor_plugins.settings import ExecMode
+
+from infwidth import workflow
 from infwidth.config.errors import UserError
-from infwidth.workflow import launcher
+from infwidth.workflow import gpus, launcher
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    """As before any Snakefile was read."""
+    monkeypatch.setattr(workflow, "_devices_of_runs", set())
 
 
 def test_a_run_of_one_process_is_started_as_it_is():
@@ -17,6 +30,14 @@ def test_a_run_of_one_process_is_started_as_it_is():
             {"mpi": "srun", "tasks": 2, "nodes": 2, "gpu": 8},
             "srun -n 2 --nodes=2 --cpus-per-task=1 --gpus=8 ",
         ),
+        (
+            {"mpi": "srun", "tasks": 2, "nodes": 2, "gpu": 0, "gres": "gpu:4"},
+            "srun -n 2 --nodes=2 --cpus-per-task=1 --gres=gpu:4 ",
+        ),
+        (
+            {"mpi": "srun", "tasks": 2, "gpu": 2, "gres": "tmpspace:10G"},
+            "srun -n 2 --nodes=1 --cpus-per-task=1 --gpus=2 ",
+        ),
         ({"mpi": "mpiexec", "tasks": 4, "nodes": 2, "gpu": 4}, "mpiexec -n 4 "),
     ],
 )
@@ -27,3 +48,69 @@ def test_a_launcher_is_told_the_shape_of_the_job(resources: dict, command: str):
 def test_a_launcher_without_a_number_of_processes_is_refused():
     with pytest.raises(UserError, match="mpi is set, and tasks is not"):
         launcher(None, {"_cores": 1, "mpi": "srun"})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"gpu": 8},
+        {"gpu": 0},
+        {},
+        {"gres": "gpu:4", "nodes": 2},
+        {"gres": "gpu:a100:8"},
+        {"gres": "tmpspace:10G"},
+    ],
+)
+def test_a_job_that_gets_the_gpus_of_its_run_or_none_is_started(monkeypatch, asked):
+    monkeypatch.setattr(workflow, "_devices_of_runs", {8})
+    assert launcher(None, asked) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"gpu": 1}, "would get gpu=1, but training.mesh takes 8 devices"),
+        ({"gres": "gpu:2", "nodes": 2}, "would get gres=gpu:2 on nodes=2, but"),
+        ({"gres": "gpu", "gpu": 8}, "would get gres=gpu on nodes=1, but"),
+    ],
+)
+def test_a_job_that_gets_other_gpus_than_its_run_takes_is_refused(monkeypatch, asked, words):
+    monkeypatch.setattr(workflow, "_devices_of_runs", {8})
+    with pytest.raises(UserError, match=words) as error:
+        launcher(None, asked)
+    assert "\n" not in str(error.value)
+
+
+def snakemake(limit=None, jobs=None, mode=ExecMode.DEFAULT):
+    """As much of Snakemake's workflow as is read."""
+    return SimpleNamespace(
+        global_resources=Resources.from_mapping({} if limit is None else {"gpu": limit}),
+        resource_settings=SimpleNamespace(nodes=jobs),
+        exec_mode=mode,
+    )
+
+
+SETTINGS = SimpleNamespace(training=SimpleNamespace(mesh=SimpleNamespace(devices=4)))
+
+
+@pytest.mark.parametrize(
+    ("given", "here", "tpu", "count", "limit"),
+    [
+        ({}, 2, False, 2, 2),
+        ({}, 0, False, 0, None),
+        # A TPU is one run's, whole.
+        ({}, 0, True, 4, 4),
+        ({"limit": 0}, 2, False, 0, 0),
+        # What the machine has that submits is not what the jobs get.
+        ({"jobs": 100}, 1, False, 0, None),
+        ({"jobs": 100, "limit": 800}, 1, False, 800, 800),
+        # Nor is what one of a job's machines has.
+        ({"mode": ExecMode.REMOTE}, 4, False, 4, None),
+    ],
+)
+def test_gpus_are_counted_where_jobs_run(monkeypatch, given, here, tpu, count, limit):
+    monkeypatch.setattr(workflow, "gpu_count", lambda: here)
+    monkeypatch.setattr(workflow, "on_tpu_host", lambda: tpu)
+    asked = snakemake(**given)
+    assert gpus(asked, SETTINGS) == count
+    assert asked.global_resources.get("gpu").value == limit

@@ -23,7 +23,6 @@ from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
-from infwidth.training.lease import gpu_count
 from infwidth.training.spec import run_code_digest
 
 SETTINGS = support.validated(config)
@@ -34,11 +33,8 @@ slice_of = partial(support.slice_of, SETTINGS)
 support.prepare_jobs(SETTINGS)
 support.or_exit(support.share_volume, workflow)
 
-# A training job asks for a GPU only where there is one, and no more run at once than there are.
-GPUS = gpu_count()
-if GPUS:
-    workflow.resource_settings.resources.setdefault("gpu", GPUS)
-# A run that is shared between devices takes as many.
+# A training job asks for GPUs only where there are any; a run that devices share takes as many.
+GPUS = support.gpus(workflow, SETTINGS)
 GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
 
 # By experiment, the files that its figures and tables are made from; its own rules add a row.

@@ -18,7 +18,7 @@ rule infinite_lm_train:
     log:
         f"{LAYOUT.logs}/infinite_lm/{{variant}}.log",
     wildcard_constraints:
-        variant="[a-z_]+",
+        variant="[a-z0-9_]+",
     conda:
         CONDA
     threads: 1

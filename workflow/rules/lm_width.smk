@@ -17,7 +17,7 @@ rule tune:
     log:
         f"{LAYOUT.logs}/tune/{{variant}}.log",
     wildcard_constraints:
-        variant="[a-z_]+",
+        variant="[a-z0-9_]+",
     conda:
         CONDA
     threads: 1
@@ -43,7 +43,7 @@ rule train_widths:
     log:
         f"{LAYOUT.logs}/train/{{variant}}-{{widths}}.log",
     wildcard_constraints:
-        variant="[a-z_]+",
+        variant="[a-z0-9_]+",
         widths="[0-9_]+",
     conda:
         CONDA

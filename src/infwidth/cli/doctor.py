@@ -74,6 +74,13 @@ def _print(report: dict[str, Any], console: Console) -> None:
         told = "memory not told" if memory is None else f"{memory / 2**30:.1f} GiB"
         console.print(f"{device['device']}: {device['kind']}, {told}", highlight=False)
     console.print(table)
+    if unchecked := report["unchecked"]:
+        console.print(
+            f"not checked, since no losses are known: {len(unchecked)} of the variants "
+            f"({', '.join(unchecked)})",
+            highlight=False,
+            soft_wrap=True,
+        )
     for row in report["chosen"]:
         console.print(
             f"{row['precision']}: attention {row['attention']}; loss over {row['vocabulary_size']} "

@@ -13,7 +13,7 @@ from infwidth.layout import Layout
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
     for command, names, run in (("table", TABLES, _table), ("figure", FIGURES, _figure)):
-        draw = commands.add_parser(command, help=f"write one {command} of the paper")
+        draw = commands.add_parser(command, help=f"write one {command} of this artifact")
         settings_options(draw, command)
         draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
         draw.add_argument("--measurements", type=Path, help="what the experiment measured")

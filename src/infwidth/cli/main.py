@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from infwidth import __version__
@@ -62,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     logging.basicConfig(format="infwidth: %(message)s")
     logging.getLogger("infwidth").setLevel(logging.INFO)
-    # Orbax logs what it raises, too.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Orbax logs what it raises, too, and asyncio what failed beside it.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = _parser().parse_args(argv)
     end_with_workflow()
@@ -73,37 +76,49 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(end="", flush=True)
         sys.exit(status)
     except UserError as error:
-        sys.exit(_fail(str(error), 2))
+        _leave(_fail(str(error), 2))
     except Preempted as stopped:
+        # All that share a run stop at the same step, and so end together.
         sys.exit(_fail(f"{stopped}; run the same command again to go on", _TO_BE_CONTINUED))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_OUTPUT_CLOSED)
+        _leave(_OUTPUT_CLOSED)
     except RuntimeError as error:
         # JAX's own error, which is not imported where JAX is not used.
         if "RESOURCE_EXHAUSTED" in str(error):
-            status = _fail("out of memory: lower the widths or the batch that were asked for", 2)
-        elif shares_a_run() and type(error).__name__ == "JaxRuntimeError":
-            status = _fail(f"{_in_a_line(error)}; {_START_ALL}", 1)
-        else:
-            raise
-        _leave(status)
+            _leave(_fail("out of memory: lower the widths or the batch that were asked for", 2))
+        if shares_a_run() and type(error).__name__ == "JaxRuntimeError":
+            _leave(_fail(f"{_in_a_line(error)}; {_START_ALL}", 1))
+        _fail_as_a_defect()
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
-            raise
+            _fail_as_a_defect()
         place = error.filename or "the output"
         mend = "mend that and run the same command again"
-        sys.exit(_fail(f"{place}: {error.strerror}; {mend}", 2))
+        _leave(_fail(f"{place}: {error.strerror}; {mend}", 2))
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; run the same command again to go on", 130))
+        _leave(_fail("interrupted; run the same command again to go on", 130))
+    except Exception:
+        _fail_as_a_defect()
 
 
 def _leave(status: int) -> NoReturn:
     if shares_a_run():
-        # JAX would wait for the other processes, one of which may be gone.
-        sys.stderr.flush()
+        # JAX would wait for the other processes, which are gone or wait for this one's part of a
+        # sum.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _fail_as_a_defect() -> NoReturn:
+    """Ends with the traceback of the error that is being handled."""
+    if shares_a_run():
+        traceback.print_exc()
+        _leave(1)
+    raise
 
 
 def _in_a_line(error: RuntimeError) -> str:

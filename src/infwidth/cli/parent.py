@@ -4,19 +4,21 @@
 import os
 import signal
 import socket
+import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
 VARIABLE = "INFWIDTH_WORKFLOW"
-"""Set by the Snakefile: `host:pid:start time` of the workflow's outermost process."""
+"""Set by the Snakefile: `host:pid:start` of the workflow's outermost process."""
 
 
 def describe_this_process() -> str:
     """The value of `VARIABLE` for the calling process."""
     own = psutil.Process()
-    return f"{socket.gethostname()}:{own.pid}:{own.create_time()}"
+    return f"{socket.gethostname()}:{own.pid}:{_start(own)}"
 
 
 def end_with_workflow(interval: float = 1.0) -> None:
@@ -30,21 +32,43 @@ def end_with_workflow(interval: float = 1.0) -> None:
     host, _, process = os.environ.get(VARIABLE, "").partition(":")
     if host != socket.gethostname():
         return
-    pid, _, started = process.partition(":")
-    watch = threading.Thread(target=_watch, args=(int(pid), float(started), interval), daemon=True)
+    pid, _, start = process.partition(":")
+    watch = threading.Thread(target=_watch, args=(int(pid), start, interval), daemon=True)
     watch.start()
 
 
-def _watch(pid: int, started: float, interval: float) -> None:
-    while _alive(pid, started):
+def _watch(pid: int, start: str, interval: float) -> None:
+    workflow = _find(pid, start)
+    while workflow is not None and _alive(workflow):
         time.sleep(interval)
     # The main thread may be deep inside a compiled loop, where no Python exception reaches it.
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _alive(pid: int, started: float) -> bool:
+def _find(pid: int, start: str) -> psutil.Process | None:
+    """The process of that number which began at `start`; None if it is gone."""
     try:
         process = psutil.Process(pid)
-        return process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE
+        return process if _start(process) == start else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _start(process: psutil.Process) -> str:
+    """When a process began, on a scale that stays when somebody sets the clock."""
+    if sys.platform != "linux":
+        return str(process.create_time())
+    # psutil adds the time of boot, which Linux derives from the clock.
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(process.pid) from None
+    # The name, in parentheses, may hold spaces; field 22 is the start in ticks since boot.
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

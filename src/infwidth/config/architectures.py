@@ -3,11 +3,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
+from infwidth.config.section import (
+    Fraction,
+    LearningRate,
+    Section,
+    Seed,
+    Width,
+    each_once,
+    known_variants,
+    seeds_apart,
+)
 from infwidth.config.tuning import TuningSettings
-from infwidth.config.variants import VARIANTS
 
 Architecture = Literal["mlp", "cnn", "rnn"]
 
@@ -97,26 +105,11 @@ class ArchitecturesSettings(Section):
     tuning: ArchitecturesTuning = Field(default_factory=ArchitecturesTuning)
 
     _no_duplicates = each_once("architectures", "variants", "widths", "seeds")
-
-    @field_validator("variants")
-    @classmethod
-    def _known_variants(cls, values: list[str]) -> list[str]:
-        for value in values:
-            if value not in VARIANTS:
-                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
-        return values
+    _known_variants = known_variants("variants")
+    _seeds_apart = seeds_apart()
 
     @model_validator(mode="after")
     def _a_peak_is_reached(self) -> "ArchitecturesSettings":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps must be below steps ({self.steps})")
-        return self
-
-    @model_validator(mode="after")
-    def _seeds_apart(self) -> "ArchitecturesSettings":
-        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
-            )
         return self

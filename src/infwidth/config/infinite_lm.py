@@ -3,9 +3,18 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from infwidth.config.section import LearningRate, Section, Seed, Width, each_once
+from infwidth.config.section import (
+    LearningRate,
+    Section,
+    Seed,
+    Width,
+    each_once,
+    known_variants,
+    seeds_apart,
+    whole_chunks,
+)
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
 
@@ -88,14 +97,9 @@ class InfiniteLmSettings(Section):
     _no_duplicates = each_once(
         *("variants", "infinite_variants", "widths", "extra_widths", "seeds")
     )
-
-    @field_validator("variants")
-    @classmethod
-    def _known_variants(cls, values: list[str]) -> list[str]:
-        for value in values:
-            if value not in VARIANTS:
-                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
-        return values
+    _known_variants = known_variants("variants")
+    _whole_chunks = whole_chunks()
+    _seeds_apart = seeds_apart()
 
     @model_validator(mode="after")
     def _infinite_variants_have_a_kernel(self) -> "InfiniteLmSettings":
@@ -112,22 +116,4 @@ class InfiniteLmSettings(Section):
                 )
             if name not in self.variants:
                 raise ValueError(f"infinite_variants has {name!r}, which is not one of variants")
-        return self
-
-    @model_validator(mode="after")
-    def _whole_chunks(self) -> "InfiniteLmSettings":
-        for name in ("steps", "checkpoint_every"):
-            if getattr(self, name) % self.log_every:
-                raise ValueError(f"{name} must be a multiple of log_every ({self.log_every})")
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps must be below steps ({self.steps})")
-        return self
-
-    @model_validator(mode="after")
-    def _seeds_apart(self) -> "InfiniteLmSettings":
-        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
-            )
         return self

@@ -44,7 +44,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
         key, equals, value = override.partition("=")
         if not equals:
             raise UserError(
-                f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [0]}}'"
+                f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [10, 11]}}'"
             )
         config = merge(config, {key: _parse_yaml(f"--config {key}", value)})
     return config
@@ -121,8 +121,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         there = sorted(str(path) for path in Path("config").glob("*.yaml") if path != CLAIMS)
-        known = ", ".join(there) or "none here"
-        raise UserError(f"{file}: no such configuration file (known: {known})") from None
+        known = f"known: {', '.join(there)}" if there else "none here: run this in a checkout"
+        raise UserError(f"{file}: no such configuration file ({known})") from None
     except OSError as error:
         raise UserError(
             f"{file}: cannot be read ({error.strerror}); name a configuration file"

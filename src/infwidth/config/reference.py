@@ -18,7 +18,7 @@ from `src/infwidth/config/`; a test keeps it in step.
 `config/config.yaml` is the default; the other files in `config/` are overlays on it. A map is
 merged, anything else (a list, too) is replaced. On the command line:
 
-    snakemake --cores all --config 'lm_width={seeds: [0, 1]}'
+    snakemake --cores all --config 'lm_width={seeds: [10, 11]}'
 """
 
 

@@ -12,6 +12,8 @@ from pydantic import (
     model_validator,
 )
 
+from infwidth.config.variants import VARIANTS
+
 Width = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0)]
@@ -55,3 +57,43 @@ def each_once(*fields: str) -> Any:
         return values
 
     return field_validator(*fields)(check)
+
+
+def known_variants(*fields: str) -> Any:
+    """A validator for lists of rows of the table of variants."""
+
+    def check(values: list[str]) -> list[str]:
+        for value in values:
+            if value not in VARIANTS:
+                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
+        return values
+
+    return field_validator(*fields)(check)
+
+
+def seeds_apart() -> Any:
+    """A validator for a section whose `seeds` are to be none of its `tuning.seeds`."""
+
+    def check(section: Any) -> Any:
+        shared = sorted(set(section.seeds) & set(section.tuning.seeds))
+        if shared:
+            raise ValueError(
+                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
+            )
+        return section
+
+    return model_validator(mode="after")(check)
+
+
+def whole_chunks() -> Any:
+    """A validator for a section of training: whole chunks, and a peak that is reached."""
+
+    def check(section: Any) -> Any:
+        for name in ("steps", "checkpoint_every"):
+            if getattr(section, name) % section.log_every:
+                raise ValueError(f"{name} must be a multiple of log_every ({section.log_every})")
+        if section.warmup_steps >= section.steps:
+            raise ValueError(f"warmup_steps must be below steps ({section.steps})")
+        return section
+
+    return model_validator(mode="after")(check)

@@ -16,7 +16,16 @@ from infwidth.config.memory import MemorySettings
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.section import Fraction, Section, Seed, Width, each_once
+from infwidth.config.section import (
+    Fraction,
+    Section,
+    Seed,
+    Width,
+    each_once,
+    known_variants,
+    seeds_apart,
+    whole_chunks,
+)
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
@@ -155,14 +164,7 @@ class TrainingSettings(Section):
     )
     mesh: MeshSettings = Field(default_factory=MeshSettings)
 
-    @model_validator(mode="after")
-    def _whole_chunks(self) -> "TrainingSettings":
-        for name in ("steps", "checkpoint_every"):
-            if getattr(self, name) % self.log_every:
-                raise ValueError(f"{name} must be a multiple of log_every ({self.log_every})")
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps must be below steps ({self.steps})")
-        return self
+    _whole_chunks = whole_chunks()
 
     @model_validator(mode="after")
     def _whole_parts_of_a_batch(self) -> "TrainingSettings":
@@ -205,22 +207,11 @@ class LmWidthSettings(Section):
     sensitivity: SensitivitySettings = Field(default_factory=SensitivitySettings)
 
     _no_duplicates = each_once("widths", "seeds", "variants")
-
-    @field_validator("variants")
-    @classmethod
-    def _known_variants(cls, values: list[str]) -> list[str]:
-        for value in values:
-            if value not in VARIANTS:
-                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
-        return values
+    _known_variants = known_variants("variants")
+    _seeds_apart = seeds_apart()
 
     @model_validator(mode="after")
-    def _seeds_apart(self) -> "LmWidthSettings":
-        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
-            )
+    def _sensitivity_is_at_widths_that_run(self) -> "LmWidthSettings":
         stray = sorted(set(self.sensitivity.widths) - set(self.widths))
         if stray:
             raise ValueError(f"sensitivity.widths has {stray[0]}, which is not one of widths")

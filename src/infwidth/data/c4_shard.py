@@ -286,4 +286,4 @@ def _holds(sorted_hashes: np.ndarray, value: int) -> bool:
 
 def _hashes_in(name: str, folders: Iterable[Path]) -> np.ndarray:
     arrays = [np.load(folder / name) for folder in folders]
-    return np.unique(np.concatenate([np.zeros(0, np.uint64), *arrays]))
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *arrays]))

@@ -78,7 +78,8 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `folder` if the block succeeds.
 
     A killed process leaves `folder` as it was, and a hidden sibling that the next call removes.
-    The kernel's lock on that sibling tells a dead one from one that another process is filling.
+    The kernel's lock in that sibling tells a dead one from one that another process is filling. Of
+    several makers the last one's result stays, or an earlier one's of the same manifest.
 
     Args:
         folder: what to create or replace.
@@ -92,11 +93,8 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
         UserError: `folder` is not ours to replace, or the disk is full.
     """
     folder = Path(os.path.abspath(folder))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder: choose another place for the output")
-    foreign = sorted(set(os.listdir(folder)) - owned - _LEFT_BY_OTHERS) if folder.exists() else []
-    if foreign:
-        raise UserError(f"{folder} holds {foreign[0]}, which was not made here: choose another")
+    _check_is_ours(folder, owned)
+    before = _identity(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}.partial-"
     for sibling in list(folder.parent.iterdir()):
@@ -107,9 +105,13 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
         result = partial / "result"
         result.mkdir()
         yield result
-        if folder.exists():
-            folder.rename(partial / "replaced")
-        result.rename(folder)
+        while not _renamed(result, folder):
+            if _identity(folder) != before and _same_manifest(result, folder):
+                break
+            _check_is_ours(folder, owned)
+            # Another maker may be as far.
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(Path(tempfile.mkdtemp(prefix="replaced-", dir=partial)) / "folder")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -117,6 +119,48 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         os.close(lock)
+        _remove_if_empty(partial)
+
+
+def _check_is_ours(folder: Path, owned: frozenset[str]) -> None:
+    try:
+        names = set(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UserError(
+            f"{folder} is a file, not a folder: choose another place for the output"
+        ) from None
+    foreign = sorted(names - owned - _LEFT_BY_OTHERS)
+    if foreign:
+        raise UserError(f"{folder} holds {foreign[0]}, which was not made here: choose another")
+
+
+def _identity(path: Path | int) -> tuple[int, int] | None:
+    """Tells a file or folder from others of its name; None if there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _renamed(result: Path, folder: Path) -> bool:
+    """Renames a folder, unless there is one of that name with something in it."""
+    try:
+        result.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _same_manifest(one: Path, other: Path) -> bool:
+    try:
+        return (one / MANIFEST).read_bytes() == (other / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _locked_folder(prefix: str, parent: Path) -> tuple[Path, int]:
@@ -124,22 +168,38 @@ def _locked_folder(prefix: str, parent: Path) -> tuple[Path, int]:
         partial = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         # Another process may take the newborn for a dead one before it is locked.
         with contextlib.suppress(FileNotFoundError):
-            lock = os.open(partial, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if partial.exists():
+            lock = _lock(partial, fcntl.LOCK_EX)
+            if lock is not None:
                 return partial, lock
-            os.close(lock)
 
 
 def _remove_if_dead(partial: Path) -> None:
+    # It may vanish, or be another user's.
+    with contextlib.suppress(OSError):
+        lock = _lock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            os.close(lock)
+            _remove_if_empty(partial)
+
+
+def _remove_if_empty(partial: Path) -> None:
+    # NFS keeps an open file, the lock, under another name, and so its folder, until it is closed.
+    with contextlib.suppress(OSError):
+        partial.rmdir()
+
+
+def _lock(partial: Path, how: int) -> int | None:
+    """Locks the file in `partial` that says who fills it; None if the file is gone by then."""
+    path = partial / "lock"
+    # A file, open for writing: on a folder NFS locks for this machine alone.
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        lock = os.open(partial, os.O_RDONLY)
+        fcntl.flock(lock, how)
+        if _identity(lock) == _identity(path):
+            return lock
     except OSError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(partial, ignore_errors=True)
-    except BlockingIOError:
-        pass
-    finally:
         os.close(lock)
+        raise
+    os.close(lock)
+    return None

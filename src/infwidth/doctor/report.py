@@ -22,8 +22,8 @@ def examine(show: Callable[[dict[str, Any]], None] = lambda row: None) -> dict[s
       show: called with each check's row as it is done.
 
     Returns:
-      JSON values: `devices`, `checks`, `chosen`, `speed`, `problems`, one line each, and `verdict`,
-      "sound" where there are none, else "wrong".
+      JSON values: `devices`, `checks`, `unchecked` (variants), `chosen`, `speed`, `problems`, one
+      line each, and `verdict`, "sound" where there are none, else "wrong".
     """
     start = time.perf_counter()
     devices = jax.local_devices()
@@ -57,6 +57,7 @@ def examine(show: Callable[[dict[str, Any]], None] = lambda row: None) -> dict[s
             for precision in steps.PRECISIONS
         ],
         "checks": checks,
+        "unchecked": steps.unchecked(),
         "speed": speeds,
         "seconds": time.perf_counter() - start,
     }

@@ -20,7 +20,7 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 KNOWN_LOSSES = files("infwidth.doctor") / "known_losses.json"
-"""Losses of every step, nats a token, by variant: made by `infwidth doctor --record`."""
+"""Losses of every step, nats a token, by variant: made by `infwidth doctor --record FILE`."""
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 1e-2}
 """Nats a token by which any step's loss may differ from that of a CPU in float32."""
@@ -64,7 +64,7 @@ def check(variant: str, precision: Precision, device: jax.Device) -> dict[str, A
     Returns:
       What was compared, `difference`, the largest of any step, `tolerance` and `sound`.
     """
-    known = json.loads(KNOWN_LOSSES.read_text())[variant]
+    known = _known_losses()[variant]
     with jax.default_device(device):
         ours = losses(variant, precision)
     difference = float(np.max(np.abs(np.subtract(ours, known))))
@@ -81,8 +81,21 @@ def check(variant: str, precision: Precision, device: jax.Device) -> dict[str, A
 
 def checks(devices: list[jax.Device]) -> list[partial]:
     """The checks to make: all of them on the first device, and one on each further one."""
-    on_first = [partial(check, v, p, devices[0]) for p in PRECISIONS for v in VARIANTS]
+    known = _known_losses()
+    on_first = [
+        partial(check, v, p, devices[0]) for p in PRECISIONS for v in VARIANTS if v in known
+    ]
     return on_first + [partial(check, "adam_star", "float32", device) for device in devices[1:]]
+
+
+def unchecked() -> list[str]:
+    """The variants of which no losses are known, such as a new row of the table."""
+    known = _known_losses()
+    return [variant for variant in VARIANTS if variant not in known]
+
+
+def _known_losses() -> dict[str, list[float]]:
+    return json.loads(KNOWN_LOSSES.read_text())
 
 
 def _text() -> np.ndarray:

@@ -32,7 +32,7 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 
 ## How it counts
 
-- **FLOPs** are those of the matrix products that a variant needs (`infwidth/models/flops.py`):
+- **FLOPs** are those of the matrix products that a variant needs (`src/infwidth/models/flops.py`):
   a run's steps, and the scoring of its held-out splits. XLA's own analysis of the compiled step
   counts 5% more at D 128, T 32, H 256: elementwise work (2%), and the acausal half of attention
   (3%), which the CPU's attention computes and masks. The longer the context against D, the larger

@@ -7,7 +7,8 @@ and can be read onto other devices than it came from.
 
 import errno
 import logging
-import shutil
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,13 @@ from infwidth.training import processes
 
 _log = logging.getLogger(__name__)
 _KEPT = 2
+# A file that is missing, or of another kind, tells of the checkpoint and not of the system.
+_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+# TensorStore raises what the system refuses as a ValueError, with one of these in its text.
+_SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
+_REFUSAL = re.compile(
+    r"PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED"
+)
 
 
 class Checkpoints:
@@ -44,9 +52,9 @@ class Checkpoints:
         """Copies the state and writes it in the background, once what is being written is done.
 
         Raises:
-          UserError: the disk is full; what was saved before stays.
+          UserError: it cannot be written, as on a full disk; what was saved before stays.
         """
-        with self._disk_errors():
+        with self._writing():
             self._checkpointer.wait()
             self._saving = step
             # Orbax would pass a step over that it thinks too near to the last.
@@ -56,21 +64,21 @@ class Checkpoints:
         """Waits until all is safely on disk, and ends the checkpointer's threads.
 
         Raises:
-          UserError: the disk is full; what was saved before stays.
+          UserError: it cannot be written, as on a full disk; what was saved before stays.
         """
-        with self._disk_errors():
+        with self._writing():
             self._checkpointer.close()
 
     @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if _disk_is_full(error):
+            if refusal := _refusal(error):
                 raise UserError(
-                    f"{self._folder}: no space left on the disk for the checkpoint of step "
-                    f"{self._saving}; free some and run the same command again, it goes on from "
-                    "the last checkpoint"
+                    f"{self._folder}: the checkpoint of step {self._saving} cannot be written "
+                    f"({refusal}); mend that and run the same command again, it goes on from the "
+                    "last checkpoint"
                 ) from error
             raise
 
@@ -79,23 +87,26 @@ class Checkpoints:
 
         `template_at` gives, for a step, a state of the structure and shapes that it has there.
 
-        A damaged checkpoint is named, removed and passed over: the run goes on from the one before
-        it, or from its start, and ends with the same numbers.
+        A damaged checkpoint is named, moved aside and passed over: the run goes on from the one
+        before it, or from its start, and ends with the same numbers.
+
+        Raises:
+          UserError: the system does not let one be read, which may be whole.
         """
         steps = sorted((m.step for m in self._checkpointer.checkpoints), reverse=True)
         for step in processes.agree(steps):
             state, error = self._load(step, template_at(step))
             if not processes.any_of_them(error is not None):
                 return step, state
+            aside = processes.agree(self._move_aside(step) if processes.is_first() else None)
             _log.warning(
-                "checkpoint %s/%d is damaged (%s): going on from an earlier one",
+                "checkpoint %s/%d is damaged (%s): moved to %s, going on from an earlier one",
                 self._folder,
                 step,
-                type(error).__name__ if error else "in another process",
+                type(_causes(error)[-1]).__name__ if error else "in another process",
+                aside,
             )
-            if processes.is_first():
-                shutil.rmtree(self._folder / str(step), ignore_errors=True)
-            # A checkpointer remembers the steps that it has seen, the removed one too.
+            # A checkpointer remembers the steps that it has seen, the damaged one too.
             self._checkpointer.close()
             self._checkpointer = self._open()
         return None
@@ -105,19 +116,50 @@ class Checkpoints:
         try:
             return self._checkpointer.load(step, template), None
         except Exception as error:
-            # A truncated file surfaces as whatever its parser raises; but a state that could not
-            # be read for want of memory, of permission or of a disk is not damaged.
-            if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or (
-                isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
-            ):
-                raise
+            # A truncated file surfaces as whatever its parser raises, in a KeyError of Orbax; but a
+            # state that could not be read for want of memory, of permission or of a disk is whole.
+            if refusal := _refusal(error):
+                raise UserError(
+                    f"{self._folder / str(step)}: the checkpoint cannot be read ({refusal}); mend "
+                    "that and run the same command again, it goes on from there"
+                ) from error
             return None, error
 
+    def _move_aside(self, step: int) -> str:
+        """Moves a step's folder out of the checkpoints, to a name of its own that it returns."""
+        damaged = self._folder.with_name(f"{self._folder.name}-damaged")
+        damaged.mkdir(exist_ok=True)
+        aside, times = damaged / str(step), 1
+        while aside.exists():
+            times += 1
+            aside = damaged / f"{step}-{times}"
+        (self._folder / str(step)).rename(aside)
+        return str(aside)
 
-def _disk_is_full(error: BaseException | None) -> bool:
-    while error is not None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, what it was raised from, and so on."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the system would not do, in its words; None if the error is of another kind.
+
+    Raises:
+      MemoryError, jax.errors.JaxRuntimeError: the error comes of one, as where memory ran out.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, MemoryError | jax.errors.JaxRuntimeError):
+            raise cause
+        code = _SYSTEM_ERROR.search(str(cause))
+        number = cause.errno if isinstance(cause, OSError) else int(code[1]) if code else None
+        if number is not None and number not in _DAMAGE:
+            return os.strerror(number)
+        if number is None and (status := _REFUSAL.search(str(cause))):
+            return status[0]
+    return None

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leases GPUs of one machine to processes, so that two jobs never share one by accident.
+"""Leases a machine's GPUs, or its TPU, to processes, so that two jobs never share one by accident.
 
 A lease is a locked file, named by the GPU; the kernel frees it when its holder dies, however it
 dies. It binds the jobs of one user on one machine, which are those of one workflow or of several.
 """
 
+import importlib.util
 import logging
 import os
 import shutil
@@ -19,6 +20,8 @@ from infwidth.config.errors import UserError
 
 _log = logging.getLogger(__name__)
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_VISIBLE_CHIPS = ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")
+_DEV = Path("/dev")
 _held: list[FileLock] = []
 
 
@@ -66,7 +69,7 @@ def lease(count: int, interval: float = 1.0) -> list[str]:
         return names
     waited = False
     # Who holds some and waits for more could wait for ever: only one process gathers at a time.
-    with FileLock(_file("leasing")):
+    with FileLock(_file("leasing", names)):
         while len(free := _lock_free(names, count)) < count:
             if not waited:
                 _log.info("waiting for %d of the GPUs %s", count, ", ".join(names))
@@ -74,6 +77,41 @@ def lease(count: int, interval: float = 1.0) -> list[str]:
             time.sleep(interval)
     os.environ[_VISIBLE] = ",".join(free)
     return free
+
+
+def on_tpu_host() -> bool:
+    """Whether JAX would run on a TPU of this machine."""
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if platforms and "tpu" not in platforms.split(","):
+        return False
+    if importlib.util.find_spec("libtpu") is None:
+        return False
+    return any(_DEV.glob("accel[0-9]*")) or any(_DEV.glob("vfio/[0-9]*"))
+
+
+def lease_tpu(interval: float = 1.0) -> bool:
+    """Takes this machine's TPU, all its chips, until this process ends; waits for it.
+
+    Of two processes JAX gives the chips to the first, and the other may go on without them.
+    Where the environment names the chips of this process, somebody else has dealt them out.
+
+    Args:
+      interval: seconds between two tries.
+
+    Returns:
+      Whether there is one.
+    """
+    if not on_tpu_host():
+        return False
+    if not any(os.environ.get(name) for name in _VISIBLE_CHIPS):
+        lock = FileLock(_file("tpu"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.info("waiting for the TPU")
+            lock.acquire(poll_interval=interval)
+        _held.append(lock)
+    return True
 
 
 def _lock_free(names: list[str], count: int) -> list[str]:
@@ -96,11 +134,13 @@ def _lock_free(names: list[str], count: int) -> list[str]:
     return list(locks)
 
 
-def _file(name: str) -> Path:
-    # Another user's file could not be opened; and Slurm's jobs have GPUs apart from each other, but
-    # each may know its first one as 0.
-    owner = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
-    return Path(tempfile.gettempdir()) / f"infwidth-{owner}-gpu-{name}.lock"
+def _file(name: str, gpus: list[str] | None = None) -> Path:
+    """The lock of a GPU, or of what concerns some of them."""
+    # Each job of Slurm may know its first GPU as 0; by UUID, a GPU is the same one to all jobs.
+    numbered = any(gpu.isdigit() for gpu in gpus or [name])
+    job = os.environ.get("SLURM_JOB_ID", "local") if numbered else "local"
+    # Another user's file could not be opened.
+    return Path(tempfile.gettempdir()) / f"infwidth-{os.getuid()}-{job}-gpu-{name}.lock"
 
 
 def _installed() -> list[str]:

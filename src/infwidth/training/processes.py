@@ -28,8 +28,13 @@ _TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
 
 
 def named_count() -> int:
-    """How many processes the environment says share a run; 1 where it names none."""
-    return int(os.environ.get(COUNT) or os.environ.get(_SLURM_TASKS) or 1)
+    """How many processes the environment says share a run; 1 where it names none.
+
+    Raises:
+      UserError: the environment does not say who is who, or how many there are.
+    """
+    _named()
+    return _number(COUNT if os.environ.get(COUNT) else _SLURM_TASKS)
 
 
 def join(gpus: int) -> None:
@@ -67,11 +72,8 @@ def _named() -> dict[str, Any] | None:
         missing = [name for name in (COORDINATOR, COUNT, INDEX) if name not in given]
         if missing:
             raise UserError(f"{missing[0]} is not set, but {next(iter(given))} is: set all three")
-        try:
-            count, index = int(given[COUNT]), int(given[INDEX])
-        except ValueError:
-            raise UserError(f"{COUNT} and {INDEX} must be whole numbers") from None
-        if not 0 <= index < count:
+        count, index = _number(COUNT), _number(INDEX, least=0)
+        if index >= count:
             raise UserError(f"{INDEX} ({index}) must be from 0 to {COUNT} − 1 ({count - 1})")
         return {
             "coordinator_address": given[COORDINATOR],
@@ -79,9 +81,17 @@ def _named() -> dict[str, Any] | None:
             "process_id": index,
             "cluster_detection_method": "deactivate",
         }
-    several_tasks = int(os.environ.get(_SLURM_TASKS, "1")) > 1
+    several_tasks = _number(_SLURM_TASKS) > 1
     several_hosts = "," in os.environ.get(_TPU_HOSTS, "")
     return {} if several_tasks or several_hosts else None
+
+
+def _number(name: str, least: int = 1) -> int:
+    """The whole number that an environment variable holds; 1 where it is not set."""
+    text = os.environ.get(name) or "1"
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{name} ({text}) must be a whole number, {least} or more")
+    return int(text)
 
 
 def shares_a_run() -> bool:

@@ -3,8 +3,9 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOCK = ".lock"
+_SECONDS_BETWEEN_TRIES = 0.5
 Report = Callable[[RunSpec, Row], None]
 
 
@@ -62,9 +64,8 @@ class Runs:
         """
         folder = self._folder / spec.key
         folder.mkdir(parents=True, exist_ok=True)
-        first = processes.is_first()
-        with _locked(folder) if first else nullcontext():
-            if first and self._retrain and spec.key not in self._renewed:
+        with _locked(folder):
+            if processes.is_first() and self._retrain and spec.key not in self._renewed:
                 _empty(folder)
             self._renewed.add(spec.key)
             known = processes.agree(read_result(folder))
@@ -132,23 +133,36 @@ def in_training(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not _taken(lock):
         return True
     lock.release()
     return False
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time in a run's folder; the kernel frees the lock when its holder dies."""
-    lock = FileLock(folder / _LOCK)
+def _taken(lock: FileLock) -> bool:
+    """Takes a lock if nobody holds it."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        _log.info("%s: another process trains this run; waiting", folder)
-        lock.acquire()
+        return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One job at a time in a run's folder; the kernel frees the lock when its holder dies.
+
+    The first process takes the lock, for all that share the run.
+    """
+    lock = FileLock(folder / _LOCK)
+    first = processes.is_first()
+    waited = False
+    # Processes that waited hours in one collective operation for the first would time out.
+    while not processes.agree(_taken(lock) if first else None):
+        if first and not waited:
+            _log.info("%s: another process trains this run; waiting", folder)
+        waited = True
+        time.sleep(_SECONDS_BETWEEN_TRIES)
     try:
         yield
     finally:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was leased is what JAX runs on, or nothing is trained."""
+
+import jax
+import pytest
+
+from infwidth.config.errors import UserError
+from infwidth.training import devices
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets a machine up that has GPUs or a TPU, on which JAX finds a backend."""
+    for name in (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "NPROC",
+        "OMP_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "XLA_FLAGS",
+    ):
+        # Set first, so that what set_up itself sets is undone.
+        monkeypatch.setenv(name, "")
+
+    def make(gpus, tpu, backend):
+        monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+        monkeypatch.setattr(devices, "lease", lambda count: ["GPU-aaaa"] * count)
+        monkeypatch.setattr(devices, "lease_tpu", lambda: tpu)
+        monkeypatch.setattr(jax, "default_backend", lambda: backend)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tpu", "words"),
+    [(2, False, r"GPUs \(1\) .* ENV=cuda"), (0, True, "a TPU .* ENV=tpu")],
+)
+def test_a_cpu_in_place_of_what_was_leased_is_an_error(machine, tmp_path, gpus, tpu, words):
+    machine(gpus, tpu, "cpu")
+    with pytest.raises(UserError, match=words) as error:
+        devices.set_up(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tpu", "backend"), [(2, False, "gpu"), (0, True, "tpu"), (0, False, "cpu")]
+)
+def test_a_process_runs_on_what_it_leased(machine, tmp_path, gpus, tpu, backend):
+    machine(gpus, tpu, backend)
+    assert devices.set_up(tmp_path) == backend
