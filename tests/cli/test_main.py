@@ -12,6 +12,7 @@ import pytest
 from infwidth.cli import main as command_line
 from infwidth.cli import parent
 from infwidth.cli.main import main
+from infwidth.config.errors import UserError
 
 COMMANDS = [
     [],
@@ -93,6 +94,37 @@ def test_another_error_of_the_system_is_a_defect(monkeypatch):
     monkeypatch.setattr(command_line, "_settings", fails)
     with pytest.raises(OSError, match="Bad file descriptor"):
         main(["status"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UserError("the disk is full"), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (OSError(errno.EBADF, "Bad file descriptor"), 1),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError("a defect"), 1),
+    ],
+)
+def test_a_process_that_shares_a_run_leaves_without_waiting_for_the_others(
+    error, status, monkeypatch, capsys
+):
+    class Left(BaseException):
+        pass
+
+    def leave(with_status):
+        raise Left(with_status)
+
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr(command_line, "_settings", fails)
+    monkeypatch.setattr(command_line, "shares_a_run", lambda: True)
+    monkeypatch.setattr(command_line.os, "_exit", leave)
+    with pytest.raises(Left) as left:
+        main(["status"])
+    assert left.value.args == (status,)
+    assert ("Traceback" in capsys.readouterr().err) == (status == 1)
 
 
 def test_a_reader_that_goes_away_is_no_error():

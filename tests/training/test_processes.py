@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes with one run, and SIGTERM: real processes, real signals."""
 
+import contextlib
 import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -145,6 +147,43 @@ def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, 
             assert "start all of them again" in text.splitlines()[-1]
             assert "Traceback" not in text
         assert finish(trainers.start(name, 2))[0] == [0, 0]
+        assert trainers.numbers(name) == trainers.numbers("whole")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    with contextlib.suppress(FileNotFoundError):
+        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+            yield folder
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+            return
+    pytest.skip("no disk may be mounted here")
+
+
+@pytest.mark.slow
+def test_a_run_that_fills_the_disk_is_one_line_and_goes_on_when_there_is_space(
+    tmp_path, tokens, small_disk
+):
+    trainers = Trainers(tmp_path, tokens)
+    assert finish(trainers.start("whole", 1))[0] == [0]
+    for count in (1, 2):
+        name = f"disk/full{count}"
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "filler").write_bytes(bytes(free - 64 * 2**10))
+        codes, texts = finish(trainers.start(name, count))
+        # The others end as where a process is killed, and none waits for its like.
+        assert codes[0] == 2, texts
+        assert 0 not in codes
+        line = texts[0].splitlines()[-1]
+        assert "No space left on device" in line
+        assert "run the same command again, it goes on" in line
+        assert "Traceback" not in texts[0]
+        (small_disk / "filler").unlink()
+        assert finish(trainers.start(name, count))[0] == [0] * count
         assert trainers.numbers(name) == trainers.numbers("whole")
 
 
