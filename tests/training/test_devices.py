@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was leased is what JAX runs on, or nothing is trained."""
 
+import os
+
 import jax
 import pytest
 
@@ -18,6 +20,7 @@ def machine(monkeypatch):
         "OMP_NUM_THREADS",
         "VECLIB_MAXIMUM_THREADS",
         "XLA_FLAGS",
+        "JAX_PLATFORMS",
     ):
         # Set first, so that what set_up itself sets is undone.
         monkeypatch.setenv(name, "")
@@ -26,6 +29,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
         monkeypatch.setattr(devices, "lease", lambda count: ["GPU-aaaa"] * count)
         monkeypatch.setattr(devices, "lease_tpu", lambda: tpu)
+        monkeypatch.setattr(devices, "join", lambda gpus: None)
         monkeypatch.setattr(jax, "default_backend", lambda: backend)
 
     return make
@@ -48,3 +52,16 @@ def test_a_cpu_in_place_of_what_was_leased_is_an_error(machine, tmp_path, gpus, 
 def test_a_process_runs_on_what_it_leased(machine, tmp_path, gpus, tpu, backend):
     machine(gpus, tpu, backend)
     assert devices.set_up(tmp_path) == backend
+
+
+@pytest.mark.parametrize(
+    ("named", "devices_of_a_run", "platforms"),
+    [("cuda", 2, "cuda,cpu"), ("cuda,cpu", 2, "cuda,cpu"), ("", 2, ""), ("cuda", 1, "cuda")],
+)
+def test_where_several_devices_train_host_memory_can_be_drawn_in(
+    machine, tmp_path, monkeypatch, named, devices_of_a_run, platforms
+):
+    monkeypatch.setenv("JAX_PLATFORMS", named)
+    machine(2, False, "gpu")
+    devices.set_up(tmp_path, devices_of_a_run)
+    assert os.environ["JAX_PLATFORMS"] == platforms

@@ -43,6 +43,7 @@ _SPACE = b" \t\n\r\v\f"
 _HEAD = 48
 """Bytes of a text, without space, that tell nearly all texts apart."""
 _BLOCK = 1024
+_INT64 = np.dtype("<i8")
 _LOG_EVERY = 20_000
 _LOG = logging.getLogger(__name__)
 
@@ -212,17 +213,18 @@ class _HeldOut(NamedTuple):
 
 
 class _Writer:
-    """Writes documents of one split as they come, holding none of their tokens in memory."""
+    """Writes documents of one split as they come, holding none of them in memory."""
 
     def __init__(self, folder: Path, split: str, vocabulary: Vocabulary):
         self._vocabulary = vocabulary
         self._type = token_type(vocabulary.size)
         self._bos = np.asarray([vocabulary.bos], self._type).tobytes()
         self._eos = np.asarray([vocabulary.eos], self._type).tobytes()
-        self._tokens = _Array(folder / f"{split}.tokens.npy", self._type)
-        self._folder, self._split = folder, split
-        # Eight bytes a document each, which is little even of a whole shard.
-        self._bounds, self._rows = array("q", [0]), array("q")
+        self._tokens, self._bounds, self._rows = (
+            _Array(folder / f"{split}.{name}.npy", dtype)
+            for name, dtype in (("tokens", self._type), ("bounds", _INT64), ("rows", _INT64))
+        )
+        self._bounds.append(_int64(0), 1)
         self.length = 0
         self.documents = 0
 
@@ -234,13 +236,13 @@ class _Writer:
         self._tokens.append(b"".join((self._bos, ids.data, self._eos)), len(ids) + 2)
         self.length += len(ids) + 2
         self.documents += 1
-        self._bounds.append(self.length)
-        self._rows.append(row)
+        self._bounds.append(_int64(self.length), 1)
+        self._rows.append(_int64(row), 1)
 
     def __exit__(self, *_: object) -> None:
-        self._tokens.close()
-        for name, values in (("bounds", self._bounds), ("rows", self._rows)):
-            np.save(self._folder / f"{self._split}.{name}.npy", np.asarray(values, np.int64))
+        # Each is closed, though another's last bytes find no room.
+        with self._tokens, self._bounds, self._rows:
+            pass
 
 
 class _Array:
@@ -256,10 +258,17 @@ class _Array:
         self._file.write(content)
         self._length += length
 
-    def close(self) -> None:
+    def __enter__(self) -> "_Array":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with self._file:
             self._file.seek(0)
             self._file.write(array_header(self._type, self._length))
+
+
+def _int64(value: int) -> bytes:
+    return value.to_bytes(8, "little", signed=True)
 
 
 def _plain(text: str) -> bytes:

@@ -39,6 +39,10 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
         one_thread()
     if devices > 1:
         join(gpus)
+        # Several devices draw their state in host memory, which is the CPU's as JAX has it.
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        if platforms and "cpu" not in platforms.split(","):
+            os.environ["JAX_PLATFORMS"] = f"{platforms},cpu"
 
     import jax
 

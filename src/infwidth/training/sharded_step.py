@@ -10,6 +10,7 @@ is left to the compiler, which is told where the state lies and puts in the redu
 Shapes: B sequences of T + 1 tokens, S steps a call, N windows to evaluate.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -46,7 +47,8 @@ class ShardedProgram(Program):
     ):
         self._width = 0 if variant.features == "none" else width
         self._mesh = device_mesh(training.mesh, training.batch_size, self._width)
-        super().__init__(model, training, variant, width, vocabulary_size)
+        with _in_host_memory():
+            super().__init__(model, training, variant, width, vocabulary_size)
         self._shardings = self._state_shardings(jax.eval_shape(super().init, 0))
         # Compiled programs are for the state as it lies here, and return it so.
         state, whole, parts = self._shardings, self._at(WHOLE), self._at(_PARTS)
@@ -67,7 +69,9 @@ class ShardedProgram(Program):
 
     def init(self, seed: int) -> TrainState:
         """Draws the parameters of a seed, the same on any devices; see `Program.init`."""
-        return jax.tree.map(place, super().init(seed), self._shardings)
+        with _in_host_memory():
+            state = super().init(seed)
+        return jax.tree.map(place, state, self._shardings)
 
     def train(
         self,
@@ -174,6 +178,11 @@ class ShardedProgram(Program):
 
         own = super()._probe
         return jax.tree.map(jnp.sqrt, self._mean_over_parts(squares, state, tokens_BxT1))
+
+
+def _in_host_memory() -> AbstractContextManager[Any]:
+    """Where a whole state is drawn: no device of the mesh need have room for more than its part."""
+    return jax.default_device(jax.local_devices(backend="cpu")[0])
 
 
 def _finished(result: Any) -> Any:
