@@ -6,6 +6,7 @@ GitHub's Markdown, without raw HTML.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,14 +85,16 @@ def escaped(text: str) -> str:
 
 
 def _opening(judged: JudgedClaims, links: Links) -> str:
-    before = sum(each.claim.fixed == "before" for each in judged.claims)
+    count = Counter(each.claim.fixed for each in judged.claims)
+    before = count["before"] + count["fresh_seeds"]
     corpora = "".join(f" Corpus: {escaped(corpus)}." for corpus in judged.corpora)
     return f"""- What the paper claims: {_counted(judged.counts(question=False))}.
 - What it leaves open, and what this project adds: {_counted(judged.counts(question=True))}.
 
 Each verdict follows from a rule in [`config/claims.yaml`]({links.rules}), never from a look at
-the numbers: {before} of the {len(judged.claims)} rules stood before the runs that they judge, and
-each of the others says that it did not. A contradicted claim is a finding, not a failure.
+the numbers: {before} of the {len(judged.claims)} rules stood before the runs that they judge
+({count["fresh_seeds"]} of these judge fresh seeds, when runs on others had been seen), and each of the others
+says that it did not. A contradicted claim is a finding, not a failure.
 
 ADAM\\*'s formula is **our reconstruction** (B): what is said on it here is said of that, at the
 scale of these runs, and not of the paper's own.{corpora}
@@ -235,6 +238,8 @@ def _remarks(each: Judged, judged: JudgedClaims) -> Iterable[tuple[str, str]]:
 
 _FIXED = {
     "before": "It stood before the runs that it judges.",
+    "fresh_seeds": "It was written down after runs on other seeds had been seen, and stood before "
+    "these.",
     "after": "It was written down after a first complete run had been seen.",
 }
 

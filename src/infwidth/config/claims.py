@@ -102,8 +102,9 @@ class Claim(_Part):
         "a list: every one of these."
     )
     family: Name = Field(description="The family within which Holm corrects.")
-    fixed: Literal["before", "after"] = Field(
-        description="Whether the rule stood before the runs that it judges were seen."
+    fixed: Literal["before", "fresh_seeds", "after"] = Field(
+        description="Whether the rule stood before the runs that it judges were seen: `before` any "
+        "run of the experiment; before runs on `fresh_seeds`, when others had been seen; `after`."
     )
     figure: str | None = Field(None, description="The figure that shows the effect.")
     table: str | None = Field(None, description="The table that holds it.")

@@ -71,7 +71,7 @@ class ExpectedValueSettings(Section):
     )
     train_examples: Count = Field(200, description="Examples to train on.")
     test_examples: Count = Field(100, description="Examples at which the models are compared.")
-    seed: Seed = Field(0, description="Seed of the choice of examples, the batches and all inits.")
+    seed: Seed = Field(30, description="Seed of the choice of examples, the batches and all inits.")
     fixed: FixedReadoutSettings = Field(default_factory=FixedReadoutSettings)
     trained: TrainedReadoutSettings = Field(default_factory=TrainedReadoutSettings)
 

@@ -162,7 +162,7 @@ class FeatureSelectionSettings(Section):
     """Is what features could learn reached by weighting frozen ones up and down?"""
 
     seeds: list[Seed] = Field(
-        [20, 21, 22, 23, 24, 25],
+        [30, 31, 32, 33, 34, 35],
         min_length=1,
         description="Seeds; each has a teacher, features and batches of its own.",
     )

@@ -71,7 +71,7 @@ class InfiniteLmSettings(Section):
     )
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
-        [10, 11, 12],
+        [30, 31, 32],
         min_length=1,
         description="Seeds of the reported runs; none of the tuning seeds.",
     )
