@@ -93,8 +93,8 @@ def _opening(judged: JudgedClaims, links: Links) -> str:
 
 Each verdict follows from a rule in [`config/claims.yaml`]({links.rules}), never from a look at
 the numbers: {before} of the {len(judged.claims)} rules stood before the runs that they judge
-({count["fresh_seeds"]} of these judge fresh seeds, when runs on others had been seen), and each of the others
-says that it did not. A contradicted claim is a finding, not a failure.
+({count["fresh_seeds"]} of them when runs on other seeds had been seen), and each of the others says
+that it did not. A contradicted claim is a finding, not a failure.
 
 ADAM\\*'s formula is **our reconstruction** (B): what is said on it here is said of that, at the
 scale of these runs, and not of the paper's own.{corpora}
