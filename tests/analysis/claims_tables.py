@@ -66,12 +66,23 @@ def row(name, effect, **changes):
     } | changes
 
 
+SEEN = [10, 11]
+"""Seeds on which something had been seen."""
+
+
 def claims(*rows, **families):
     level = {"level": "1 - statistics.confidence", "about": "all of them"}
-    return Claims.model_validate({"families": {"one": level} | families, "claims": list(rows)})
+    return Claims.model_validate(
+        {
+            "families": {"one": level} | families,
+            "fresh_seeds": {"lm_width": {"setting": "lm_width.seeds", "seen": SEEN}},
+            "claims": list(rows),
+        }
+    )
 
 
-def judged(*rows, effects=None, settings=None, text="", **families):
-    """These rows, judged by the effects above."""
-    found = {"lm_width": Found(EFFECTS if effects is None else effects, RECORD)}
+def judged(*rows, effects=None, settings=None, text="", seeds=(12, 13), **families):
+    """These rows, judged by the effects above, of runs on some seeds."""
+    measured = {"lm_width": {"seeds": list(seeds)}}
+    found = {"lm_width": Found(EFFECTS if effects is None else effects, RECORD, measured)}
     return judge(claims(*rows, **families), found, validate(settings or {}), text)

@@ -143,6 +143,19 @@ def test_a_rule_that_came_later_says_so():
     assert said.count("It was written down after a first complete run had been seen.") == 1
 
 
+@pytest.mark.parametrize(
+    ("seeds", "count", "words"),
+    [
+        ([12, 13], 1, "after runs on other seeds had been seen, and stood before these."),
+        ([11, 12], 0, "after a first complete run had been seen."),
+    ],
+)
+def test_fresh_seeds_are_those_on_which_nothing_had_been_seen(seeds, count, words):
+    said = page(judged(row("a", "worse", fixed="fresh_seeds"), seeds=seeds), LINKS)
+    assert f"{count} of the 1 rules stood before the runs that they judge\n({count} of them" in said
+    assert said.count(f"It was written down {words}") == 1
+
+
 def test_numbers_show_two_digits_of_what_is_not_known():
     def place(estimate, half, upper=None):
         end = estimate + half if upper is None else upper

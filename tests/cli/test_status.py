@@ -70,12 +70,22 @@ def test_a_damaged_tuning_file_is_one_line(project):
 
 
 @pytest.mark.parametrize(
-    ("variable", "gpus", "platform"),
-    [("", 0, "cpu"), ("", 2, "gpu"), ("cpu", 2, "cpu"), ("cuda,cpu", 2, "gpu"), ("tpu", 0, "tpu")],
+    ("variable", "gpus", "tpu", "platform"),
+    [
+        ("", 0, False, "cpu"),
+        ("", 2, False, "gpu"),
+        ("", 0, True, "tpu"),
+        ("cpu", 2, True, "cpu"),
+        ("cuda,cpu", 2, False, "gpu"),
+        ("tpu", 0, True, "tpu"),
+    ],
 )
-def test_the_platform_is_the_one_that_training_would_take(monkeypatch, variable, gpus, platform):
+def test_the_platform_is_the_one_that_training_would_take(
+    monkeypatch, variable, gpus, tpu, platform
+):
     from infwidth.training import lease
 
     monkeypatch.setenv("JAX_PLATFORMS", variable)
     monkeypatch.setattr(lease, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(lease, "on_tpu_host", lambda: tpu)
     assert status.platform_of_runs() == platform

@@ -77,6 +77,22 @@ def test_what_does_not_fit_together_is_refused(change, said, tmp_path):
     assert said in said_of(content, tmp_path)
 
 
+def test_fresh_seeds_need_those_that_had_been_seen(tmp_path):
+    content = copy.deepcopy(CONTENT)
+    del content["fresh_seeds"]["infinite_lm"]
+    said = said_of(content, tmp_path)
+    assert "transformer_reaches_its_limit: say in fresh_seeds which seeds of infinite_lm" in said
+
+
+@pytest.mark.parametrize("experiment", SHIPPED.fresh_seeds)
+def test_the_default_runs_on_fresh_seeds(experiment):
+    fresh = SHIPPED.fresh_seeds[experiment]
+    assert fresh.stood_before(validate({}).model_dump(mode="json"))
+    section, name = fresh.setting.split(".")
+    assert not fresh.stood_before({section: {name: [*fresh.seen, 99]}})
+    assert not fresh.stood_before({section: {}})
+
+
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nope\.yaml: no such"):
         read_claims(tmp_path / "nope.yaml")

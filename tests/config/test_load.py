@@ -10,6 +10,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import merge, parse_slice, pick, read_config, restrict, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
+from infwidth.layout import Layout
 
 MISTAKES = {
     "unknown top key": ({"lm_widht": {}}, ["lm_widht", "did you mean 'lm_width'", "statistics"]),
@@ -200,3 +201,18 @@ def test_a_slice_is_narrow_inside_a_section():
     assert limited.lm_width.seeds == Settings().lm_width.seeds
     with pytest.raises(AttributeError):
         _ = limited.lm_width.tuning
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted(
+        {
+            path.parts[1]
+            for path in vars(Layout("default")).values()
+            if len(path.parts) > 1 and path.parts[0] == "results" and not path.suffix
+        }
+    ),
+)
+def test_a_configuration_is_not_called_like_a_folder_of_the_default(folder):
+    with pytest.raises(UserError, match=f"results/{folder}/ has a use of its own"):
+        validate({"name": folder})

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 from infwidth.models.conv_net import ConvNet
+from infwidth.models.features import BIAS_SHIFT
 from infwidth.models.recurrent_net import RecurrentNet
 from infwidth.models.residual_mlp import ResidualMLP
 from infwidth.models.transformer import random_streams
@@ -26,6 +27,14 @@ KINDS = {"mlp": ResidualMLP, "cnn": ConvNet, "rnn": RecurrentNet}
 def model(kind, features="fixed", width=H, seed=0):
     make_layer = layer_maker(features, width)
     return KINDS[kind](P, D, E, make_layer, rngs=nnx.Rngs(**random_streams(seed)))
+
+
+def test_shifted_features_are_plain_ones_whose_biases_are_lower():
+    plain, shifted = (split(model("mlp", features))[1] for features in ("fixed", "shifted"))
+    for name, omega_Hxd in plain.features.items():
+        moved_Hxd = np.zeros_like(omega_Hxd)
+        moved_Hxd[:, -1] = BIAS_SHIFT
+        np.testing.assert_allclose(shifted.features[name], omega_Hxd + moved_Hxd, atol=1e-7)
 
 
 IMAGES = np.random.default_rng(5).normal(size=(P, N)).astype(np.float32)

@@ -21,9 +21,10 @@ rule corpus:
 
 
 rule vocabulary:
-    """Trains the SentencePiece model on the training split, or declares bytes."""
+    """Trains the SentencePiece model on the training split, takes the one given, or bytes."""
     input:
-        f"{LAYOUT.corpus}/manifest.json",
+        corpus=f"{LAYOUT.corpus}/manifest.json",
+        model=[path for path in [SETTINGS.data.vocabulary_model] if path],
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
     log:
@@ -35,7 +36,7 @@ rule vocabulary:
         code=code_digest(["infwidth.data.vocabulary"]),
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
-        " --corpus $(dirname {input}) --out $(dirname {output}) 2> {log}"
+        " --corpus $(dirname {input.corpus}) --out $(dirname {output}) 2> {log}"
 
 
 rule tokenize:

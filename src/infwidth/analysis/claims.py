@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from infwidth.analysis.reading import read_json, require
 from infwidth.analysis.verdicts import Verdict
-from infwidth.config.claims import Claim
+from infwidth.config.claims import Claim, Fixed
 from infwidth.config.errors import UserError
 
 FILE = "claims.json"
@@ -65,6 +65,7 @@ class Judged:
         level: of its family.
         verdict: by the rule.
         note: why there is no verdict, or what its numbers lack.
+        fixed: as the claim's, but `after` where the seeds measured are not fresh.
         measurements: commit, configuration, corpus and digests of what was measured; None without.
         places: every place of the effect.
         judged: indices of those that the scope takes.
@@ -80,6 +81,7 @@ class Judged:
     level: float
     verdict: Verdict
     note: str
+    fixed: Fixed
     measurements: dict[str, Any] | None = None
     places: list[Place] = field(default_factory=list)
     judged: list[int] = field(default_factory=list)

@@ -33,10 +33,12 @@ class Found:
     Attributes:
         effects: by name, place by place.
         record: commit, configuration, corpus and digests of its measurements.
+        settings: that it ran with.
     """
 
     effects: Mapping[str, list[Effect]]
     record: dict[str, Any]
+    settings: Mapping[str, Any]
 
 
 def find(experiment: str, folder: Path) -> Found:
@@ -49,7 +51,8 @@ def find(experiment: str, folder: Path) -> Found:
     effects = importlib.import_module(effects_module(experiment)).effects(measured)
     provenance = measured.provenance()
     record = {name: provenance[name] for name in ("commit", "configuration", "inputs")}
-    return Found(effects, record | {"corpus": provenance["settings"].get("corpus")})
+    settings = provenance["settings"]
+    return Found(effects, record | {"corpus": settings.get("corpus")}, settings)
 
 
 def judge(
@@ -77,9 +80,15 @@ def judge(
             level=levels[claim.family],
             verdict=Verdict.NOT_MEASURED,
             note=f"The experiment `{claim.experiment}` is not part of this configuration.",
+            fixed=claim.fixed,
         )
         there = found.get(claim.experiment)
-        rows.append(row if there is None else _with_evidence(row, there, confidence))
+        if there is not None:
+            row = _with_evidence(row, there, confidence)
+            if claim.fixed == "fresh_seeds":
+                fresh = rules.fresh_seeds[claim.experiment].stood_before(there.settings)
+                row = replace(row, fixed="fresh_seeds" if fresh else "after")
+        rows.append(row)
     judged = _with_verdicts(rows, settings.statistics.judge)
     families = {
         name: {

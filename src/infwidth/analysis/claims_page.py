@@ -85,7 +85,7 @@ def escaped(text: str) -> str:
 
 
 def _opening(judged: JudgedClaims, links: Links) -> str:
-    count = Counter(each.claim.fixed for each in judged.claims)
+    count = Counter(each.fixed for each in judged.claims)
     before = count["before"] + count["fresh_seeds"]
     corpora = "".join(f" Corpus: {escaped(corpus)}." for corpus in judged.corpora)
     return f"""- What the paper claims: {_counted(judged.counts(question=False))}.
@@ -227,7 +227,7 @@ def _remarks(each: Judged, judged: JudgedClaims) -> Iterable[tuple[str, str]]:
         "Rule",
         f"*{words[0]}* if it is {rule(each)}{''.join(references)} {escaped(scope(each))}; "
         f"*{words[1]}* if {_opposite(each)}. {level if claim.interval else 'Nothing is uncertain.'}"
-        f" {_FIXED[claim.fixed]}",
+        f" {_FIXED[each.fixed]}",
     )
     yield "Why this rule", escaped(claim.reason.strip())
     if each.undecided:

@@ -7,7 +7,7 @@ from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.infinite_lm import InfiniteLm
 from infwidth.config.variants import VARIANTS
 
-KERNELS = ("ntk", "adam_star", "ntk_normalized", "adam_star_normalized")
+KERNELS = ("ntk", "adam_star")
 """The variants that can run at infinite width."""
 
 

@@ -90,12 +90,12 @@ def _bench(settings: Settings, layout: Layout) -> "Bench":
 
 def platform_of_runs() -> str:
     """The platform on which runs would train, as far as it shows without starting it."""
-    from infwidth.training.lease import gpu_count
+    from infwidth.training.lease import gpu_count, on_tpu_host
 
     first = os.environ.get("JAX_PLATFORMS", "").split(",")[0]
     if first:
         return "gpu" if first == "cuda" else first
-    return "gpu" if gpu_count() else "cpu"
+    return "gpu" if gpu_count() else "tpu" if on_tpu_host() else "cpu"
 
 
 def _runs(name: str, bench: "Bench", settings: Settings, layout: Layout) -> list[_Listed]:

@@ -3,6 +3,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,7 @@ Reference = Literal[
 
 Bound = float | Reference
 Level = Annotated[float, Field(gt=0, lt=1)] | Literal["1 - statistics.confidence"]
+Fixed = Literal["before", "fresh_seeds", "after"]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -102,9 +104,9 @@ class Claim(_Part):
         "a list: every one of these."
     )
     family: Name = Field(description="The family within which Holm corrects.")
-    fixed: Literal["before", "fresh_seeds", "after"] = Field(
+    fixed: Fixed = Field(
         description="Whether the rule stood before the runs that it judges were seen: `before` any "
-        "run of the experiment; before runs on `fresh_seeds`, when others had been seen; `after`."
+        "run of the experiment; before those on `fresh_seeds`, when others had been seen; `after`."
     )
     figure: str | None = Field(None, description="The figure that shows the effect.")
     table: str | None = Field(None, description="The table that holds it.")
@@ -128,10 +130,31 @@ class Claim(_Part):
         return self.source != "paper"
 
 
+class FreshSeeds(_Part):
+    """What tells runs on fresh seeds from those that had been seen when a rule was written."""
+
+    setting: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")] = Field(
+        description="The setting that holds the seeds of the runs that are judged."
+    )
+    seen: list[int] = Field(
+        min_length=1, description="Seeds on which runs had been seen when the rules were written."
+    )
+
+    def stood_before(self, measured: Mapping[str, Any]) -> bool:
+        """Whether nothing had been seen on the seeds of these settings of an experiment."""
+        section, name = self.setting.split(".")
+        seeds = measured.get(section, {}).get(name)
+        seeds = seeds if isinstance(seeds, list) else [seeds]
+        return None not in seeds and not set(seeds) & set(self.seen)
+
+
 class Claims(_Part):
     """Every claim and question with its rule, in the order in which they are shown."""
 
     families: dict[Name, Family]
+    fresh_seeds: dict[Name, FreshSeeds] = Field(
+        default_factory=dict, description="By experiment, of the rules so marked."
+    )
     claims: list[Claim] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -143,6 +166,9 @@ class Claims(_Part):
             if claim.family not in self.families:
                 known = ", ".join(self.families)
                 raise ValueError(f"{claim.id}: no family {claim.family!r}; there are {known}")
+            if claim.fixed == "fresh_seeds" and claim.experiment not in self.fresh_seeds:
+                which = f"which seeds of {claim.experiment} had been seen"
+                raise ValueError(f"{claim.id}: say in fresh_seeds {which}")
         return self
 
     def labels(self) -> dict[str, str]:

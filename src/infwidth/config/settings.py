@@ -233,7 +233,7 @@ _EXPERIMENTS = (
     "architectures",
 )
 _RESERVED_NAMES = (
-    *("published", "redrawn", "data", "runs", "tables", "logs", "compile_cache"),
+    *("published", "redrawn", "data", "runs", "tables", "logs", "pages", "compile_cache"),
     *_EXPERIMENTS,
 )
 

@@ -40,6 +40,8 @@ class Variant(NamedTuple):
     note: str
 
 
+NO_MLPS = Variant("none", "none", "No MLPs", "control: one run serves all widths")
+
 VARIANTS: dict[str, Variant] = {
     "unfrozen": Variant("adam", "adam", "Unfrozen", "the original transformer"),
     "frozen": Variant("fixed", "adam", "Frozen features", "feature learning disabled"),
@@ -51,7 +53,7 @@ VARIANTS: dict[str, Variant] = {
     "adam_star_normalized": Variant(
         "normalized", "adam_star", "ADAM* NTK, normalised", "ours: is it the features' scale?"
     ),
-    "constant": Variant("none", "none", "No MLPs", "control: one run serves all widths"),
+    "constant": NO_MLPS,
 }
 
 ABLATIONS: dict[str, Variant] = {

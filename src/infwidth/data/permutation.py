@@ -60,7 +60,7 @@ class Permutation:
         """
         image = self._encipher(index.astype(np.uint64))
         # Walking the cycle until it is back in range keeps the map one to one; the cipher's domain
-        # is less than four times as large, so this takes a few rounds.
+        # is at most four times as large, so this takes a few rounds.
         outside = image >= self.size
         while outside.any():
             image[outside] = self._encipher(image[outside])

@@ -29,7 +29,7 @@ Form = Literal["adam_star", "adam", "kernel"]
 """The dense form under ADAM* and under elementwise Adam; the kernel form under ADAM*."""
 
 VOCABULARY = 257
-"""Of no effect on the MLPs."""
+"""A small one: what is compared is the MLPs."""
 
 RESIDENT_COLUMNS = ("form", "size", "counted", "resident")
 

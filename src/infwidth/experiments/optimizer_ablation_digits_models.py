@@ -24,13 +24,10 @@ from infwidth.config.optimizer_ablation_digits import (
     DigitsKernel,
     DigitsRule,
 )
-from infwidth.models.features import draw_features, feature_bias
+from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
 from infwidth.models.loss import cross_entropy
 from infwidth.models.normalization import feature_scale
 from infwidth.optim import scale_by_adam_star, scale_by_width
-
-SHIFT = -0.41
-"""The mean of ω_b in the control, at which plain ReLU features nearly have the kernel Θ_u."""
 
 _ROWS = 256
 """Rows of a kernel that are computed at a time."""
@@ -103,7 +100,7 @@ def kernel_matrix(problem: Problem, kernel: DigitsKernel) -> jax.Array:
     of_rows: dict[str, Callable[..., jax.Array]] = {
         "plain": kernels.relu_kernel,
         "normalized": kernels.normalized_relu_kernel,
-        "shifted": partial(kernels.shifted_relu_kernel, shift=SHIFT),
+        "shifted": partial(kernels.shifted_relu_kernel, shift=BIAS_SHIFT),
     }
     x_AxD = problem.x_AxD
     bias = feature_bias(x_AxD.shape[1], None)
@@ -117,7 +114,7 @@ def features(problem: Problem, kernel: DigitsKernel, width: int, seed: int) -> j
     bias = feature_bias(D, None)
     omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
     if kernel == "shifted":
-        omega_Hxd = omega_Hxd.at[:, -1].add(SHIFT)
+        omega_Hxd = omega_Hxd.at[:, -1].add(BIAS_SHIFT)
     if kernel == "normalized":
         # A ReLU is positively homogeneous.
         s_H = feature_scale(omega_Hxd[:, -1], D, bias)

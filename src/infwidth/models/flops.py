@@ -10,8 +10,8 @@ Shapes: B sequences of T tokens, N = B·T, D residual stream, L layers, V vocabu
 d = D + 1 the dimension of a feature's input.
 """
 
-from infwidth.config.settings import ModelSettings
-from infwidth.config.variants import Variant
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import NO_MLPS, Variant
 
 
 def training_flops(
@@ -42,3 +42,27 @@ def training_flops(
         mlp = 2 * N * width * ((D + 1) * features_products + outputs * 3)
     head = 3 * 2 * N * D * vocabulary_size
     return L * (projections + scores_and_mixture) + mlps * mlp + head
+
+
+def infinite_training_flops(
+    model: ModelSettings, training: TrainingSettings, vocabulary_size: int
+) -> int:
+    """Counts the FLOPs of a training step whose MLPs are infinitely wide, the mean over a run.
+
+    Each of a batch's inputs meets all that were seen before in two products of the forward pass and
+    three of the backward one, and those of its own batch in δᵀΘδ.
+
+    Args:
+      model: shape of the model.
+      training: steps and B.
+      vocabulary_size: V.
+
+    Returns:
+      FLOPs a step.
+    """
+    N, D = training.batch_size * model.context, model.d_model
+    seen = N * (training.steps - 1) // 2
+    forward, backward = 2 * N * (2 * D + 1), 2 * N * (3 * D + 2)
+    mlp = seen * (forward + backward) + N * forward
+    trunk = training_flops(model, NO_MLPS, 0, vocabulary_size, training.batch_size)
+    return trunk + model.layers * mlp

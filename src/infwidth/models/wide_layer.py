@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import get_args
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from infwidth.config.variants import Features as FeatureTreatment
-from infwidth.models.features import FeatureMLP
-from infwidth.models.variables import Readout, Trunk
+from infwidth.models.features import BIAS_SHIFT, FeatureMLP
+from infwidth.models.variables import Trunk
 
 MakeLayer = Callable[[int, int, nnx.Rngs], FeatureMLP | None]
 """From the numbers of inputs and outputs, and the streams, to a wide layer; None leaves it out."""
@@ -42,9 +41,14 @@ def layer_maker(features: FeatureTreatment, width: int) -> MakeLayer:
     def make(inputs: int, outputs: int, rngs: nnx.Rngs) -> FeatureMLP | None:
         if features == "none":
             return None
-        layer = FeatureMLP(inputs, width, normalized=features == "normalized", rngs=rngs)
-        layer.m_HxE = Readout(jnp.zeros((width, outputs)))
-        return layer
+        return FeatureMLP(
+            inputs,
+            width,
+            outputs=outputs,
+            normalized=features == "normalized",
+            bias_shift=BIAS_SHIFT if features == "shifted" else 0.0,
+            rngs=rngs,
+        )
 
     return make
 

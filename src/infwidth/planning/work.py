@@ -6,11 +6,9 @@ under a hundredth.
 """
 
 from infwidth.config.settings import ModelSettings
-from infwidth.config.variants import Variant
-from infwidth.models.flops import training_flops
+from infwidth.config.variants import NO_MLPS, Variant
+from infwidth.models.flops import infinite_training_flops, training_flops
 from infwidth.training.spec import RunSpec
-
-_NO_MLPS = Variant("none", "none", "", "")
 
 
 def run_flops(spec: RunSpec, split_tokens: dict[str, int] | None = None) -> tuple[int, int]:
@@ -64,21 +62,7 @@ def recomputed_flops(model: ModelSettings, variant: Variant, width: int, batch_s
 def _infinite_flops(spec: RunSpec, scored: int) -> tuple[int, int]:
     D, L = spec.model.d_model, spec.model.layers
     inputs = spec.training.steps * spec.training.batch_size * spec.model.context
-    sequence = training_flops(spec.model, _NO_MLPS, 0, spec.vocabulary_size, 1) // 3
+    sequence = training_flops(spec.model, NO_MLPS, 0, spec.vocabulary_size, 1) // 3
     per_token = sequence // spec.model.context + L * inputs * 2 * (2 * D + 1)
-    return spec.training.steps * infinite_step_flops(spec), scored * per_token
-
-
-def infinite_step_flops(spec: RunSpec) -> int:
-    """FLOPs of a training step at infinite width, the mean over the run.
-
-    As `infwidth.training.infinite_step` counts them: each of a batch's inputs meets all that were
-    seen before in two products of the forward pass and three of the backward one.
-    """
-    model, training = spec.model, spec.training
-    N, D = training.batch_size * model.context, model.d_model
-    seen = N * (training.steps - 1) // 2
-    forward, backward = 2 * N * (2 * D + 1), 2 * N * (3 * D + 2)
-    mlp = seen * (forward + backward) + N * forward
-    trunk = training_flops(model, _NO_MLPS, 0, spec.vocabulary_size, training.batch_size)
-    return trunk + model.layers * mlp
+    step = infinite_training_flops(spec.model, spec.training, spec.vocabulary_size)
+    return spec.training.steps * step, scored * per_token

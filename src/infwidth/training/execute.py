@@ -131,6 +131,6 @@ def _cost(spec: "RunSpec", program: Program, rows: list[Row]) -> dict[str, Any]:
         "parameters_trained": sum(program.parameter_counts[group] for group in program.groups),
         "optimizer_bytes": program.optimizer_bytes,
         "flops": steps * program.flops_per_step,
-        "device_seconds": chunk * steps / spec.training.log_every,
+        "device_seconds": chunk * steps / spec.training.log_every * spec.training.mesh.devices,
         "device": jax.devices()[0].device_kind,
     }

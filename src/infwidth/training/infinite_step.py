@@ -18,19 +18,17 @@ import optax
 from flax import nnx
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.variants import Variant
+from infwidth.config.variants import NO_MLPS, Variant
 from infwidth.infinite.mlp import InfiniteMLP, infinite_mlp_maker, squared_gradient
 from infwidth.infinite.room import require_memory, steps_with_room
 from infwidth.infinite.stream import StreamRule, advance
 from infwidth.models.features import feature_bias
-from infwidth.models.flops import training_flops
+from infwidth.models.flops import infinite_training_flops
 from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import MLP, Transformer, random_streams
 from infwidth.models.variables import Groups, Parameters, split
 from infwidth.training import rules
 from infwidth.training.step import Metrics, Program, TrainState
-
-_NO_MLPS = Variant("none", "none", "", "")
 
 
 class _Errors(NamedTuple):
@@ -101,7 +99,7 @@ class InfiniteProgram(Program):
         self._training = training
         self._rule = cast(StreamRule, variant.readout)
         self._schedule = rules.schedule(training)
-        self._transforms = {"trunk": rules.group_transforms(_NO_MLPS, training)["trunk"]}
+        self._transforms = {"trunk": rules.group_transforms(NO_MLPS, training)["trunk"]}
         self._d = model.d_model + 1
         self._bias = feature_bias(model.d_model, model.feature_bias)
         make_mlp = infinite_mlp_maker(model, self._tokens)
@@ -116,7 +114,7 @@ class InfiniteProgram(Program):
         }
         optimizer = jax.eval_shape(self._init_optimizer, parameters)
         self.optimizer_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(optimizer))
-        self.flops_per_step = _mean_flops(model, training, vocabulary_size)
+        self.flops_per_step = infinite_training_flops(model, training, vocabulary_size)
 
         self._jitted_train = jax.jit(self._train, donate_argnums=0)
         self._jitted_evaluate = jax.jit(self._evaluate)
@@ -139,7 +137,8 @@ class InfiniteProgram(Program):
         Returns:
           The state after the steps, and per step (arrays of shape S) `loss`, nats a token before
           the step, for each group that trains `learning_rate/<group>`, `update_rms/trunk`, the size
-          of its step, and `gradient_rms/readout`, the root mean square of G over ω and outputs.
+          of its step, and `gradient_rms/readout`, the root mean square of G over ω and outputs,
+          after clipping.
         """
         steps = int(state.step) + jnp.shape(tokens_SxBxT1)[0]
         return super().train(self.resized(state, steps), hyperparameters, tokens_SxBxT1)
@@ -264,13 +263,3 @@ def _clipped(errors: _Errors, max_norm: float | None) -> _Errors:
     norm = jnp.sqrt(jnp.sum(errors.square_E))
     shrink = jnp.where(norm > max_norm, max_norm / norm, 1)
     return _Errors(errors.x_DxN, shrink * errors.delta_ExN, shrink**2 * errors.square_E)
-
-
-def _mean_flops(model: ModelSettings, training: TrainingSettings, vocabulary_size: int) -> int:
-    """Two products of the forward and three of the backward with all inputs seen, and δᵀΘδ."""
-    N, D = training.batch_size * model.context, model.d_model
-    seen = N * (training.steps - 1) // 2
-    forward, backward = 2 * N * (2 * D + 1), 2 * N * (3 * D + 2)
-    mlp = seen * (forward + backward) + N * forward
-    trunk = training_flops(model, _NO_MLPS, 0, vocabulary_size, training.batch_size)
-    return trunk + model.layers * mlp

@@ -84,7 +84,7 @@ def train(
         reader.expect(first, metrics, sizes, tokens_KxBxT1[..., 1:].size)
         stopping = stop()
         keep = first % training.checkpoint_every == 0 or first == training.steps or stopping
-        if keep:
+        if keep and reader.diverged_at is None:
             # A state is kept only once its own losses are known to be sound.
             reader.read()
         if reader.diverged_at is not None:

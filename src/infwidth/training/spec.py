@@ -30,7 +30,7 @@ _CODE_OF_WORD = {
 }
 """Modules that the run's code imports only for the variants that use them."""
 
-_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy")
+_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 @cache
