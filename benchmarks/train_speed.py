@@ -7,6 +7,7 @@ python benchmarks/train_speed.py --d-model 64 --layers 2 --heads 4 --width 256 -
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -39,6 +40,13 @@ def arguments() -> argparse.Namespace:
         default=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
         help="CPU threads, each a device with its share of the batch (default: one a core)",
     )
+    parser.add_argument(
+        "--mesh",
+        type=int,
+        nargs=3,
+        metavar=("DATA", "FSDP", "WIDTH"),
+        help="devices along each axis (default: the threads along the first)",
+    )
     return parser.parse_args()
 
 
@@ -55,7 +63,9 @@ def seconds(run: Callable[[], Any], times: int) -> list[float]:
 def main() -> None:
     """Trains on random tokens and prints what it took."""
     options = arguments()
-    devices = max(n for n in range(1, options.threads + 1) if options.batch % n == 0)
+    fitting = max(n for n in range(1, options.threads + 1) if options.batch % n == 0)
+    mesh = options.mesh or (fitting, 1, 1)
+    devices = math.prod(mesh)
     flags = f"--xla_force_host_platform_device_count={devices}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     os.environ["NPROC"] = str(options.threads)
@@ -69,12 +79,15 @@ def main() -> None:
     from infwidth.training.rules import Hyperparameters
     from infwidth.training.step import compile_program
 
-    if jax.default_backend() != "cpu":
-        devices = 1
+    if jax.default_backend() != "cpu" and not options.mesh:
+        mesh, devices = (1, 1, 1), 1
     shape = {name: getattr(options, name) for name in ("d_model", "layers", "heads", "context")}
     model = ModelSettings.model_validate(shape)
     training = TrainingSettings.model_validate(
-        {"batch_size": options.batch, "mesh": {"data": devices}}
+        {
+            "batch_size": options.batch,
+            "mesh": dict(zip(("data", "fsdp", "width"), mesh, strict=True)),
+        }
     )
     program = compile_program(
         model, training, VARIANTS[options.variant], options.width, options.vocab
@@ -109,7 +122,7 @@ def main() -> None:
                 "flops_per_step": program.flops_per_step,
                 "compilation_s": compilation,
                 "threads": options.threads,
-                "devices": devices,
+                "mesh": list(mesh),
                 "device": jax.devices()[0].device_kind,
                 "variant": options.variant,
             }

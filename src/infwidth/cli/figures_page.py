@@ -44,9 +44,9 @@ CORE_MINUTES = {
     "width_limit": 52,
     "claims": 153,
 }
-"""Of the run whose measurements are published, in which the ablation still had some runs more: CPU
-time of the whole, which the claims need, and the durations that Snakemake recorded of the jobs, one
-core each. A run that several experiments share counts in each."""
+"""Of a whole run with up to a tenth fewer runs than now: CPU time of the whole, which the claims
+need, and the durations that Snakemake recorded of the jobs, one core each. A run that several
+experiments share counts in each."""
 
 # The commands that measure, where they are not called as their experiment.
 _COMMANDS = {"lm_width": ("tune", "train", "collect")}
