@@ -64,7 +64,7 @@ def write(
         "commit": "0" * 40,
         "corpus": "the presidents' annual messages, one domain",
         "model": ModelSettings().model_dump(),
-        "infinite_lm": InfiniteLmSettings().model_dump(),
+        "infinite_lm": InfiniteLmSettings(seeds=list(seeds)).model_dump(),
         "statistics": {"confidence": StatisticsSettings().confidence},
         "selection": {
             name: {"interior": name not in edge, "note": note if name in edge else "interior"}

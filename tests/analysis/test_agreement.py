@@ -45,7 +45,7 @@ def resampled(reported, rng, shift=0.0):
     mean, sd = arms.transform("mean"), arms.transform("std")
     frame["test_loss"] = mean + sd * rng.normal(size=len(frame))
     arm = (frame["variant"] == "ntk") & (frame["width"] == 256)
-    assert arm.sum() == 5
+    assert arm.sum() == frame["seed"].nunique() > 2
     frame.loc[arm, "test_loss"] += shift * sd[arm]
     return frame
 
@@ -112,7 +112,9 @@ def test_a_run_that_is_missing_is_named():
 
 def test_more_runs_are_welcome():
     here = published("lm_width", "runs")
-    more = here[(here["role"] == "report") & (here["seed"] == 10)].assign(seed=99)
+    reports = here[here["role"] == "report"]
+    more = reports[reports["seed"] == reports["seed"].min()].assign(seed=99)
+    assert len(more)
     result = compared(pd.concat([here, more]))
     assert (result.word, result.extra) == (Agreement.IDENTICAL, len(more))
 
