@@ -63,8 +63,8 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included, as measured in the run whose
-numbers are published; runs that two experiments share count in both. Settings are those of
+Times are core-minutes of the default configuration, training included, as measured in an earlier run
+of it, with up to a tenth fewer runs; runs that two experiments share count in both. Settings are those of
 [configuration](configuration.md).
 """
 
