@@ -63,9 +63,9 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included, as measured in an earlier run
-of it, with up to a tenth fewer runs; runs that two experiments share count in both. Settings are those of
-[configuration](configuration.md).
+Times are core-minutes of the default configuration, training included, as measured in an earlier
+run of it, with up to a tenth fewer runs; runs that two experiments share count in both. Settings
+are those of [configuration](configuration.md).
 """
 
 
