@@ -37,7 +37,7 @@ SETTINGS = ExpectedValueSettings.model_validate(
     {
         "train_examples": 12,
         "test_examples": 6,
-        "fixed": {"widths": [1, 4], "features": 256},
+        "fixed": {"widths": [1, 4], "features": 4096},
         "trained": {
             "widths": [4, 8],
             "inits_per_unit": 2,
@@ -155,8 +155,9 @@ def test_it_stops_where_the_bias_is_not_resolved_and_keeps_what_it_computed(
     assert list(tables["infinite"]["case"]) == ["sgd"]
     assert list(tables["trained"]["width"]) == [4] * 8
     fixed = tables["fixed"]
-    assert fixed.groupby("width")["inits"].first().to_dict() == {1: 256, 4: 64}
-    # The variance of one init falls as 1/H: 256 and 64 inits know it to some 10% and 20% an output.
+    assert fixed.groupby("width")["inits"].first().to_dict() == {1: 4096, 4: 1024}
+    # The variance of one init falls as 1/H. Single outputs have heavy tails: over seeds 1,024 inits
+    # gave ratios of 3.6 to 4.1, and 64 of 2.8 to 9.3.
     variance = fixed.groupby("width")["variance"].mean()
     assert variance[1] / variance[4] == pytest.approx(4, rel=0.35)
     z = fixed["mean"] / np.sqrt(fixed["variance"] / fixed["inits"])
