@@ -13,7 +13,7 @@ from flax import nnx
 
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.variants import ALL_VARIANTS, VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
 from infwidth.data.vocabulary import ByteVocabulary
 from infwidth.infinite import room
 from infwidth.models import blocked_loss
@@ -84,7 +84,11 @@ def test_the_optimizer_keeps_as_much_as_is_counted(name, target):
 def test_at_infinite_width_the_counts_are_the_programs():
     program = InfiniteProgram(SMALL, SHORT, VARIANTS["adam_star"], 11)
     spec = _spec(VARIANTS["adam_star"], None, SMALL, SHORT, 11)
-    assert run_flops(spec)[0] == SHORT.steps * program.flops_per_step
+    N, D, trunk = 4 * 16, 8, training_flops(SMALL, NO_MLPS, 0, 11, 4)
+    # A step's inputs meet all seen before, in D and d = D + 1 rows each: two products, then three.
+    seen = sum(2 * N * (s * N) * ((D + D + 1) + (D + D + 1 + D + 1)) for s in range(8))
+    own = 8 * 2 * N * N * (D + D + 1)
+    assert run_flops(spec)[0] == 8 * program.flops_per_step == 8 * trunk + 2 * (seen + own)
     for steps in (1, 300, 1000):
         training = SHORT.model_copy(update={"steps": steps})
         N = SHORT.batch_size * SMALL.context

@@ -29,7 +29,7 @@ MESHES = (
     {"fsdp": 2},
     {"width": 2},
 )
-VARIANTS_TRIED = ("unfrozen", "adam_star", "ntk")
+VARIANTS_TRIED = ("unfrozen", "adam_star", "ntk", "adam_star_normalized")
 NUMERICS = {"compute_dtype": "bfloat16", "attention": "xla", "loss_block": 4}
 AS_AT_SCALE = {"readout_target": "vocabulary", "numerics": NUMERICS}
 

@@ -49,7 +49,8 @@ class ShardedProgram(Program):
         self._mesh = device_mesh(training.mesh, training.batch_size, self._width)
         with _in_host_memory():
             super().__init__(model, training, variant, width, vocabulary_size)
-        self._shardings = self._state_shardings(jax.eval_shape(super().init, 0))
+            # Drawn, not traced: normalised features are scaled by SciPy.
+            self._shardings = self._state_shardings(super().init(0))
         # Compiled programs are for the state as it lies here, and return it so.
         state, whole, parts = self._shardings, self._at(WHOLE), self._at(_PARTS)
         self._steps_of_parts = self._at(PartitionSpec(None, BATCH_AXES))
