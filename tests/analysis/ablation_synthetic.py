@@ -56,7 +56,7 @@ def write(
         at_widths = context != BASE and CONTEXTS[context].at_widths
         widths = [own.width, *(own.standard_widths if at_widths else [])]
         for width in [0] if ALL_VARIANTS[name].features == "none" else widths:
-            fresh = 10 if context != BASE and CONTEXTS[context].fresh_seeds else 0
+            fresh = 10 if context != BASE and CONTEXTS[context].confirmation else 0
             for seed in [seed + fresh for seed in seeds]:
                 lost = (context, name, seed) in diverged
                 own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed - fresh]

@@ -75,7 +75,7 @@ def claims(*rows, **families):
     return Claims.model_validate(
         {
             "families": {"one": level} | families,
-            "fresh_seeds": {"lm_width": {"setting": "lm_width.seeds", "seen": SEEN}},
+            "fresh_seeds": {"lm_width": {"lm_width.seeds": SEEN}},
             "claims": list(rows),
         }
     )

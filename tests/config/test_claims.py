@@ -84,13 +84,22 @@ def test_fresh_seeds_need_those_that_had_been_seen(tmp_path):
     assert "transformer_reaches_its_limit: say in fresh_seeds which seeds of infinite_lm" in said
 
 
-@pytest.mark.parametrize("experiment", SHIPPED.fresh_seeds)
-def test_the_default_runs_on_fresh_seeds(experiment):
-    fresh = SHIPPED.fresh_seeds[experiment]
-    assert fresh.stood_before(validate({}).model_dump(mode="json"))
-    section, name = fresh.setting.split(".")
-    assert not fresh.stood_before({section: {name: [*fresh.seen, 99]}})
-    assert not fresh.stood_before({section: {}})
+@pytest.mark.parametrize(
+    ("experiment", "setting"),
+    [(name, each) for name, settings in SHIPPED.fresh_seeds.items() for each in settings],
+)
+def test_the_default_runs_on_fresh_seeds(experiment, setting):
+    seen = SHIPPED.fresh_seeds[experiment][setting]
+    measured = validate({}).model_dump(mode="json")
+    assert SHIPPED.stood_before(experiment, measured)
+    *sections, name = setting.split(".")
+    held = measured
+    for section in sections:
+        held = held[section]
+    held[name] = [99, seen[-1]]
+    assert not SHIPPED.stood_before(experiment, measured)
+    del held[name]
+    assert not SHIPPED.stood_before(experiment, measured)
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):

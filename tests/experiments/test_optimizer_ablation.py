@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ablation: which arms there are, what each is run with, and what is gathered."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.load import read_config, validate
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
@@ -18,6 +21,8 @@ from infwidth.experiments.optimizer_ablation_plan import (
     tuned_before,
 )
 from tests.experiments.fake_runs import FakeRuns
+
+ROOT = Path(__file__).parents[2]
 
 OWN = OptimizerAblationSettings.model_validate(
     {
@@ -163,3 +168,18 @@ def test_the_command_is_given_every_setting_that_an_arm_reads():
     given = {name.partition(".")[2] for name in SLICES["optimizer_ablation train"]}
     beside = {"arms_per_job", "digits"}
     assert given >= set(OptimizerAblationSettings.model_fields) - beside
+
+
+@pytest.mark.parametrize("overlay", [None, "config/paper.yaml"])
+def test_reports_share_the_runs_of_the_paper_experiment(overlay):
+    settings = validate(read_config([ROOT / overlay] if overlay else []))
+    own = settings.optimizer_ablation
+    assert set(own.seeds) <= set(settings.lm_width.seeds)
+    if "confirmation" in own.contexts:
+        assert set(own.confirmation_seeds) <= set(settings.lm_width.seeds)
+
+
+@pytest.mark.parametrize("name", ["seeds", "confirmation_seeds"])
+def test_a_rate_is_not_reported_on_the_seeds_that_chose_it(name):
+    with pytest.raises(ValidationError, match=rf"seed 0 is in {name} and in tuning\.seeds"):
+        OptimizerAblationSettings.model_validate({name: [0, 10]})

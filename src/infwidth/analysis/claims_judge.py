@@ -86,7 +86,7 @@ def judge(
         if there is not None:
             row = _with_evidence(row, there, confidence)
             if claim.fixed == "fresh_seeds":
-                fresh = rules.fresh_seeds[claim.experiment].stood_before(there.settings)
+                fresh = rules.stood_before(claim.experiment, there.settings)
                 row = replace(row, fixed="fresh_seeds" if fresh else "after")
         rows.append(row)
     judged = _with_verdicts(rows, settings.statistics.judge)

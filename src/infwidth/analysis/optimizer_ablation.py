@@ -86,14 +86,14 @@ class OptimizerAblation(Experiment):
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of the reported runs, but for those of contexts with fresh ones."""
+        """The seeds of the reported runs, but for those of a confirmation."""
         return self.seeds_in(BASE)
 
     def seeds_in(self, context: str) -> list[int]:
         """The seeds that every arm of a context was to report, whether or not its run is there."""
-        fresh = context != BASE and CONTEXTS[context].fresh_seeds
+        confirms = context != BASE and CONTEXTS[context].confirmation
         own = self.settings["optimizer_ablation"]
-        return sorted(own["confirmation_seeds" if fresh else "seeds"])
+        return sorted(own["confirmation_seeds" if confirms else "seeds"])
 
     @property
     def contexts(self) -> list[str]:

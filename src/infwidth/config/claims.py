@@ -34,6 +34,8 @@ Level = Annotated[float, Field(gt=0, lt=1)] | Literal["1 - statistics.confidence
 Fixed = Literal["before", "fresh_seeds", "after"]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+SeedSetting = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")]
+Seen = Annotated[list[int], Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -130,30 +132,14 @@ class Claim(_Part):
         return self.source != "paper"
 
 
-class FreshSeeds(_Part):
-    """What tells runs on fresh seeds from those that had been seen when a rule was written."""
-
-    setting: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")] = Field(
-        description="The setting that holds the seeds of the runs that are judged."
-    )
-    seen: list[int] = Field(
-        min_length=1, description="Seeds on which runs had been seen when the rules were written."
-    )
-
-    def stood_before(self, measured: Mapping[str, Any]) -> bool:
-        """Whether nothing had been seen on the seeds of these settings of an experiment."""
-        section, name = self.setting.split(".")
-        seeds = measured.get(section, {}).get(name)
-        seeds = seeds if isinstance(seeds, list) else [seeds]
-        return None not in seeds and not set(seeds) & set(self.seen)
-
-
 class Claims(_Part):
     """Every claim and question with its rule, in the order in which they are shown."""
 
     families: dict[Name, Family]
-    fresh_seeds: dict[Name, FreshSeeds] = Field(
-        default_factory=dict, description="By experiment, of the rules so marked."
+    fresh_seeds: dict[Name, Annotated[dict[SeedSetting, Seen], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="By experiment, the settings that hold the seeds of its runs, each with those on "
+        "which runs had been seen when the rules so marked were written.",
     )
     claims: list[Claim] = Field(min_length=1)
 
@@ -170,6 +156,17 @@ class Claims(_Part):
                 which = f"which seeds of {claim.experiment} had been seen"
                 raise ValueError(f"{claim.id}: say in fresh_seeds {which}")
         return self
+
+    def stood_before(self, experiment: str, measured: Mapping[str, Any]) -> bool:
+        """Whether nothing had been seen on the seeds that these settings of an experiment hold."""
+        for setting, seen in self.fresh_seeds[experiment].items():
+            seeds: Any = measured
+            for name in setting.split("."):
+                seeds = seeds.get(name, {})
+            seeds = seeds if isinstance(seeds, list) else [seeds]
+            if {} in seeds or set(seeds) & set(seen):
+                return False
+        return True
 
     def labels(self) -> dict[str, str]:
         """By id, how a claim is called: its number, with a letter where it has several rows."""

@@ -26,7 +26,7 @@ class Context(NamedTuple):
       at_widths: whether the variants also run at the widths `standard_widths`.
       standard: whether rates grow with the width, as in the standard parametrization.
       tuned_at_widths: whether each of those widths is tuned by itself, instead of one for all.
-      fresh_seeds: whether the reported runs have seeds of their own, `confirmation_seeds`.
+      confirmation: whether the reported runs are on the seeds `confirmation_seeds`.
     """
 
     label: str
@@ -36,7 +36,7 @@ class Context(NamedTuple):
     at_widths: bool = False
     standard: bool = False
     tuned_at_widths: bool = False
-    fresh_seeds: bool = False
+    confirmation: bool = False
 
 
 CONTEXTS: dict[str, Context] = {
@@ -75,11 +75,11 @@ CONTEXTS: dict[str, Context] = {
         at_widths=True,
     ),
     "confirmation": Context(
-        "fresh seeds",
-        "does what Muon gave on the first seeds hold on others?",
+        "Muon anew",
+        "does what Muon gave at first hold on more seeds and at other widths?",
         ("muon_star", "frozen", "unfrozen_muon_star"),
         at_widths=True,
-        fresh_seeds=True,
+        confirmation=True,
     ),
     "standard": Context(
         "standard parametrization",

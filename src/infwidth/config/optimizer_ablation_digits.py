@@ -55,7 +55,7 @@ class DigitsAblationSettings(Section):
         "of the batches, and of the features where there are any.",
     )
     seeds: list[Seed] = Field(
-        [10, 11, 12, 13, 14, 15, 16, 17],
+        [30, 31, 32, 33, 34, 35, 36, 37],
         min_length=1,
         description="Seeds of the same, of the reported runs; none of the tuning seeds.",
     )

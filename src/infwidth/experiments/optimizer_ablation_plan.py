@@ -115,8 +115,8 @@ def tuned_widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[in
 
 def seeds_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
     """The seeds of its reported runs."""
-    fresh = arm.context != BASE and CONTEXTS[arm.context].fresh_seeds
-    return own.confirmation_seeds if fresh else own.seeds
+    confirms = arm.context != BASE and CONTEXTS[arm.context].confirmation
+    return own.confirmation_seeds if confirms else own.seeds
 
 
 def rate_at(width: int, rate: float, arm: Arm, own: OptimizerAblationSettings) -> float:

@@ -143,10 +143,10 @@ def _share(closed: GapClosed | None) -> str:
 
 def _other_seeds(measured: OptimizerAblation) -> str:
     """Says where there are others, and how many."""
-    fresh = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].fresh_seeds]
+    some = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].confirmation]
     runs, digits = measured.runs, measured.digits
-    seeds = {CONTEXTS[n].label: runs.loc[runs["context"] == n, "seed"].nunique() for n in fresh}
-    parts = [f"{count} others in '{label}'" for label, count in seeds.items()]
+    seeds = {CONTEXTS[n].label: runs.loc[runs["context"] == n, "seed"].nunique() for n in some}
+    parts = [f"{count} in '{label}'" for label, count in seeds.items()]
     if len(digits):
         parts.append(f"{digits['seed'].nunique()} on digits")
     return f" ({', '.join(parts)})" if parts else ""
