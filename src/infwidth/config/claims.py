@@ -138,8 +138,8 @@ class Claims(_Part):
     families: dict[Name, Family]
     fresh_seeds: dict[Name, Annotated[dict[SeedSetting, Seen], Field(min_length=1)]] = Field(
         default_factory=dict,
-        description="By experiment, the settings that hold the seeds of its runs, each with those on "
-        "which runs had been seen when the rules so marked were written.",
+        description="By experiment, the settings that hold the seeds of its runs, each with those "
+        "on which runs had been seen when the rules so marked were written.",
     )
     claims: list[Claim] = Field(min_length=1)
 
