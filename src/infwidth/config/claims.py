@@ -105,6 +105,11 @@ class Claim(_Part):
         "`some_place`: at one at least, by Holm; `last_place`: the last alone, such as the widest; "
         "a list: every one of these."
     )
+    needs: list[Text] = Field(
+        default_factory=list,
+        description="What the statement speaks of, each a part of the name of some place of the "
+        "effect; where one was not measured there is no test.",
+    )
     family: Name = Field(description="The family within which Holm corrects.")
     fixed: Fixed = Field(
         description="Whether the rule stood before the runs that it judges were seen: `before` any "
