@@ -14,14 +14,17 @@ from infwidth.analysis.claims_evidence import (
     decisive,
     evidence_at,
     evidence_over,
+    not_measured,
     places_of,
     slack,
 )
+from infwidth.analysis.claims_rules import labels, number_of, stood_before
+from infwidth.analysis.claims_words import is_unbounded
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.statistics import holm
 from infwidth.analysis.verdicts import Evidence, Verdict, verdict
 from infwidth.catalogue import effects_module, reader
-from infwidth.config.claims import Claim, Claims, number_of
+from infwidth.config.claims import Claim, Claims
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 
@@ -69,13 +72,13 @@ def judge(
     Raises:
         UserError: a claim asks for an effect that its experiment does not give.
     """
-    labels, confidence = rules.labels(), settings.statistics.confidence
+    label_of, confidence = labels(rules), settings.statistics.confidence
     levels = {name: number_of(each.level, settings) for name, each in rules.families.items()}
     rows = []
     for claim in rules.claims:
         bounds = claim.rule.model_dump(exclude={"kind"})
         row = Judged(
-            *(labels[claim.id], claim, _line(text, claim.id)),
+            *(label_of[claim.id], claim, _line(text, claim.id)),
             bounds={name: number_of(bound, settings) for name, bound in bounds.items()},
             level=levels[claim.family],
             verdict=Verdict.NOT_MEASURED,
@@ -86,7 +89,7 @@ def judge(
         if there is not None:
             row = _with_evidence(row, there, confidence)
             if claim.fixed == "fresh_seeds":
-                fresh = rules.stood_before(claim.experiment, there.settings)
+                fresh = stood_before(rules, claim.experiment, there.settings)
                 row = replace(row, fixed="fresh_seeds" if fresh else "after")
         rows.append(row)
     judged = _with_verdicts(rows, settings.statistics.judge)
@@ -116,6 +119,11 @@ def _with_evidence(row: Judged, found: Found, confidence: float) -> Judged:
     if absent:
         there = ", ".join(place.where for place in places)
         return replace(row, note=f"There is no place {absent[0]}; there are {there}.")
+    lacking = not_measured(claim.needs, effects)
+    if lacking:
+        names = " and ".join(f"'{name}'" for name in lacking)
+        said = f"Nothing was measured at {names}, of which the statement speaks."
+        return replace(row, note=said)
     whole = evidence_over(claim.scope, [evidence[k] for k in taken])
     return replace(
         row,
@@ -183,14 +191,14 @@ def _place(effect: Effect, evidence: Evidence, confidence: float) -> Place:
         repeats=effect.count,
         freedom=effect.freedom if math.isfinite(effect.freedom) else None,
         lost=effect.lost,
-        exact=effect.error == 0 and math.isinf(effect.freedom),
+        exact=effect.is_exact,
         p_holds=evidence.p_holds,
         p_opposite=evidence.p_opposite,
     )
 
 
 def _note(places: list[Place]) -> str:
-    """What is missing for a test, place by place."""
+    """What is missing for a test or an interval, place by place."""
     said = []
     for place in places:
         if place.lost:
@@ -198,10 +206,12 @@ def _note(places: list[Place]) -> str:
             said.append(f"{place.where}: {place.lost} of {of} repeats lost, so no test there.")
         elif place.repeats < 2 and not place.exact:
             said.append(f"{place.where}: one repeat, so neither interval nor test.")
+        elif place.lower == place.upper and not place.exact:
+            said.append(f"{place.where}: all {place.repeats} repeats are equal, so no test there.")
         elif math.isnan(place.p_holds):
             said.append(f"{place.where}: the error is not known, so no test there.")
-        elif place.lower == place.upper and not place.exact:
-            said.append(f"{place.where}: all {place.repeats} repeats are equal.")
+        elif is_unbounded(place):
+            said.append(f"{place.where}: the interval is unbounded.")
     return " ".join(said)
 
 

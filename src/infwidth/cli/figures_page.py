@@ -7,6 +7,7 @@ Both are written from the catalogue, the slices of the settings and the rules of
 import re
 from pathlib import Path
 
+from infwidth.analysis.claims_rules import labels
 from infwidth.catalogue import FIGURES, TABLES, figure_module, reader, table_module
 from infwidth.config.claims import Claim, Claims
 from infwidth.config.slices import SLICES
@@ -124,8 +125,8 @@ def _link(module: str) -> str:
 
 
 def _labelled(claims: Claims) -> list[tuple[Claim, str]]:
-    labels = claims.labels()
-    return [(claim, labels[claim.id]) for claim in claims.claims]
+    label_of = labels(claims)
+    return [(claim, label_of[claim.id]) for claim in claims.claims]
 
 
 def _claim_row(claim: Claim, label: str) -> str:

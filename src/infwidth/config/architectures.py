@@ -73,8 +73,8 @@ class ArchitecturesSettings(Section):
     seeds: list[Seed] = Field(
         list(range(10, 20)),
         min_length=1,
-        description="Seeds of the reported runs, each with training images of its own; none of the "
-        "tuning seeds.",
+        description="Seeds of the reported runs; none of the tuning seeds. Each trains on images of "
+        "its own choice, of one pool, so that an interval over seeds does not cover other images.",
     )
     split_seed: Seed = Field(
         2,

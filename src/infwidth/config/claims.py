@@ -3,7 +3,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,8 @@ from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.errors import UserError, and_more
 from infwidth.config.load import CLAIMS, read_yaml
 from infwidth.config.settings import Settings
+
+_EXPERIMENTS = tuple(dict.fromkeys([*FIGURES.values(), *TABLES.values()]))
 
 Reference = Literal[
     "statistics.equivalence_margin",
@@ -124,12 +126,12 @@ class Claim(_Part):
     @field_validator("figure")
     @classmethod
     def _figure_exists(cls, name: str | None) -> str | None:
-        return _known(name, FIGURES)
+        return name if name is None else _known(name, FIGURES, "there is no figure")
 
     @field_validator("table")
     @classmethod
     def _table_exists(cls, name: str | None) -> str | None:
-        return _known(name, TABLES)
+        return name if name is None else _known(name, TABLES, "there is no table")
 
     @property
     def is_question(self) -> bool:
@@ -157,32 +159,21 @@ class Claims(_Part):
             if claim.family not in self.families:
                 known = ", ".join(self.families)
                 raise ValueError(f"{claim.id}: no family {claim.family!r}; there are {known}")
+            _known(claim.experiment, _EXPERIMENTS, f"{claim.id}: there is no experiment")
             if claim.fixed == "fresh_seeds" and claim.experiment not in self.fresh_seeds:
                 which = f"which seeds of {claim.experiment} had been seen"
                 raise ValueError(f"{claim.id}: say in fresh_seeds {which}")
+        for experiment, settings in self.fresh_seeds.items():
+            _known(experiment, _EXPERIMENTS, "fresh_seeds: there is no experiment")
+            for setting in settings:
+                section: Any = Settings
+                for name in setting.split("."):
+                    fields = getattr(section, "model_fields", {})
+                    _known(
+                        name, fields, f"fresh_seeds.{experiment}: {setting}: there is no setting"
+                    )
+                    section = fields[name].annotation
         return self
-
-    def stood_before(self, experiment: str, measured: Mapping[str, Any]) -> bool:
-        """Whether nothing had been seen on the seeds that these settings of an experiment hold."""
-        for setting, seen in self.fresh_seeds[experiment].items():
-            seeds: Any = measured
-            for name in setting.split("."):
-                seeds = seeds.get(name, {})
-            seeds = seeds if isinstance(seeds, list) else [seeds]
-            if {} in seeds or set(seeds) & set(seen):
-                return False
-        return True
-
-    def labels(self) -> dict[str, str]:
-        """By id, how a claim is called: its number, with a letter where it has several rows."""
-        rows = Counter(claim.number for claim in self.claims)
-        seen: Counter[int] = Counter()
-        found = {}
-        for claim in self.claims:
-            letter = chr(ord("a") + seen[claim.number]) if rows[claim.number] > 1 else ""
-            seen[claim.number] += 1
-            found[claim.id] = f"{claim.number}{letter}"
-        return found
 
 
 def read_claims(path: Path = CLAIMS) -> Claims:
@@ -198,17 +189,6 @@ def read_claims(path: Path = CLAIMS) -> Claims:
         raise UserError(f"{path}: {_describe(error, content)}") from None
 
 
-def number_of(bound: float | str, settings: Settings) -> float:
-    """A bound, margin or level as a number: what it refers to is read from the settings."""
-    if not isinstance(bound, str):
-        return bound
-    if bound == "1 - statistics.confidence":
-        # Rounded, or it would be 0.05 and a bit.
-        return round(1 - settings.statistics.confidence, 12)
-    section, name = bound.split(".")
-    return float(getattr(getattr(settings, section), name))
-
-
 def claims_schema() -> str:
     """The JSON Schema of config/claims.yaml."""
     schema = Claims.model_json_schema()
@@ -216,9 +196,9 @@ def claims_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _known(name: str | None, names: dict[str, str]) -> str | None:
-    if name is not None and name not in names:
-        raise ValueError(f"there is no {name!r}; there are {', '.join(names)}")
+def _known(name: str, names: Iterable[str], what: str) -> str:
+    if name not in names:
+        raise ValueError(f"{what} {name!r}; there are {', '.join(names) or 'none'}")
     return name
 
 

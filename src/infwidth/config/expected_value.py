@@ -17,7 +17,7 @@ class FixedReadoutSettings(Section):
         [1, 4, 16, 64, 256, 1024, 4096], min_length=1, description="Widths H, each with own draws."
     )
     features: Count = Field(
-        262_144,
+        1_048_576,
         description="Features drawn at each width, that is H times the number of inits; so the "
         "mean over inits is known equally well at every width.",
     )
@@ -71,7 +71,7 @@ class ExpectedValueSettings(Section):
     )
     train_examples: Count = Field(200, description="Examples to train on.")
     test_examples: Count = Field(100, description="Examples at which the models are compared.")
-    seed: Seed = Field(30, description="Seed of the choice of examples, the batches and all inits.")
+    seed: Seed = Field(31, description="Seed of the choice of examples, the batches and all inits.")
     fixed: FixedReadoutSettings = Field(default_factory=FixedReadoutSettings)
     trained: TrainedReadoutSettings = Field(default_factory=TrainedReadoutSettings)
 
