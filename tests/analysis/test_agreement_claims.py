@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from infwidth.analysis.agreement_claims import compare_claims
+from infwidth.analysis.comparing import Comparison
 from infwidth.analysis.effects import Effect
 from tests.analysis.claims_tables import BETTER, EFFECTS, SAME, WORSE, judged, places, row
 
@@ -28,6 +29,49 @@ def test_another_verdict_is_named():
     assert label.startswith("1")
     assert [each.claim for each in compared.shifted(0.05)] == ["a", "a"]
     assert [each.inside for each in compared.effects[:2]] == [False, False]
+
+
+def test_a_verdict_that_moves_while_the_effects_agree_is_no_problem():
+    """The lower end of one interval lies just above the bound, and of the other just below."""
+    near = {"kind": "greater", "than": 0.09}
+    sides = [
+        judged(row("a", "e", rule=near), effects={"e": places(np.array(WORSE) + by)})
+        for by in (0.0, -0.002)
+    ]
+    compared = compare_claims(*sides)
+    assert compared.verdicts == [("1", "a", "reproduced", "inconclusive")]
+    assert (compared.moved(0.05), compared.overturned(0.05)) == (compared.verdicts, [])
+    whole = Comparison([], compared)
+    assert whole.problems == []
+    assert whole.moved == [
+        "verdict moved, no effect disagrees: claim 1 (a): reproduced published, inconclusive here"
+    ]
+
+
+def test_a_verdict_is_overturned_by_an_effect_of_its_own_claim_alone():
+    near = row("b", "e", rule={"kind": "greater", "than": 0.09})
+    published = judged(row("a", "worse"), near, effects=EFFECTS | {"e": places(WORSE)})
+    here = {"worse": places(BETTER, BETTER), "e": places(np.array(WORSE) - 0.002)}
+    compared = compare_claims(published, judged(row("a", "worse"), near, effects=here))
+    assert [claim for _, claim, *_ in compared.overturned(0.05)] == ["a"]
+    assert [claim for _, claim, *_ in compared.moved(0.05)] == ["b"]
+    problems = Comparison([], compared).problems
+    assert problems[0].endswith("(a): reproduced published, contradicted here")
+    assert len(problems) == 3
+    assert all(said.startswith("claim 1a (a) at H = ") for said in problems[1:])
+
+
+def test_a_verdict_on_an_exact_number_is_overturned_by_another_number():
+    def counted(number):
+        return judged(row("a", "e"), effects={"e": [Effect.exact("t = 1", number)]})
+
+    compared = compare_claims(counted(1.5), counted(-1.5))
+    assert compared.overturned(0.05) == [("1", "a", "reproduced", "contradicted")]
+    assert Comparison([], compared).problems == [
+        "claim 1 (a): reproduced published, contradicted here"
+    ]
+    # What a compiler takes may differ, as long as the verdict is the same.
+    assert Comparison([], compare_claims(counted(1.5), counted(1.6))).problems == []
 
 
 def test_the_p_value_is_that_of_a_t_test_where_variances_and_counts_are_equal():

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`infwidth compare`: what agrees with the published results, and what does not, in one line."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from infwidth.analysis.cells import CELLS
+from infwidth.analysis.comparing import require_same_settings
+from infwidth.analysis.expected_value import load
 from infwidth.cli.main import main
+from infwidth.config.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results/published/measurements"
@@ -44,6 +49,38 @@ def edit(results, table, change):
 def setting(results, change):
     path = results / "memory/measurements/settings.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def recorded(experiment):
+    return json.loads((MEASURED / experiment / "settings.json").read_text())
+
+
+def trained_slope(folder):
+    """The interval of the exponent of the bias in the width, under SGD."""
+    return load(folder).slope("sgd")
+
+
+def judge_by(monkeypatch, tmp_path, bound):
+    """One claim, that the bias falls faster than a bound, under SGD."""
+    rules = yaml.safe_load((ROOT / "config/claims.yaml").read_text())
+    name = "trained_bias_falls_as_one_over_width"
+    (claim,) = (each for each in rules["claims"] if each["id"] == name)
+    claim |= {"rule": {"kind": "less", "than": bound}, "scope": ["SGD"]}
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(rules | {"claims": [claim]}))
+    monkeypatch.setattr("infwidth.cli.compare.CLAIMS", path)
+
+
+def other_inits(table):
+    """Inits drawn anew from those measured, as another machine might have left them."""
+    drawn = table.groupby(["case", "width"]).sample(frac=1, replace=True, random_state=0)
+    return table.assign(square=drawn["square"].to_numpy(), product=drawn["product"].to_numpy())
+
+
+def slower(table):
+    """A bias that falls more slowly with width, under SGD."""
+    factor = (table["width"] / table["width"].min()).where(table["case"] == "sgd", 1.0)
+    return table.assign(square=table["square"] * factor, product=table["product"] * factor)
 
 
 def test_the_same_numbers_agree_and_what_did_not_run_is_named(compare):
@@ -119,6 +156,28 @@ def test_another_setting_is_refused(compare, results):
     assert "training.batch_size = 17, and what is published with 16" in error
 
 
+@pytest.mark.parametrize("experiment", ["infinite_lm", "optimizer_ablation", "width_limit"])
+def test_where_the_numbers_come_from_is_no_setting(experiment):
+    published = recorded(experiment)
+    here = copy.deepcopy(published)
+    here["made_by"] |= {"commit": "0" * 40, "device": "NVIDIA H100", "lock": None, "dirty": True}
+    here["runs"] |= {"count": 1, "code": ["0" * 16], "platform": "gpu"}
+    next(iter(here["selection"].values()))["trials"][0]["mean_validation_loss"] += 1e-3
+    if "selection_ntk" in here:
+        here["selection_ntk"]["trials"][0]["mean_validation_loss"] += 1e-3
+    require_same_settings(Path("here"), published, here)
+    here["training"]["b2"] = 0.5
+    with pytest.raises(UserError, match=r"training\.b2 = 0\.5, and what is published with 0\.98"):
+        require_same_settings(Path("here"), published, here)
+
+
+def test_another_corpus_is_refused_where_it_is_all_that_is_kept_of_the_data():
+    published = recorded("infinite_lm")
+    assert "data" not in published
+    with pytest.raises(UserError, match="measured with corpus = one's own text"):
+        require_same_settings(Path("here"), published, published | {"corpus": "one's own text"})
+
+
 def test_a_setting_that_the_code_has_since_got_is_none(compare, results):
     setting(results, lambda settings: settings | {"model": settings["model"] | {"new": 1}})
     assert compare()[0] == 0
@@ -139,6 +198,51 @@ def test_other_software_is_said(compare, results):
     status, output, _ = compare()
     assert status == 0
     assert "Other software here (published): jax 9.9 (" in output
+
+
+@pytest.mark.parametrize("parts", [["made_by"], ["runs"], ["made_by", "runs"]])
+def test_other_software_of_a_part_is_said_once(compare, results, parts):
+    path = results / "lm_width/measurements"
+    shutil.copytree(MEASURED / "lm_width", path)
+    changed = recorded("lm_width")
+    for part in parts:
+        changed[part]["software"]["numpy"] = "9.9"
+    (path / "settings.json").write_text(json.dumps(changed))
+    status, output, _ = compare()
+    assert status == 0
+    assert output.count("numpy 9.9 (") == 1
+
+
+def test_a_verdict_that_moves_while_its_effect_agrees_is_listed(
+    compare, results, monkeypatch, tmp_path
+):
+    folder = results / "expected_value/measurements"
+    before = trained_slope(folder).upper
+    edit(results, "expected_value/trained", other_inits)
+    after = trained_slope(folder).upper
+    judge_by(monkeypatch, tmp_path, (before + after) / 2)
+    status, output, error = compare()
+    assert (status, error) == (0, "")
+    words = ("yes", "inconclusive") if before < after else ("inconclusive", "yes")
+    said = (
+        "verdict moved, no effect disagrees: claim 5 (trained_bias_falls_as_one_over_width): "
+        f"{words[0]} published, {words[1]} here"
+    )
+    assert said in output.splitlines()
+    assert "Claims: 0 of 1 verdicts are the same" in output
+    found = json.loads(compare("--json")[1])
+    assert (found["moved"], found["problems"], found["agrees"]) == ([said], [], True)
+    assert len(found["claims"]["verdicts"]) == 1
+
+
+def test_a_verdict_that_moves_with_its_effect_is_a_problem(compare, results, monkeypatch, tmp_path):
+    edit(results, "expected_value/trained", slower)
+    judge_by(monkeypatch, tmp_path, -0.75)
+    status, output, _ = compare()
+    assert status == 1
+    assert "✗ claim 5 (trained_bias_falls_as_one_over_width): yes published, no here" in output
+    assert "✗ claim 5 (trained_bias_falls_as_one_over_width) at SGD: -0.973 published" in output
+    assert "verdict moved" not in output
 
 
 def test_where_nothing_was_measured(compare, tmp_path):

@@ -23,6 +23,7 @@ class ClaimAgreement:
         inside: whether each lies in the other's interval; None where there is no interval.
         p_value: two-sided, of their difference, after Holm over all claims and places; NaN where
             it cannot be tested.
+        exact: published without error, such as a count of bytes.
     """
 
     label: str
@@ -32,6 +33,11 @@ class ClaimAgreement:
     here: float
     inside: bool | None
     p_value: float
+    exact: bool
+
+    def disagrees(self, level: float) -> bool:
+        """Whether it is beyond its error, or another number where there is no error."""
+        return self.p_value < level or (self.exact and self.here != self.published)
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,18 @@ class ClaimsAgreement:
     effects: list[ClaimAgreement]
 
     def shifted(self, level: float) -> list[ClaimAgreement]:
-        """The effects that disagree."""
+        """The effects that differ beyond their errors."""
         return [each for each in self.effects if each.p_value < level]
+
+    def overturned(self, level: float) -> list[tuple[str, str, str, str]]:
+        """Of `verdicts`, those of claims of which an effect disagrees."""
+        off = {each.claim for each in self.effects if each.disagrees(level)}
+        return [each for each in self.verdicts if each[1] in off]
+
+    def moved(self, level: float) -> list[tuple[str, str, str, str]]:
+        """Of `verdicts`, all others: near a rule's bound chance decides the verdict."""
+        overturned = self.overturned(level)
+        return [each for each in self.verdicts if each not in overturned]
 
 
 def compare_claims(published: JudgedClaims, here: JudgedClaims) -> ClaimsAgreement:
@@ -78,6 +94,7 @@ def _effects(one: Judged, other: Judged, confidence: float) -> list[ClaimAgreeme
         ClaimAgreement(
             *(one.label, one.claim.id, place.where, place.estimate),
             *_compare(place, here.get(place.where), confidence),
+            exact=place.exact,
         )
         for place in one.places
     ]
@@ -92,7 +109,8 @@ def _compare(
     low, high = sorted((place, other), key=lambda each: each.estimate)
     gap = high.estimate - low.estimate
     if place.exact and other.exact:
-        # No error, no test: what a compiler takes differs by platform, and the verdict decides.
+        # No error, no test: what a compiler takes differs by platform, and only another number
+        # that changes the verdict is a disagreement.
         return other.estimate, gap == 0, math.nan
     reach = np.array([low.upper - low.estimate, high.estimate - high.lower])
     if not np.isfinite(reach).all():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that was measured here against all that was published: experiments, tables, claims."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,14 @@ from infwidth.analysis.reading import read_json, read_table
 from infwidth.config.claims import Claims
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
+from infwidth.provenance import MADE_BY
 
 # The tables share the chance of a false alarm evenly, and the claims have as much as a table.
 SHARE = LEVEL / (1 + sum(map(len, CELLS.values())))
-_PROVENANCE = ("commit", "software", "code", "dirty", "device", "lock", "platform")
+
+# All else in a record says where its numbers come from, or is one of them. The sentence on the
+# corpus is all that experiments without `data` keep of it.
+_COMPARED = (*Settings.model_fields, "corpus")
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,21 @@ class Comparison:
                 table.missing or table.counted or table.shifts
             ):
                 said.append(f"{place}: off by {table.largest:.2g} of the column's rms")
-        said += [
-            f"claim {label} ({claim}): {before} published, {after} here"
-            for label, claim, before, after in self.claims.verdicts
-        ]
+        said += map(_verdict_in_words, self.claims.overturned(SHARE))
         said += [
             f"claim {each.label} ({each.claim}) at {each.where}: {each.published:.6g} published, "
             f"{each.here:.6g} here (p = {each.p_value:.2g})"
             for each in self.claims.shifted(SHARE)
         ]
         return said
+
+    @property
+    def moved(self) -> list[str]:
+        """Every verdict that is another while no effect of its claim disagrees, a line each."""
+        return [
+            f"verdict moved, no effect disagrees: {_verdict_in_words(each)}"
+            for each in self.claims.moved(SHARE)
+        ]
 
     @property
     def exact(self) -> bool:
@@ -98,14 +107,13 @@ def compare(
             "nothing was measured here that was published: run `make reproduce` first, or a part "
             "of it"
         )
-    tables, software = [], {}
+    tables: list[TableAgreement] = []
+    software: list[tuple[str, str, str]] = []
     for experiment in ran:
         folders = published.measurements(experiment), here[experiment]
         before, after = (read_json(folder / SETTINGS, SETTINGS_KEYS) for folder in folders)
         require_same_settings(folders[1], before, after)
-        for name, version in before.get("software", {}).items():
-            if (other := after.get("software", {}).get(name, version)) != version:
-                software[name] = (name, version, other)
+        software += _other_versions(before, after)
         tables += _tables(experiment, *folders)
     asked = [each.experiment for each in rules.claims]
     judged = [
@@ -113,7 +121,25 @@ def compare(
         for folder in (published.measurements, lambda name: here[name])
     ]
     absent = [name for name in CELLS if name not in ran]
-    return Comparison(tables, compare_claims(*judged), absent, list(software.values()))
+    return Comparison(tables, compare_claims(*judged), absent, list(dict.fromkeys(software)))
+
+
+def _verdict_in_words(verdict: tuple[str, str, str, str]) -> str:
+    label, claim, before, after = verdict
+    return f"claim {label} ({claim}): {before} published, {after} here"
+
+
+def _other_versions(
+    published: Mapping[str, Any], here: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Packages with another version here: in the process that wrote the record, and in its runs."""
+    kept = [(published, here)]
+    kept += [(published.get(key, {}), here.get(key, {})) for key in (MADE_BY, "runs")]
+    for before, after in kept:
+        versions = after.get("software", {})
+        for name, version in before.get("software", {}).items():
+            if (other := versions.get(name, version)) != version:
+                yield name, version, other
 
 
 def _tables(experiment: str, published: Path, here: Path) -> list[TableAgreement]:
@@ -134,7 +160,8 @@ def require_same_settings(
 ) -> None:
     """Refuses measurements of another configuration; more seeds, widths or variants may be there.
 
-    Settings that just one side has were added or left out by a change in the code.
+    Settings that just one side has were added or left out by a change in the code. What else a
+    record holds, such as commit, device and the rates that were chosen, may differ.
 
     Raises:
         UserError: the first setting that differs.
@@ -144,7 +171,8 @@ def require_same_settings(
             f"{place} holds the configuration '{here['name']}', and what is published is "
             f"'{published['name']}': numbers of two configurations do not compare"
         )
-    for key, before, after in _differences("", published, here):
+    settings = ({key: side[key] for key in _COMPARED if key in side} for side in (published, here))
+    for key, before, after in _differences("", *settings):
         raise UserError(
             f"{place}: measured with {key} = {after}, and what is published with {before}: "
             "measure it with the published settings to compare"
@@ -156,7 +184,7 @@ def _differences(place: str, before: Any, after: Any) -> list[tuple[str, Any, An
         return [
             found
             for key in before
-            if key in after and (place or key not in _PROVENANCE)
+            if key in after
             for found in _differences(f"{place}.{key}" if place else key, before[key], after[key])
         ]
     if before == after:

@@ -29,19 +29,22 @@ Compares each table of measurements with the published one, row by row, and then
   agrees             training amplifies rounding, so runs on another machine end elsewhere: the
                      means of every arm over its repeats agree by a t test (moderated: arms of a
                      table lend each other what they know of their variance), with Holm's
-                     correction; the chance of one false alarm over everything that is compared
-                     is held to 5%. What has no repeats lies within a share of its column's rms
-                     (src/infwidth/analysis/cells.py)
+                     correction; the chance of one false alarm over the tests of all tables and
+                     claims is held to 5%. What has no repeats lies within a share of its column's
+                     rms (src/infwidth/analysis/cells.py)
   not judged         differs, and is a choice (a tuned rate) or its trials, or has one repeat
   disagrees          neither, or published cells are missing, or a count that is the same on every
                      platform (parameters, tokens, bytes) is another
 
 "would find" is the shift of a mean, in standard deviations over repeats, that would be called a
 disagreement. Claims are judged on both sides by the rules of {CLAIMS}, from the experiments that
-both have; an effect disagrees if it is off by more than both intervals together, corrected alike.
+both have. The effects behind them are tested with the errors of their intervals, corrected alike.
+A verdict that moved disagrees only if an effect of its claim does, or is an exact number (a count)
+and another one; it is listed in any case, since near a rule's bound chance decides the verdict.
 
 Ends with status 1, and a line that says what, if a table, an effect or a verdict disagrees; with
-status 2 where RESULTS hold another configuration. Experiments that were not run are named.
+status 2 where RESULTS were measured with other settings. Commit, device and lock may differ; the
+packages of another version, and experiments that were not run, are named.
 """
 
 
@@ -135,6 +138,8 @@ def _show(compared: "Comparison", problems: list[str]) -> None:
         table.add_row(name, *numbers, str(each.word))
     console.print(table)
     console.print(f"\n{_claims(compared)}")
+    for moved in compared.moved:
+        console.print(moved, soft_wrap=True, markup=False)
     if compared.absent:
         console.print(f"Not measured here: {', '.join(compared.absent)}.")
     if compared.software:
@@ -155,5 +160,5 @@ def _claims(compared: "Comparison") -> str:
 
 
 def _as_json(compared: "Comparison", problems: list[str]) -> Any:
-    content = asdict(compared) | {"problems": problems, "agrees": not problems}
-    return finite(content)
+    said = {"moved": compared.moved, "problems": problems, "agrees": not problems}
+    return finite(asdict(compared) | said)
