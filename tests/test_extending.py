@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/extending.md's walk through a new rule is made, edit by edit, and trains."""
+"""docs/extending.md's walk through a new rule is made, edit by edit; it trains and is planned."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import copy_project
+from tests.workflow.conftest import ROOT, copy_project
 
 EDITS = [
     (
@@ -19,36 +20,65 @@ EDITS = [
         'SGD_LIKE: tuple[Readout, ...] = ("nesterov", ',
     ),
     (
-        "src/infwidth/training/rules.py",
-        '    if name == "sgd":',
-        '    if name == "nesterov":\n'
-        "        return optax.trace(decay=training.b1, nesterov=True)\n"
-        '    if name == "sgd":',
+        "src/infwidth/config/variants.py",
+        "CODE_OF_WORD: dict[str, str] = {\n",
+        'CODE_OF_WORD: dict[str, str] = {\n    "nesterov": "infwidth.training.nesterov",\n',
+    ),
+    (
+        "src/infwidth/planning/sizes.py",
+        '        "momentum": (m, 0),\n',
+        '        "momentum": (m, 0),\n        "nesterov": (m, 0),\n',
     ),
     (
         "src/infwidth/config/variants.py",
-        '    "constant": ',
+        '"control of the normalised features"\n    ),\n',
+        '"control of the normalised features"\n    ),\n'
         '    "nesterov": Variant("fixed", "nesterov", "NTK (Nesterov)", '
-        '"which part of ADAM* helps?"),\n    "constant": ',
+        '"which part of ADAM* helps?"),\n',
     ),
 ]
+RULE = '''# SPDX-License-Identifier: Apache-2.0
+"""SGD with Nesterov's momentum."""
+
+import optax
+
+from infwidth.config.settings import TrainingSettings
+
+
+def nesterov(training: TrainingSettings) -> optax.GradientTransformation:
+    """SGD with Nesterov's momentum; the first step is the gradient itself."""
+    b1 = training.b1
+    return optax.chain(optax.trace(b1, nesterov=True), optax.scale(1 / (1 + b1)))
+'''
 
 
 def test_the_page_shows_the_edits():
     page = " ".join(Path("docs/extending.md").read_text().split())
-    for _, old, new in EDITS:
+    for file, old, new in EDITS:
         added = new.replace(old, "").strip()
         assert " ".join(added.split()) in page
+        assert f"`{file}`" in page
+    assert " ".join(RULE.split()) in page
 
 
 @pytest.mark.slow
-def test_the_edits_make_a_variant_that_trains(tmp_path):
+def test_the_edits_make_a_variant_that_trains_and_is_planned(tmp_path):
     checkout = copy_project(tmp_path / "project")
     for file, old, new in EDITS:
         checkout.edit(file, old, new)
-    checkout.snakemake(
-        "results/smoke/lm_width/tuning/nesterov.json",
-        "--config",
-        "lm_width={variants: [nesterov]}",
-    )
-    assert (checkout.folder / "results/smoke/lm_width/tuning/nesterov.json").exists()
+    (checkout.folder / "src/infwidth/training/nesterov.py").write_text(RULE)
+    own = ("--config", "optimizer_ablation={variants: [nesterov], contexts: []}")
+
+    def planned():
+        plan = checkout.run("infwidth", "plan", "--json", "--configfile", "config/smoke.yaml", *own)
+        rows = {row["experiment"]: row["states"] for row in json.loads(plan)["experiments"]}
+        return rows["optimizer_ablation"]
+
+    assert planned() == {"new": 2, "waits": 2}
+    checkout.snakemake("results/smoke/optimizer_ablation/parts/base-nesterov.json", *own)
+    assert planned() == {"done": 4}
+    # The page of costs is of the default, which runs every row, and of what is published.
+    published = checkout.folder / "results/published"
+    published.symlink_to(ROOT / "results/published")
+    checkout.run("infwidth", "plan", "--page")
+    assert (checkout.folder / "docs/costs.md").exists()

@@ -11,7 +11,7 @@ _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT.name
 
 
-def code_digest(modules: Iterable[str]) -> str:
+def code_digest(modules: Iterable[str], choices: Iterable[str] = ()) -> str:
     """Digest of `modules` and of all modules of this package that they import, in turn.
 
     Only imports at the head of a module are followed: an import inside a function is how a module
@@ -20,6 +20,7 @@ def code_digest(modules: Iterable[str]) -> str:
 
     Args:
       modules: dotted names, such as "infwidth.training.loop".
+      choices: what tables of `infwidth.config` decide for the code, which no setting says.
 
     Returns:
       16 hexadecimal digits.
@@ -31,7 +32,8 @@ def code_digest(modules: Iterable[str]) -> str:
         if module not in closure and not module.startswith(f"{_PACKAGE}.config"):
             closure.add(module)
             frontier.extend(_imports(module))
-    text = "\n".join(f"{module} {_module_digest(module)}" for module in sorted(closure))
+    lines = [f"{module} {_module_digest(module)}" for module in sorted(closure)]
+    text = "\n".join([*lines, *choices])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

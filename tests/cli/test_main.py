@@ -6,13 +6,17 @@ import os
 import subprocess
 import sys
 import time
+from functools import reduce
 
 import pytest
 
 from infwidth.cli import main as command_line
 from infwidth.cli import parent
 from infwidth.cli.main import main
+from infwidth.cli.out_of_memory import GROWS_WITH
 from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
+from infwidth.config.slices import SLICES
 
 COMMANDS = [
     [],
@@ -85,6 +89,45 @@ def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monke
     assert capsys.readouterr().err == (
         f"infwidth: results/runs: {os.strerror(number)}; mend that and run the same command again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["optimizer_ablation", "train", "--arms", "base-ntk", "short-ntk"],
+            "optimizer_ablation train base-ntk short-ntk: out of memory; lower "
+            "optimizer_ablation.width or optimizer_ablation.standard_widths or "
+            "training.microbatch_tokens",
+        ),
+        (["convergence", "--rule", "sgd"], "convergence sgd: out of memory; lower convergence.wi"),
+        (
+            ["train", "--variant", "ntk", "--widths", "64_128"],
+            "train ntk 64_128: out of memory; lower lm_width.widths or ",
+        ),
+        (["status"], "status: out of memory; end what else takes it"),
+    ],
+)
+def test_where_memory_runs_out_the_line_names_the_arm_and_its_settings(
+    words, line, monkeypatch, capsys
+):
+    def fails(_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+
+    monkeypatch.setattr(command_line, "_settings", fails)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1)
+    assert error.startswith(f"infwidth: {line}")
+
+
+@pytest.mark.parametrize("command", GROWS_WITH)
+def test_what_memory_grows_with_are_settings(command):
+    assert command in SLICES
+    for path in GROWS_WITH[command]:
+        *sections, name = path.split(".")
+        assert name in type(reduce(getattr, sections, Settings())).model_fields
 
 
 def test_another_error_of_the_system_is_a_defect(monkeypatch):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.errors import UserError
-from infwidth.config.variants import ALL_VARIANTS, SGD_LIKE, VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, CODE_OF_WORD, SGD_LIKE, VARIANTS
 from infwidth.experiments import architectures, architectures_models
 from infwidth.experiments.architectures_models import (
     Outcome,
@@ -330,6 +330,20 @@ def test_what_was_trained_is_kept_and_one_more_seed_trains_alone(measure):
     assert FakeProgram.ran == trained
     measure(settings, retrain=True)
     assert FakeProgram.ran == trained
+
+
+def test_the_unit_of_a_rate_is_part_of_what_is_kept(measure, monkeypatch):
+    few = {"architectures": ["cnn"], "variants": ["unfrozen", "ntk"]}
+    settings = SETTINGS.model_copy(update=few)
+    measure(settings)
+    monkeypatch.setattr(architectures, "SGD_LIKE", ())
+    measure(settings)
+    assert FakeProgram.ran == 8 + 4  # those of ntk
+
+
+def test_the_code_of_every_word_is_part_of_what_is_kept():
+    words = {word for variant in VARIANTS.values() for word in variant[:2]}
+    assert {CODE_OF_WORD[word] for word in words & CODE_OF_WORD.keys()} < set(architectures.CODE)
 
 
 def test_a_variant_of_which_every_rate_diverged_is_named(measure, monkeypatch):

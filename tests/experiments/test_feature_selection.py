@@ -4,10 +4,12 @@
 Shapes: A examples, d = D + 1; H features, E outputs; S steps of K examples.
 """
 
+import json
 import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -15,6 +17,8 @@ from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
 from infwidth.config.feature_selection import (
     FeatureSelectionSettings,
+    LeastSquaresSettings,
+    PlantedSettings,
     SearchSettings,
 )
 from infwidth.config.load import read_config, validate
@@ -162,6 +166,42 @@ def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
         assert again[name].equals(table)
     with pytest.raises(AssertionError, match="computed again"):
         experiment.measure(settings, digits, partial(parts, retrain=True))
+
+
+class KeysAlone:
+    """Parts that keep nothing, and of what is asked for what it depends on."""
+
+    def __init__(self):
+        self.asked = set()
+
+    def table(self, name, depends_on, compute):
+        self.asked.add((name, json.dumps(depends_on, sort_keys=True)))
+        return pd.DataFrame()
+
+
+def asked_of_least_squares(settings):
+    parts = KeysAlone()
+    experiment._Study(settings, None, lambda _: parts).least_squares(Cell(1.0, 0.1))
+    return parts.asked
+
+
+READ_BY_LEAST_SQUARES = {
+    "least_squares": set(LeastSquaresSettings.model_fields),
+    "planted": set(PlantedSettings.model_fields) - {"widths", "tolerance"},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [(section, name) for section, names in READ_BY_LEAST_SQUARES.items() for name in sorted(names)],
+)
+def test_least_squares_are_computed_anew_if_a_setting_changes(monkeypatch, section, name):
+    monkeypatch.setattr(planted, "sgd_unit_of", lambda _: 1.0)
+    own = getattr(SMOKE, section)
+    value = getattr(own, name)
+    other = [max(value) + 1] if isinstance(value, list) else value * 2
+    changed = SMOKE.model_copy(update={section: own.model_copy(update={name: other})})
+    assert asked_of_least_squares(SMOKE).isdisjoint(asked_of_least_squares(changed))
 
 
 @pytest.mark.parametrize(

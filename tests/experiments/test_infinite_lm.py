@@ -56,6 +56,19 @@ def test_other_variants_run_at_finite_widths(bench, name, widths):
     assert sorted({spec.width for spec in _reported(bench)}) == widths
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("constant", "every trunk rate diverged; lower infinite_lm.trunk_learning_rate"),
+        ("unfrozen", "lower infinite_lm.tuning.learning_rates or infinite_lm.trunk_learning_rate"),
+    ],
+)
+def test_where_every_rate_diverges_the_experiments_own_settings_are_named(bench, name, line):
+    bench.runs.result = lambda spec: {"status": "diverged"}
+    with pytest.raises(UserError, match=rf"^{name}: .*{line}$"):
+        run_variant(bench, name, OWN)
+
+
 def test_what_is_gathered_are_all_runs_and_the_curves_of_reported_ones(bench, tmp_path):
     parts = [run_variant(bench, name, OWN) for name in ("adam_star", "constant")]
     tables = gather(parts, tmp_path)

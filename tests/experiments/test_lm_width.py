@@ -7,10 +7,11 @@ from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
 from infwidth.config.settings import LmWidthSettings, TuningSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.lm_width import tune
+from infwidth.experiments.lm_width import Named, tune
 from infwidth.experiments.lm_width_plan import first_places, jobs, report_places, widths_of
 
 TUNING = TuningSettings(seeds=[0, 1], learning_rates=[1.0, 3.0, 10.0], kappas=[0.3, 1.0])
+NAMED = Named("an-arm", "study.tuning.learning_rates", "study.trunk_learning_rate")
 
 
 class FakeBench:
@@ -64,7 +65,7 @@ def test_every_variant_starts_on_the_same_rates_and_seeds():
 
 def test_an_interior_optimum_needs_no_more_runs():
     bench = FakeBench(bowl(3.0))
-    tuned = tune(bench, "ntk", 256, TUNING)
+    tuned = tune(bench, "ntk", 256, TUNING, NAMED)
     assert tuned.selection["learning_rate"] == 3.0
     assert tuned.selection["interior"]
     assert len(bench.places) == 3 * 2
@@ -72,14 +73,14 @@ def test_an_interior_optimum_needs_no_more_runs():
 
 def test_the_grid_grows_until_the_optimum_is_interior():
     bench = FakeBench(bowl(100.0))
-    tuned = tune(bench, "ntk", 256, TUNING)
+    tuned = tune(bench, "ntk", 256, TUNING, NAMED)
     assert tuned.selection["learning_rate"] == 100.0
     assert tuned.selection["interior"]
     assert tuned.selection["extensions"] == 3
 
 
 def test_the_budget_for_growing_is_kept_and_the_edge_is_said():
-    tuned = tune(FakeBench(bowl(1e9)), "ntk", 256, TUNING)
+    tuned = tune(FakeBench(bowl(1e9)), "ntk", 256, TUNING, NAMED)
     assert tuned.selection["extensions"] == TUNING.max_extensions
     assert not tuned.selection["interior"]
     assert "edge" in tuned.selection["note"]
@@ -87,19 +88,35 @@ def test_the_budget_for_growing_is_kept_and_the_edge_is_said():
 
 def test_a_rate_that_diverges_loses():
     bench = FakeBench(lambda p: None if p.cell.learning_rate > 2 else 2.0 / p.cell.learning_rate)
-    assert tune(bench, "adam_star", 256, TUNING).selection["learning_rate"] == 1.0
+    assert tune(bench, "adam_star", 256, TUNING, NAMED).selection["learning_rate"] == 1.0
 
 
-def test_if_every_rate_diverges_one_line_says_what_to_do():
-    with pytest.raises(
-        UserError, match=r"adam_star: every readout rate diverged .* lower the learning_rates"
-    ):
-        tune(FakeBench(lambda place: None), "adam_star", 256, TUNING)
+@pytest.mark.parametrize(
+    ("variant", "trunk_rate", "line"),
+    [
+        (
+            *("adam_star", 0.01),
+            "every readout rate diverged at width 256; lower study.tuning.learning_rates or "
+            "study.trunk_learning_rate",
+        ),
+        (
+            *("adam_star", 0.0),
+            "every readout rate diverged at width 256; lower study.tuning.learning_rates",
+        ),
+        ("constant", 0.01, "every trunk rate diverged; lower study.trunk_learning_rate"),
+    ],
+)
+def test_if_every_rate_diverges_one_line_names_the_arm_and_its_settings(variant, trunk_rate, line):
+    bench = FakeBench(lambda place: None)
+    bench.training.trunk_learning_rate = trunk_rate
+    with pytest.raises(UserError) as caught:
+        tune(bench, variant, 256, TUNING, NAMED)
+    assert str(caught.value) == f"an-arm: {line}"
 
 
 def test_the_trunk_is_checked_and_not_searched():
     bench = FakeBench(lambda place: 1.0 if place.trunk_factor == 2.0 else 2.0)
-    tune(bench, "constant", 256, TUNING)
+    tune(bench, "constant", 256, TUNING, NAMED)
     assert {place.role for place in bench.places} == {"trunk"}
     assert len(bench.places) == 3 * 2
     assert {place.trunk_factor for place in bench.places} == {0.5, 1.0, 2.0}

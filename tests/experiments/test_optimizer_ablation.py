@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ablation: which arms there are, what each is run with, and what is gathered."""
 
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.errors import UserError
 from infwidth.config.load import read_config, validate
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
@@ -90,6 +92,32 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
     assert chosen == {"own_rates-ntk": 3.0, "own_rates-ntk-4": 9.0}
     run_arm(bench, Arm("mean_field", "ntk"), OWN)
     assert {spec.learning_rate for spec in reported(bench)[4:]} == {3.0}
+
+
+@pytest.mark.parametrize(
+    ("arm", "settings"),
+    [
+        (Arm(BASE, "constant"), ["training.trunk_learning_rate"]),
+        (Arm("sgd_trunk", "constant"), ["optimizer_ablation.sgd_trunk_learning_rate"]),
+        (
+            Arm("sgd_trunk", "ntk"),
+            [
+                "optimizer_ablation.tuning.learning_rates",
+                "optimizer_ablation.sgd_trunk_learning_rate",
+            ],
+        ),
+        (Arm("fixed_trunk", "ntk"), ["optimizer_ablation.tuning.learning_rates"]),
+    ],
+)
+def test_where_every_rate_diverges_the_arm_and_its_own_settings_are_named(bench, arm, settings):
+    bench.runs.result = lambda spec: {"status": "diverged"}
+    with pytest.raises(UserError) as caught:
+        run_arm(bench, arm, OWN)
+    named, _, mend = str(caught.value).partition("; lower ")
+    assert named.startswith(f"{arm.context}-{arm.variant}: every ")
+    assert mend.split(" or ") == settings
+    for path in settings:
+        assert reduce(getattr, path.split("."), Settings())
 
 
 def test_a_search_that_another_job_makes_comes_first():

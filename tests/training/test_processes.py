@@ -27,6 +27,7 @@ model: {d_model: 8, layers: 1, heads: 2, context: 8}
 training: {steps: 1000, warmup_steps: 2, batch_size: 4, evaluation_tokens: 200, log_every: 5,
   checkpoint_every: 500, trunk_learning_rate: 0.01, mesh: {data: 2, width: 2}}
 lm_width: {widths: [4], reference_width: 4, seeds: [10], sensitivity: {widths: []}}
+optimizer_ablation: {contexts: []}
 """
 
 

@@ -2,6 +2,8 @@
 #
 # The variants in other architectures, on digits: a job an architecture, then the tables.
 
+from infwidth.training.spec import variants_digest
+
 ARCHITECTURES = LAYOUT.results / "architectures"
 MEASURED["architectures"] = [
     f"{LAYOUT.measurements('architectures')}/{name}"
@@ -12,13 +14,8 @@ MEASURED["architectures"] = [
         "settings.json",
     )
 ]
-ARCHITECTURES_CODE = code_digest(
-    [
-        "infwidth.experiments.architectures",
-        "infwidth.optim.adam_star",
-        "infwidth.models.normalization",
-        "infwidth.data.digits",
-    ]
+ARCHITECTURES_CODE = variants_digest(
+    ["infwidth.experiments.architectures", "infwidth.data.digits"], VARIANTS.values()
 )
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from infwidth.atomic import read_json, write_json
+from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
@@ -43,30 +44,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import set_up
-
-    runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache")
-
-    from infwidth.cli.progress import TrainingProgress
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments import infinite_lm
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.training.runs import Runs
-
     own = settings.infinite_lm
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
-    with TrainingProgress(args.variant) as progress:
-        bench = Bench(
-            Runs(runs, dataset, args.retrain, progress),
-            settings.model.with_plain_numerics(),
-            training_of(settings.training, own),
-            dataset.digest,
-            dataset.vocabulary_size,
-            platform,
-        )
-        part = infinite_lm.run_variant(bench, args.variant, own)
+    benches = set_up_benches(
+        args,
+        layout,
+        settings.model.with_plain_numerics(),
+        # Of one device, whatever training.mesh says: a model of infinite width is not split.
+        training_of(settings.training, own),
+    )
+
+    from infwidth.experiments.infinite_lm import run_variant
+
+    with benches(args.variant) as bench:
+        part = run_variant(bench, args.variant, own)
     write_json(args.out or _part(layout, args.variant), part)
 
 

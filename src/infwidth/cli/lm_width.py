@@ -4,11 +4,10 @@
 import argparse
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infwidth.atomic import read_json
+from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
@@ -16,11 +15,6 @@ from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width_plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
 from infwidth.training.processes import write_once
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from infwidth.experiments.lm_width import Bench
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -61,37 +55,14 @@ def _training_options(parser: argparse.ArgumentParser, command: str) -> None:
     )
 
 
-@contextmanager
-def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Iterator[Bench]":
-    # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import set_up
-
-    runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
-
-    from infwidth.cli.progress import TrainingProgress
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.training.runs import Runs
-
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
-    with TrainingProgress(args.variant) as progress:
-        yield Bench(
-            Runs(runs, dataset, args.retrain, progress),
-            settings.model,
-            settings.training,
-            dataset.digest,
-            dataset.vocabulary_size,
-            platform,
-        )
-
-
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    with _bench(args, settings, layout) as bench:
-        from infwidth.experiments import lm_width
+    benches = set_up_benches(args, layout, settings.model, settings.training)
 
-        reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
-        tuned = lm_width.tune(bench, args.variant, reference, tuning)
+    from infwidth.experiments.lm_width import Named, tune
+
+    reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
+    with benches(args.variant) as bench:
+        tuned = tune(bench, args.variant, reference, tuning, Named(args.variant))
         write_once(args.out or layout.tuning(args.variant), tuned._asdict())
 
 
@@ -100,7 +71,8 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     made_by = f"infwidth tune --variant {args.variant}"
     path = args.selection or layout.tuning(args.variant)
     selection = read_json(path, made_by, ("selection",))["selection"]
-    with _bench(args, settings, layout) as bench:
+    benches = set_up_benches(args, layout, settings.model, settings.training)
+    with benches(args.variant) as bench:
         places = report_places(
             args.variant,
             widths,

@@ -38,6 +38,7 @@ from infwidth.cli import (
     status,
     width_limit,
 )
+from infwidth.cli.out_of_memory import out_of_memory
 from infwidth.cli.parent import end_with_workflow
 from infwidth.config.errors import Preempted, UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
@@ -57,8 +58,9 @@ _START_ALL = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 a defect, 2 a mistake to mend, 130 interrupted.
+    """Runs one command and exits with a status.
 
+    0 done; 1 a defect, or a check that found a difference; 2 a mistake to mend; 130 interrupted;
     141 if nobody reads the output any more, as in `infwidth data show | head`; 143 if SIGTERM came
     while a run trained, which was saved and is to be continued.
     """
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except RuntimeError as error:
         # JAX's own error, which is not imported where JAX is not used.
         if "RESOURCE_EXHAUSTED" in str(error):
-            _leave(_fail("out of memory: lower the widths or the batch that were asked for", 2))
+            _leave(_fail(out_of_memory(arguments), 2))
         if shares_a_run() and type(error).__name__ == "JaxRuntimeError":
             _leave(_fail(f"{_in_a_line(error)}; {_START_ALL}", 1))
         _fail_as_a_defect()

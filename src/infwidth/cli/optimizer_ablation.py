@@ -3,13 +3,16 @@
 
 import argparse
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infwidth.atomic import read_json
+from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.errors import UserError
+from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
 from infwidth.config.settings import Settings
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms
 from infwidth.layout import Layout
@@ -63,36 +66,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import set_up
-
-    runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
-
-    from infwidth.cli.progress import TrainingProgress
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments import optimizer_ablation
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.training.runs import Runs
-
     own = settings.optimizer_ablation
     wanted = _arms(args.arms, arms(own))
     if len({arm.other_vocabulary for arm in wanted}) > 1:
         raise UserError(f"--arms {' '.join(args.arms)}: these read two vocabularies; name one's")
     tokens = layout.other_tokens if wanted[0].other_vocabulary else layout.tokens
-    dataset = TokenDataset.open(args.tokens or tokens)
+    benches = set_up_benches(args, layout, settings.model, settings.training, tokens)
+
+    from infwidth.experiments.optimizer_ablation import run_arm
+
     parts = []
     for arm in wanted:
-        with TrainingProgress(arm.name) as progress:
-            bench = Bench(
-                Runs(runs, dataset, args.retrain, progress),
-                settings.model,
-                settings.training,
-                dataset.digest,
-                dataset.vocabulary_size,
-                platform,
-            )
-            parts.append(optimizer_ablation.run_arm(bench, arm, own))
+        with benches(arm.name) as bench:
+            parts.append(run_arm(bench, arm, own))
     out = args.out or layout.results / "optimizer_ablation" / "parts" / f"{wanted[0].name}.json"
     write_once(out, {"arms": parts})
 
@@ -102,6 +88,8 @@ def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
     for name in names:
         if name not in by_name:
             raise UserError(f"--arms {name}: no such arm; there are {', '.join(by_name)}")
+        if names.count(name) > 1:
+            raise UserError(f"--arms {name}: given twice; give each arm once")
     return [by_name[name] for name in names]
 
 
@@ -112,19 +100,9 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.experiments.run_origins import run_origins
 
     home = layout.results / "optimizer_ablation"
-    digits = _read_digits(args.digits or [home / "digits.parquet"])
-    folder = home / "parts"
-    files = args.parts or sorted(folder.glob("*.json"))
-    parts = [
-        part
-        for path in files
-        for part in read_json(path, "infwidth optimizer_ablation train", ("arms",))["arms"]
-    ]
-    found = {(part["context"], part["variant"]) for part in parts}
-    for arm in arms(settings.optimizer_ablation):
-        if tuple(arm) not in found:
-            command = f"infwidth optimizer_ablation train --arms {arm.name}"
-            raise UserError(f"{arm.name} is missing in {folder}: run `{command}` first")
+    own = settings.optimizer_ablation
+    digits = _read_digits(args.digits or sorted(home.glob("digits*.parquet")), own.digits)
+    parts = _read_parts(args.parts or sorted((home / "parts").glob("*.json")), arms(own))
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
     tables = gather(parts, runs)
@@ -172,10 +150,51 @@ def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
         table.to_parquet(path, index=False)
 
 
-def _read_digits(files: list[Path]) -> "pd.DataFrame":
+def _read_parts(files: Iterable[Path], planned: Sequence[Arm]) -> list[dict[str, Any]]:
+    """What `train` wrote of the arms that are planned, in the order of the files."""
+    read = [
+        (Arm(part["context"], part["variant"]), path, part)
+        for path in files
+        for part in read_json(path, "infwidth optimizer_ablation train", ("arms",))["arms"]
+    ]
+    some = [(arm, path, part) for arm, path, part in read if arm in planned]
+    _refuse_doubled([(arm.name, path) for arm, path, _ in some], "--parts")
+    found = {arm for arm, *_ in some}
+    for arm in planned:
+        if arm not in found:
+            command = f"infwidth optimizer_ablation train --arms {arm.name}"
+            raise UserError(f"{arm.name} is missing: run `{command}` first")
+    return [part for *_, part in some]
+
+
+def _read_digits(files: Sequence[Path], own: DigitsAblationSettings) -> "pd.DataFrame":
+    """What `digits` wrote of the rules and kernels that are planned, in the order of the files."""
     import pandas as pd
 
+    mend = "run `infwidth optimizer_ablation digits` first"
+    planned = [f"{rule}-{kernel}" for rule in own.rules for kernel in own.kernels]
+    tables, found = [], []
     for path in files:
         if not path.exists():
-            raise UserError(f"{path} is missing: run `infwidth optimizer_ablation digits` first")
-    return pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
+            raise UserError(f"{path} is missing: {mend}")
+        table = pd.read_parquet(path)
+        name = table["rule"] + "-" + table["kernel"]
+        tables.append(table[name.isin(planned)])
+        found += [(one, path) for one in name.unique() if one in planned]
+    _refuse_doubled(found, "--digits")
+    for one in planned:
+        if one not in dict(found):
+            raise UserError(f"{one} on digits is missing: {mend}")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _refuse_doubled(found: Iterable[tuple[str, Path]], option: str) -> None:
+    """Its rows would count twice, such as where files of other `arms_per_job` are left."""
+    first: dict[str, Path] = {}
+    for name, path in found:
+        if name in first:
+            raise UserError(
+                f"{name} is in {first[name]} and in {path}: delete one of them, or name the files "
+                f"to gather with {option}"
+            )
+        first[name] = path

@@ -3,13 +3,13 @@
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infwidth.analysis.selection import Cell
 from infwidth.atomic import read_json
+from infwidth.cli.bench import set_up_benches
 from infwidth.cli.lm_width import parse_widths
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
@@ -24,10 +24,8 @@ from infwidth.experiments.width_limit_plan import (
 from infwidth.layout import Layout
 from infwidth.training.processes import write_once
 
-if TYPE_CHECKING:
-    from infwidth.experiments.lm_width import Bench
-
 _TUNE = "infwidth width_limit tune"
+_ARM = f"{REFERENCE}, ntk"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -68,37 +66,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         )
 
 
-@contextmanager
-def _bench(args: argparse.Namespace, settings: Settings, layout: Layout) -> "Iterator[Bench]":
-    # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import set_up
-
-    runs = args.runs or layout.runs
-    platform = set_up(runs.parent / "compile_cache", settings.training.mesh.devices)
-
-    from infwidth.cli.progress import TrainingProgress
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.training.runs import Runs
-
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
-    with TrainingProgress(f"{REFERENCE}, ntk") as progress:
-        yield Bench(
-            Runs(runs, dataset, args.retrain, progress),
-            ntk_model(settings.model),
-            settings.training,
-            dataset.digest,
-            dataset.vocabulary_size,
-            platform,
-        )
-
-
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    with _bench(args, settings, layout) as bench:
-        from infwidth.experiments.lm_width import tune
+    benches = set_up_benches(args, layout, ntk_model(settings.model), settings.training)
 
-        study = settings.lm_width
-        tuned = tune(bench, REFERENCE, study.reference_width, study.tuning)
+    from infwidth.experiments.lm_width import Named, tune
+
+    study = settings.lm_width
+    with benches(_ARM) as bench:
+        tuned = tune(bench, REFERENCE, study.reference_width, study.tuning, Named(_ARM))
         write_once(args.out or _tuning(layout), tuned._asdict())
 
 
@@ -112,7 +87,8 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
         Cell(chosen["learning_rate"], chosen["kappa"]),
         study.seeds[: settings.width_limit.ntk_seeds],
     )
-    with _bench(args, settings, layout) as bench:
+    benches = set_up_benches(args, layout, ntk_model(settings.model), settings.training)
+    with benches(_ARM) as bench:
         entries = [bench.run(place)[0] for place in places]
         write_once(args.out or _trained(layout, args.widths), {"entries": entries})
 

@@ -73,8 +73,8 @@ class ArchitecturesSettings(Section):
     seeds: list[Seed] = Field(
         list(range(10, 20)),
         min_length=1,
-        description="Seeds of the reported runs; none of the tuning seeds. Each trains on images of "
-        "its own choice, of one pool, so that an interval over seeds does not cover other images.",
+        description="Seeds of the reported runs; none of the tuning seeds. Each trains on "
+        "images of its own choice, of one pool; an interval over seeds does not cover others.",
     )
     split_seed: Seed = Field(
         2,

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contexts of the optimizer ablation: what is changed around the same variants."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+    from infwidth.config.settings import TrainingSettings
 
 BASE = "base"
 """The setting of fig1, which is no row of the table: its variants stand in the settings."""
+
+SGD_TRUNK = "sgd_trunk"
+"""The context in which the trunk has a rule and a rate of its own."""
 
 PLAIN = ("ntk", "adam_star", "frozen")
 SECOND_MOMENTS = (
@@ -23,7 +30,8 @@ class Context(NamedTuple):
       note: what is asked.
       variants: those that run in it.
       other_vocabulary: whether the text is in the vocabulary that `data.vocabulary` is not.
-      at_widths: whether the variants also run at the widths `standard_widths`.
+      at_widths: whether the variants also run at the widths `standard_widths`, whatever the
+        parametrization.
       standard: whether rates grow with the width, as in the standard parametrization.
       tuned_at_widths: whether each of those widths is tuned by itself, instead of one for all.
       confirmation: whether the reported runs are on the seeds `confirmation_seeds`.
@@ -53,7 +61,7 @@ CONTEXTS: dict[str, Context] = {
         "gradients of frequent and rare tokens differ by far (Zipf)",
         (*PLAIN, "adam_star_normalized"),
     ),
-    "sgd_trunk": Context("SGD everywhere", "SGD outside the MLPs, too", ("constant", *PLAIN)),
+    SGD_TRUNK: Context("SGD everywhere", "SGD outside the MLPs, too", ("constant", *PLAIN)),
     "weight_decay": Context("weight decay", "decoupled, on the readouts"),
     "mean_field": Context(
         "other widths",
@@ -89,3 +97,35 @@ CONTEXTS: dict[str, Context] = {
         standard=True,
     ),
 }
+
+
+class Changes(NamedTuple):
+    """The settings that a context changes, by section."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+def changes_in(
+    name: str, training: "TrainingSettings", own: "OptimizerAblationSettings"
+) -> Changes:
+    """What a context changes in the settings of its runs."""
+    chunk = training.log_every
+    changed: dict[str, dict[str, Any]] = {
+        "short": {
+            "steps": max(chunk, training.steps // 3 // chunk * chunk),
+            "warmup_steps": training.warmup_steps // 3,
+        },
+        "small_batch": {"batch_size": max(1, training.batch_size // 4)},
+        SGD_TRUNK: {
+            "trunk_optimizer": "sgd",
+            "trunk_learning_rate": own.sgd_trunk_learning_rate,
+        },
+        "weight_decay": {"readout_decay": own.readout_decay},
+        "fixed_trunk": {"trunk_learning_rate": 0.0},
+    }
+    reshaped: dict[str, dict[str, Any]] = {
+        "vocabulary_readout": {"readout_target": "vocabulary"},
+        "standard": {"readout_init": "ntk"},
+    }
+    return Changes(reshaped.get(name, {}), changed.get(name, {}))

@@ -148,7 +148,7 @@ def _parse_yaml(source: str, text: str) -> Any:
 def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:
     first = error.errors()[0]
     # A union's location ends in a name that is no key: keep what can be followed in the input.
-    place = ".".join(str(part) for part in first["loc"] if "[" not in str(part)) or "configuration"
+    place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
     if first["type"] == "extra_forbidden":
         *parents, key = first["loc"]
         known = list(_section_at(parents).model_fields)
@@ -156,7 +156,7 @@ def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:
         hint = f"did you mean '{near[0]}'? " if near else ""
         text = f"unknown key '{place}'; {hint}Allowed here: {', '.join(known)}"
     elif first["type"] == "value_error":
-        text = f"{place}: {first['ctx']['error']}"
+        text = f"{place}: " * bool(place) + str(first["ctx"]["error"])
     else:
         text = f"{place}: {first['msg']} (got {first['input']!r})"
     return f"configuration: {text}{and_more(error.error_count())}"

@@ -29,8 +29,8 @@ class OptimizerAblationSettings(Section):
     width: Width = Field(256, description="MLP width H, at which each variant is tuned, too.")
     standard_widths: list[Width] = Field(
         [64, 1024],
-        description="Further widths, at which the standard parametrization is compared with the "
-        "mean-field one.",
+        description="Further widths, of the contexts "
+        f"{', '.join(name for name, context in CONTEXTS.items() if context.at_widths)}.",
     )
     seeds: list[Seed] = Field(
         [30, 31, 32],

@@ -3,10 +3,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.c4 import C4Settings
+from infwidth.config.contexts import CONTEXTS, changes_in
 from infwidth.config.convergence import ConvergenceSettings
 from infwidth.config.expected_value import ExpectedValueSettings
 from infwidth.config.feature_selection import FeatureSelectionSettings
@@ -285,4 +286,19 @@ class Settings(Section):
                     f"{key} {value!r} is not for MLPs of infinite width, which need {allowed!r}; "
                     "empty infinite_lm.infinite_variants, too"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _contexts_leave_valid_settings(self) -> "Settings":
+        for name in self.optimizer_ablation.contexts:
+            changes = changes_in(name, self.training, self.optimizer_ablation)
+            try:
+                ModelSettings.model_validate(self.model.model_dump() | changes.model)
+                TrainingSettings.model_validate(self.training.model_dump() | changes.training)
+            except ValidationError as error:
+                mistake = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(
+                    f"optimizer_ablation.contexts has {name!r} ({CONTEXTS[name].label}), where "
+                    f"{mistake}; mend that in training, or take {name!r} out"
+                ) from None
         return self

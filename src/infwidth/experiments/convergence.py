@@ -167,7 +167,8 @@ def _limit(problem: Problem, rule: Rule, settings: ConvergenceSettings) -> np.nd
 def _finite(rule: Rule, f_LxAxE: ArrayLike) -> np.ndarray:
     f_LxAxE = np.asarray(f_LxAxE, np.float64)
     if not np.isfinite(f_LxAxE).all():
-        raise UserError(f"{rule} diverged: lower its learning rate in the section convergence")
+        setting = "adam" if rule == "adam_star" else rule
+        raise UserError(f"{rule} diverged: lower convergence.{setting}_learning_rate")
     return f_LxAxE
 
 

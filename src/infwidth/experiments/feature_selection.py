@@ -98,8 +98,11 @@ class _Study:
 
     def least_squares(self, cell: Cell) -> pd.DataFrame:
         own = self._settings.least_squares
-        shared = own.model_dump(mode="json", exclude={"dimensions"})
-        shared |= self._planted_settings(cell)
+        # Side by side: both sections have units.
+        shared = {
+            "least_squares": own.model_dump(mode="json", exclude={"dimensions"}),
+            "planted": self._planted_settings(cell),
+        }
         tables = []
         for dimension in own.dimensions:
             _LOG.info("least squares, inputs of dimension %d", dimension)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.infinite_lm import InfiniteLmSettings
-from infwidth.experiments.lm_width import Bench, tune
+from infwidth.experiments.lm_width import Bench, Named, tune
 from infwidth.experiments.lm_width_plan import Place, widths_of
 from infwidth.experiments.run_rows import Entry, run_row
 from infwidth.infinite.room import require_memory
@@ -42,7 +42,8 @@ def run_variant(bench: Bench, name: str, own: InfiniteLmSettings) -> dict[str, A
     if name in own.infinite_variants:
         tokens = own.batch_size * bench.model.context
         require_memory(own.steps, tokens, bench.model.d_model, bench.model.layers)
-    selection, entries = tune(bench, name, own.reference_width, own.tuning)
+    named = Named(name, "infinite_lm.tuning.learning_rates", "infinite_lm.trunk_learning_rate")
+    selection, entries = tune(bench, name, own.reference_width, own.tuning, named)
     cell = Cell(selection["learning_rate"], selection["kappa"])
     for width in widths_of(name, own.widths):
         entries += _run(bench, name, width, cell, own)

@@ -74,8 +74,29 @@ class Tuned(NamedTuple):
     entries: list[Entry]
 
 
-def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
+class Named(NamedTuple):
+    """How a message names an arm, and the settings that its rates come from.
+
+    Attributes:
+      arm: as in "ntk" or "short-ntk".
+      rates: the grid of the readout's rates.
+      trunk_rate: the rate of all but the MLPs.
+    """
+
+    arm: str
+    rates: str = "lm_width.tuning.learning_rates"
+    trunk_rate: str = "training.trunk_learning_rate"
+
+
+def tune(bench: Bench, name: str, width: int, tuning: TuningSettings, named: Named) -> Tuned:
     """Chooses a variant's rate: the grid, then what the rule asks for, within the budget.
+
+    Args:
+      bench: makes the runs.
+      name: of the variant.
+      width: H of the runs; those without MLPs have none.
+      tuning: grid, seeds and rule.
+      named: for the message, if every rate diverges.
 
     Raises:
       UserError: every rate diverged.
@@ -98,7 +119,10 @@ def tune(bench: Bench, name: str, width: int, tuning: TuningSettings) -> Tuned:
     extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas) if searched else 0
     selection = selection_entry(trials, tuning.tolerance, extensions)
     if selection["learning_rate"] is None:
-        rates = f"readout rate diverged at width {width}" if searched else "trunk rate diverged"
-        setting = "the learning_rates of its tuning" if searched else "trunk_learning_rate"
-        raise UserError(f"{name}: every {rates}; lower {setting}")
+        if not searched:
+            raise UserError(f"{named.arm}: every trunk rate diverged; lower {named.trunk_rate}")
+        # At 0 the trunk stays as drawn, and no run diverges by it.
+        trunk = f" or {named.trunk_rate}" if bench.training.trunk_learning_rate else ""
+        rates = f"every readout rate diverged at width {width}; lower {named.rates}{trunk}"
+        raise UserError(f"{named.arm}: {rates}")
     return Tuned(selection, entries)

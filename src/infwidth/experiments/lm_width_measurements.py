@@ -10,14 +10,13 @@ import pandas as pd
 
 from infwidth.atomic import read_json, write_json
 from infwidth.code_digest import code_digest
-from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
 from infwidth.experiments.recording import write_measurements
 from infwidth.experiments.run_origins import run_origins
-from infwidth.experiments.run_rows import Entry
+from infwidth.experiments.run_rows import Entry, result_of, row_of
 from infwidth.provenance import MADE_BY, made_by
-from infwidth.training.records import read_result, read_rows
+from infwidth.training.records import read_rows
 
 
 def collect(
@@ -44,7 +43,7 @@ def collect(
     entries = [entry for content in tuned.values() for entry in content["entries"]]
     for path in trained:
         entries += read_json(path, "infwidth train", ("entries",))["entries"]
-    results = {entry["key"]: _result(runs, entry["key"]) for entry in entries}
+    results = {entry["key"]: result_of(entry["key"], runs, _RULES) for entry in entries}
     reported = sorted({entry["key"] for entry in entries if entry["role"] == "report"})
     rows = {
         "runs": [_run_row(entry, results[entry["key"]]) for entry in entries],
@@ -69,6 +68,7 @@ def collect(
     write_json(out / "selection.json", selection)
 
 
+_RULES = "tune train_widths"
 _COLUMNS = {
     "runs": [
         "key",
@@ -101,31 +101,12 @@ _COLUMNS = {
 
 
 def _run_row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
-    def number(value: float | None) -> float:
-        return math.nan if value is None else value
-
-    return {
-        "key": entry["key"],
-        "role": entry["role"],
-        "variant": entry["variant"],
+    return row_of(entry, result) | {
+        # Whole numbers, since none is infinite here.
         "width": entry["width"],
-        "learning_rate": number(entry["learning_rate"]),
-        "kappa": number(entry["kappa"]),
-        "trunk_learning_rate": entry["trunk_learning_rate"],
-        "seed": entry["seed"],
-        "status": result["status"],
-        "steps": result["steps"],
-        "train_loss": number(result.get("train_loss")),
-        "validation_loss": number(result.get("validation_loss")),
-        "test_loss": number(result.get("test_loss")),
-        "tokens": result["tokens"],
         **{f"parameters_{group}": count for group, count in result["parameters"].items()},
         "parameters_trained": result["parameters_trained"],
         "optimizer_state_bytes": result["optimizer_bytes"],
-        "flops": float(result["flops"]),
-        "device_seconds": result["device_seconds"],
-        "device": result["device"],
-        "sgd_unit": number(result["rate_unit"]),
     }
 
 
@@ -149,13 +130,3 @@ def _curve_rows(key: str, runs: Path) -> list[dict]:
         }
         for row in read_rows(runs / key)
     ]
-
-
-def _result(runs: Path, key: str) -> dict[str, Any]:
-    result = read_result(runs / key)
-    if result is None:
-        raise UserError(
-            f"{runs / key}: this run's result is gone; train it again with "
-            "`snakemake --cores all -R tune train_widths`"
-        )
-    return result

@@ -15,13 +15,14 @@ import pandas as pd
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.experiments.lm_width import Bench, tune
+from infwidth.experiments.lm_width import Bench, Named, tune
 from infwidth.experiments.lm_width_plan import Place
 from infwidth.experiments.optimizer_ablation_plan import (
     Arm,
     in_context,
     rate_at,
     seeds_of_arm,
+    trunk_rate_setting,
     tuned_widths_of_arm,
     widths_of_arm,
 )
@@ -46,8 +47,11 @@ def run_arm(bench: Bench, arm: Arm, own: OptimizerAblationSettings) -> dict[str,
     """
     model, training = in_context(arm.context, bench.model, bench.training, own)
     bench = replace(bench, model=model, training=training)
+    named = Named(
+        arm.name, "optimizer_ablation.tuning.learning_rates", trunk_rate_setting(arm.context)
+    )
     tuned = {
-        width: tune(bench, arm.variant, width, own.tuning)
+        width: tune(bench, arm.variant, width, own.tuning, named)
         for width in tuned_widths_of_arm(arm, own)
     }
     entries = [entry for of in tuned.values() for entry in of.entries]

@@ -2,9 +2,9 @@
 """The plan of the ablation: its arms, who trains them, in which settings (without JAX)."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from infwidth.config.contexts import BASE, CONTEXTS
+from infwidth.config.contexts import BASE, CONTEXTS, SGD_TRUNK, changes_in
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
@@ -74,29 +74,15 @@ def halves(rules: Sequence[str]) -> dict[str, list[str]]:
 def in_context(
     name: str, model: ModelSettings, training: TrainingSettings, own: OptimizerAblationSettings
 ) -> tuple[ModelSettings, TrainingSettings]:
-    """The settings of the runs of a context."""
-    chunk = training.log_every
-    changed: dict[str, dict[str, Any]] = {
-        "short": {
-            "steps": max(chunk, training.steps // 3 // chunk * chunk),
-            "warmup_steps": training.warmup_steps // 3,
-        },
-        "small_batch": {"batch_size": max(1, training.batch_size // 4)},
-        "sgd_trunk": {
-            "trunk_optimizer": "sgd",
-            "trunk_learning_rate": own.sgd_trunk_learning_rate,
-        },
-        "weight_decay": {"readout_decay": own.readout_decay},
-        "fixed_trunk": {"trunk_learning_rate": 0.0},
-    }
-    reshaped: dict[str, dict[str, Any]] = {
-        "vocabulary_readout": {"readout_target": "vocabulary"},
-        "standard": {"readout_init": "ntk"},
-    }
-    return (
-        model.model_copy(update=reshaped.get(name, {})),
-        training.model_copy(update=changed.get(name, {})),
-    )
+    """The settings of the runs of a context; Settings has checked that they are valid."""
+    changes = changes_in(name, training, own)
+    return model.model_copy(update=changes.model), training.model_copy(update=changes.training)
+
+
+def trunk_rate_setting(context: str) -> str:
+    """Which setting is the rate of all but the MLPs, by its name."""
+    own = "optimizer_ablation.sgd_trunk_learning_rate"
+    return own if context == SGD_TRUNK else "training.trunk_learning_rate"
 
 
 def widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:

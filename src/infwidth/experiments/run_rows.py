@@ -23,12 +23,22 @@ def run_row(entry: Entry, runs: Path, rule: str) -> dict[str, Any]:
     Raises:
       UserError: the run's result is gone.
     """
-    result = read_result(runs / entry["key"])
+    return row_of(entry, result_of(entry["key"], runs, rule))
+
+
+def result_of(key: str, runs: Path, rule: str) -> dict[str, Any]:
+    """The result of a run; arguments and errors are those of `run_row`."""
+    result = read_result(runs / key)
     if result is None:
         raise UserError(
-            f"{runs / entry['key']}: this run's result is gone; train it again with "
+            f"{runs / key}: this run's result is gone; train it again with "
             f"`snakemake --cores all -R {rule}`"
         )
+    return result
+
+
+def row_of(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    """The row of a run whose result is read."""
     return {
         "key": entry["key"],
         "role": entry["role"],

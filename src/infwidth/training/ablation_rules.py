@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules that the ablation alone asks for, by the words of `infwidth.config.variants`."""
+"""The rules that the ablation alone asks for, each named by its word in `config/variants.py`.
 
-from collections.abc import Callable
+A rule is for the readout's functional gradient, without its learning rate.
+"""
 
 import optax
 
@@ -16,28 +17,36 @@ from infwidth.optim.star_rules import (
 )
 
 
-def ablation_rule(name: str, training: TrainingSettings) -> optax.GradientTransformation:
-    """A rule for the readout's functional gradient, without its learning rate.
+def rms_star(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* without momentum."""
+    return scale_by_rms_star(training.b2, training.eps)
 
-    Args:
-      name: a word of `infwidth.config.variants.Readout`.
-      training: β1, β2 and ε.
 
-    Raises:
-      ValueError: no rule has this name.
-    """
-    b1, b2, eps = training.b1, training.b2, training.eps
-    rules: dict[str, Callable[[], optax.GradientTransformation]] = {
-        "rms_star": lambda: scale_by_rms_star(b2, eps),
-        "adam_star_global": lambda: scale_by_adam_star(b1, b2, eps, second_moment="global"),
-        "adam_star_factored": lambda: scale_by_adam_star(b1, b2, eps, second_moment="factored"),
-        "adam_star_uncorrected": lambda: scale_by_adam_star_uncorrected(b1, b2, eps),
-        "nadam_star": lambda: scale_by_nadam_star(b1, b2, eps),
-        "adagrad_star": lambda: scale_by_adagrad_star(eps),
-        "muon_star": lambda: scale_by_muon_star(b1),
-    }
-    if name not in rules:
-        raise ValueError(
-            f"no rule is named {name!r}; known are {', '.join(rules)} and those of rules.py"
-        )
-    return rules[name]()
+def adam_star_global(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* with one v for all entries."""
+    return scale_by_adam_star(training.b1, training.b2, training.eps, second_moment="global")
+
+
+def adam_star_factored(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* with a v of a factor a feature and a factor an output."""
+    return scale_by_adam_star(training.b1, training.b2, training.eps, second_moment="factored")
+
+
+def adam_star_uncorrected(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* without bias correction."""
+    return scale_by_adam_star_uncorrected(training.b1, training.b2, training.eps)
+
+
+def nadam_star(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* with Nesterov's momentum."""
+    return scale_by_nadam_star(training.b1, training.b2, training.eps)
+
+
+def adagrad_star(training: TrainingSettings) -> optax.GradientTransformation:
+    """ADAM* without momentum, its v a sum over all steps."""
+    return scale_by_adagrad_star(training.eps)
+
+
+def muon_star(training: TrainingSettings) -> optax.GradientTransformation:
+    """Muon: the orthogonal factor of the momentum."""
+    return scale_by_muon_star(training.b1)

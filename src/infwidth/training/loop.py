@@ -74,25 +74,25 @@ def train(
       Preempted: `stop` said yes; the same call goes on from there.
     """
     reader = _Reader(training, journal, report)
-    first = int(state.step)
-    while first < training.steps:
-        tokens_KxBxT1 = batches.chunk(first, training.log_every)
+    step = int(state.step)
+    while step < training.steps:
+        tokens_KxBxT1 = batches.chunk(step, training.log_every)
         state, metrics = program.train(state, hyperparameters, tokens_KxBxT1)
         sizes = program.probe(state, tokens_KxBxT1[-1])
-        first += training.log_every
+        step += training.log_every
         reader.read()
-        reader.expect(first, metrics, sizes, tokens_KxBxT1[..., 1:].size)
+        reader.expect(step, metrics, sizes, tokens_KxBxT1[..., 1:].size)
         stopping = stop()
-        keep = first % training.checkpoint_every == 0 or first == training.steps or stopping
+        keep = step % training.checkpoint_every == 0 or step == training.steps or stopping
         if keep and reader.diverged_at is None:
             # A state is kept only once its own losses are known to be sound.
             reader.read()
         if reader.diverged_at is not None:
             return Outcome("diverged", state, reader.diverged_at)
         if keep:
-            journal.save(first, state)
+            journal.save(step, state)
         if stopping:
-            raise Preempted(f"asked to stop after step {first} of {training.steps}")
+            raise Preempted(f"asked to stop after step {step} of {training.steps}")
     return Outcome("done", state, training.steps)
 
 

@@ -4,41 +4,38 @@
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from infwidth.code_digest import code_digest
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.variants import Features, Readout, Variant
+from infwidth.config.variants import CODE_OF_WORD, SGD_LIKE, Features, Readout, Variant
 
 _RUN_CODE = ("infwidth.training.execute", "infwidth.training.sharded_step")
 _INFINITE_CODE = ("infwidth.training.infinite_step",)
-_ABLATION_RULES = (
-    "rms_star",
-    "adam_star_global",
-    "adam_star_factored",
-    "adam_star_uncorrected",
-    "nadam_star",
-    "adagrad_star",
-    "muon_star",
-)
-_CODE_OF_WORD = {
-    "adam_star": "infwidth.optim.adam_star",
-    "normalized": "infwidth.models.normalization",
-    **dict.fromkeys(_ABLATION_RULES, "infwidth.training.ablation_rules"),
-}
-"""Modules that the run's code imports only for the variants that use them."""
-
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 @cache
 def run_code_digest(variant: Variant, infinite: bool = False) -> str:
     """Digest of the code that a run of this variant executes, at finite or at infinite width."""
-    words = (variant.features, variant.readout)
-    own = _INFINITE_CODE if infinite else ()
-    return code_digest([*_RUN_CODE, *(_CODE_OF_WORD[w] for w in words if w in _CODE_OF_WORD), *own])
+    return variants_digest((*_RUN_CODE, *(_INFINITE_CODE if infinite else ())), [variant])
+
+
+def variants_digest(modules: Iterable[str], variants: Iterable[Variant]) -> str:
+    """Digest of modules that train these variants, with all that decides how they train them."""
+    variants = list(variants)
+    # The unit of a rate is chosen by a table of infwidth.config, which is in no module's digest.
+    in_gradients = sorted({v.readout for v in variants if v.readout in SGD_LIKE})
+    return code_digest([*modules, *modules_of(variants)], in_gradients)
+
+
+def modules_of(variants: Iterable[Variant]) -> list[str]:
+    """The modules that are imported for the words of these variants alone."""
+    words = {word for variant in variants for word in (variant.features, variant.readout)}
+    return sorted({CODE_OF_WORD[word] for word in words if word in CODE_OF_WORD})
 
 
 @cache

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that train language models: on how many devices each sets its process up."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from infwidth.cli.bench import set_up_benches
+from infwidth.config.errors import UserError
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.data.tokens import TokenDataset
+from infwidth.layout import Layout
+from infwidth.training import devices
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["tune", "--variant", "ntk"], 2),
+        (["train", "--variant", "ntk", "--widths", "4"], 2),
+        (["width_limit", "tune"], 2),
+        (["width_limit", "train", "--widths", "4"], 2),
+        (["optimizer_ablation", "train", "--arms", "base-ntk"], 2),
+        # A model of infinite width keeps all in one place.
+        (["infinite_lm", "train", "--variant", "ntk"], 1),
+    ],
+)
+def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, words, count):
+    def stop(compile_cache, devices):
+        raise UserError(f"{devices} devices, compiled programs in {compile_cache}")
+
+    monkeypatch.setattr(devices, "set_up", stop)
+    selection = json.dumps({"selection": {"learning_rate": 1.0, "kappa": 1.0}})
+    project.write("results/lm_width/tuning/ntk.json", selection)
+    project.write("results/width_limit/ntk/tuning.json", selection)
+    status, _, error = project.run(*words, "--config", "training={mesh: {data: 2}}")
+    line = f"infwidth: {count} devices, compiled programs in results/compile_cache\n"
+    assert (status, error) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens", "opened"),
+    [
+        (None, None, "results/mine/data/tokens"),
+        (None, Path("others"), "others"),
+        (Path("given"), Path("others"), "given"),
+    ],
+)
+def test_every_bench_of_a_process_has_its_settings_and_tokens(monkeypatch, given, tokens, opened):
+    calls = []
+    monkeypatch.setattr(devices, "set_up", lambda *with_: calls.append(with_) or "cpu")
+    monkeypatch.setattr(
+        TokenDataset,
+        "open",
+        lambda path: SimpleNamespace(digest=f"digest of {path}", vocabulary_size=258),
+    )
+    args = Namespace(runs=Path("somewhere/runs"), tokens=given, retrain=False)
+    model, training = ModelSettings(layers=1), TrainingSettings(steps=50, warmup_steps=1)
+    benches = set_up_benches(args, Layout("mine"), model, training, tokens)
+    for name in ("base-ntk", "short-ntk"):
+        with benches(name) as bench:
+            assert (bench.model, bench.training, bench.platform) == (model, training, "cpu")
+            assert (bench.data, bench.vocabulary_size) == (f"digest of {opened}", 258)
+    assert calls == [(Path("somewhere/compile_cache"), 1)]
