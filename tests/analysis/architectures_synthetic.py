@@ -87,6 +87,7 @@ def write(folder: Path, truth: Truth) -> Path:
         "name": "synthetic",
         "commit": "0" * 40,
         "architectures": {
+            "seeds": list(range(10, 10 + truth.seeds)),
             "test_images": truth.images,
             "steps": 300,
             "batch_size": 64,

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import math
 
 import numpy as np
@@ -103,6 +104,25 @@ def test_a_run_that_diverged_is_counted_and_lost(damaged):
     assert damaged.share_closed("mlp", width) is not None
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path, everywhere):
+    folder = write(tmp_path, Truth(architectures=("cnn",)))
+    runs = pd.read_parquet(folder / "runs.parquet")
+    gone = runs["seed"] == 12
+    if not everywhere:
+        gone &= (runs["variant"] == "adam_star") & (runs["width"] == 128)
+    runs[~gone].to_parquet(folder / "runs.parquet")
+    measured = architectures.load(folder)
+    assert measured.seeds == [10, 11, 12, 13, 14]
+    effect = measured.difference("cnn", "adam_star", "frozen", 128)
+    assert (effect.count, effect.lost) == (4, 1)
+    assert math.isnan(effect.p_above(0.0))
+    assert measured.share_closed("cnn", 128) is None
+    other = measured.difference("cnn", "ntk", "frozen", 128)
+    assert other.lost == everywhere
+    assert (measured.share_closed("cnn", 16) is None) == everywhere
+
+
 def test_what_did_not_run_has_no_effect(tmp_path):
     truth = Truth(variants=("ntk", "frozen"), seeds=1)
     measured = architectures.load(write(tmp_path, truth))
@@ -138,4 +158,9 @@ def test_what_is_missing_is_named(tmp_path):
     table = pd.read_parquet(folder / "runs.parquet")
     table.drop(columns="test_accuracy").to_parquet(folder / "runs.parquet")
     with pytest.raises(UserError, match=r"runs\.parquet.*'test_accuracy'"):
+        architectures.load(folder)
+    settings = json.loads((write(tmp_path, Truth()) / "settings.json").read_text())
+    del settings["architectures"]["seeds"]
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="architectures lacks the key 'seeds'"):
         architectures.load(folder)

@@ -14,16 +14,17 @@ from infwidth.analysis.claims_evidence import (
     decisive,
     evidence_at,
     evidence_over,
+    not_measured,
     places_of,
     slack,
 )
 from infwidth.analysis.effects import Effect
-from infwidth.analysis.gap_closed import gap_closed
 from infwidth.analysis.largest_effect import LargestEffect
 from infwidth.analysis.ratio_effect import RatioEffect
 from infwidth.analysis.statistics import holm, two_sided
 from infwidth.analysis.verdicts import Evidence, Verdict, verdict
 from infwidth.config.claims import Equivalent, Greater, Less
+from tests.analysis.fieller import FINE, fiellers_ends
 
 VALUES = np.array([0.031, 0.052, 0.012, 0.044, 0.027])
 GREATER = Greater(kind="greater", than=0.0)
@@ -65,18 +66,28 @@ def test_the_direction_shown_and_the_interval_agree_at_every_level():
         assert (p < 1 - confidence) == (interval.lower > 0.02)
 
 
+def exactly(rule, value, **bounds):
+    return evidence_at(rule, bounds, Effect.exact("", value))
+
+
+def test_what_was_counted_leaves_no_doubt():
+    assert exactly(GREATER, 0.2, than=0.1) == (0, 1)
+    assert exactly(WITHIN, -0.49, to=-0.5, within=0.03) == (0, 1)
+    assert exactly(WITHIN, -0.40, to=-0.5, within=0.03) == (1, 0)
+
+
 @pytest.mark.parametrize("rule", [GREATER, LESS])
-def test_a_tie_without_spread_is_neither(rule):
-    assert at(rule, [0.2, 0.2, 0.2], than=0.2) == (1, 1)
-    assert evidence_at(rule, {"than": 1.5}, Effect.exact("", 1.5)) == (1, 1)
+def test_an_exact_tie_is_neither(rule):
+    assert exactly(rule, 1.5, than=1.5) == (1, 1)
+    # Nor is what lies at a margin.
+    assert exactly(WITHIN, 0.5, to=0.0, within=0.5) == (1, 1)
 
 
-def test_no_spread_leaves_no_doubt():
-    assert at(GREATER, [0.2, 0.2, 0.2], than=0.1) == (0, 1)
-    assert at(WITHIN, [-0.49, -0.49], to=-0.5, within=0.03) == (0, 1)
-    assert at(WITHIN, [-0.40, -0.40], to=-0.5, within=0.03) == (1, 0)
-    # At the margin itself it is neither inside nor beyond.
-    assert at(Equivalent(kind="equivalent", within=0.5), [0.5, 0.5], to=0.0, within=0.5) == (1, 1)
+@pytest.mark.parametrize("count", [2, 3])
+def test_repeats_that_are_all_equal_give_no_evidence(count):
+    """As where a seed takes no effect: with two of them the p value would be 0."""
+    for rule, bounds in ((GREATER, {"than": 0.1}), (WITHIN, {"to": 0.0, "within": 1.0})):
+        assert all(math.isnan(p) for p in at(rule, [0.2] * count, **bounds))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,12 @@ def test_the_scope_takes_places_by_name_and_says_which_are_not_there():
     assert places_of(["H = 16", "H = 5", "H = 4"], effects) == ([2, 0], ["H = 5"])
 
 
+def test_what_is_needed_is_a_part_of_the_name_of_some_place():
+    effects = [Effect.exact(where, 0.0) for where in ("MLP, H = 4", "RNN, H = 4")]
+    assert not_measured(["RNN", "H = 4", "MLP, H = 4"], effects) == []
+    assert not_measured(["RNN", "CNN", "H = 8"], effects) == ["CNN", "H = 8"]
+
+
 def test_the_place_that_decides_is_the_weakest_or_the_strongest_against():
     flat = [0.0] * 3
     assert decisive("every_place", THREE, flat, Verdict.REPRODUCED) == 2
@@ -146,16 +163,24 @@ def test_among_exact_numbers_the_distance_from_the_bound_decides():
 def test_a_ratio_is_tested_as_fieller_would_invert_it():
     top, bottom = VALUES, VALUES * 2 + np.array([0.01, -0.02, 0.015, 0.0, -0.01])
     effect = RatioEffect.of_pairs("", top, bottom, 0)
-    fieller = gap_closed(top, bottom, 0.95, 0.5)
     interval = effect.interval(0.95)
-    assert (interval.estimate, interval.lower, interval.upper) == pytest.approx(
-        (fieller.estimate, fieller.lower, fieller.upper), rel=1e-12
-    )
-    assert effect.p_above(0.5) == max(fieller.p_more_than_fraction, one_sided(bottom, 0, "greater"))
-    # Below its end the test rejects at the level, above it does not.
+    assert interval.estimate == pytest.approx(top.sum() / bottom.sum(), rel=1e-12)
+    ends = fiellers_ends(top, bottom)
+    assert (interval.lower, interval.upper) == pytest.approx(ends, abs=FINE)
     gap = one_sided(bottom, 0, "greater")
+    assert effect.p_above(0.5) == pytest.approx(
+        max(one_sided(top - 0.5 * bottom, 0, "greater"), gap), rel=1e-10
+    )
+    # Below its end the test rejects at the level, above it does not.
     for end, p in ((interval.lower, effect.p_above), (interval.upper, effect.p_below)):
         assert p(end) == pytest.approx(max(0.025, gap), rel=1e-6)
+
+
+def test_a_ratio_of_which_nothing_can_be_left_out_has_no_interval():
+    bottom = VALUES + np.array([0.05, -0.06, 0.0, -0.05, 0.06])
+    assert bottom.mean() > 0
+    assert all(map(math.isinf, fiellers_ends(VALUES, bottom)))
+    assert math.isnan(RatioEffect.of_pairs("", VALUES, bottom, 0).interval(0.95).lower)
 
 
 def test_without_a_gap_a_ratio_has_no_number_and_no_verdict():

@@ -9,6 +9,7 @@ import pytest
 from infwidth.analysis.claims import FILE, load
 from infwidth.analysis.claims_judge import find
 from infwidth.analysis.effects import Effect
+from infwidth.analysis.ratio_effect import RatioEffect
 from infwidth.analysis.verdicts import Verdict
 from infwidth.atomic import write_json
 from infwidth.config.errors import UserError
@@ -40,16 +41,17 @@ CASES = {
     "one seed": (row("a", "one_seed"), "inconclusive"),
     "diverged": (row("a", "diverged"), "inconclusive"),
     "all diverged": (row("a", "no_runs"), "inconclusive"),
-    "no spread": (row("a", "no_spread"), "reproduced"),
-    "a tie without spread": (row("a", "no_spread", rule={"kind": "greater", "than": 0.5}),
-                             "inconclusive"),
+    "no spread": (row("a", "no_spread"), "inconclusive"),
     "an error that is not known": (row("a", "unknown_error"), "inconclusive"),
     "counted": (row("a", "counted", rule={"kind": "greater", "than": 1.0}), "reproduced"),
     "counted, and a tie": (row("a", "counted", rule={"kind": "greater", "than": 1.5}),
                            "inconclusive"),
     "no place": (row("a", "nowhere"), "not measured"),
     "another place": (row("a", "worse", scope=["H = 5"]), "not measured"),
-    "no such experiment": (row("a", "worse", experiment="dreams"), "not measured"),
+    "what it needs is there": (row("a", "worse", needs=["H = 16", "= 4"]), "reproduced"),
+    "what it needs is not": (row("a", "worse", needs=["H = 4", "RNN"]), "not measured"),
+    "nor for one place": (row("a", "worse", needs=["RNN"], scope="some_place"), "not measured"),
+    "no such experiment": (row("a", "worse", experiment="memory"), "not measured"),
 }  # fmt: skip
 
 
@@ -73,7 +75,7 @@ NOTES = {
     "diverged": "H = 4: 2 of 7 repeats lost, so no test there.",
     "no_runs": "H = 4: 5 of 5 repeats lost, so no test there.",
     "unknown_error": "H = 4: the error is not known, so no test there.",
-    "no_spread": "H = 4: all 3 repeats are equal.",
+    "no_spread": "H = 4: all 3 repeats are equal, so no test there.",
     "nowhere": "`lm_width` has no place for it: something that it compares was not run in this "
     "configuration.",
     "worse": "",
@@ -87,12 +89,35 @@ def test_what_is_missing_for_a_test_is_said(effect):
 
 def test_why_nothing_was_measured_is_said():
     absent, other = judged(
-        row("a", "worse", experiment="dreams"), row("b", "worse", scope=["H = 4", "H = 5"])
+        row("a", "worse", experiment="memory"), row("b", "worse", scope=["H = 4", "H = 5"])
     ).claims
-    assert absent.note == "The experiment `dreams` is not part of this configuration."
+    assert absent.note == "The experiment `memory` is not part of this configuration."
     assert absent.measurements is None
     assert other.note == "There is no place H = 5; there are H = 4, H = 16."
     assert other.measurements == RECORD
+
+
+def test_what_a_statement_speaks_of_and_was_not_measured_is_said():
+    needing, other = judged(
+        row("a", "worse", needs=["CNN", "H = 4", "RNN"]), row("b", "worse")
+    ).claims
+    assert needing.note == (
+        "Nothing was measured at 'CNN' and 'RNN', of which the statement speaks."
+    )
+    # What was measured is shown, without a test over it, and the row counts in its family.
+    assert [place.where for place in needing.places] == ["H = 4", "H = 16"]
+    assert math.isnan(needing.p_holds)
+    assert math.isnan(needing.p_opposite)
+    assert needing.decisive is None
+    assert other.holm_holds == pytest.approx(2 * other.p_holds, rel=1e-9)
+
+
+def test_a_ratio_without_bounds_has_a_test_and_says_that_it_has_none():
+    ratio = RatioEffect.of_pairs("H = 4", [0.1, 0.2, 0.15], [0.3, -0.2, 0.1], 0)
+    found = judged(row("a", "ratio"), effects={"ratio": [ratio]}).claims[0]
+    assert math.isnan(found.places[0].lower)
+    assert math.isfinite(found.p_holds)
+    assert found.note == "H = 4: the interval is unbounded."
 
 
 def test_an_effect_that_there_is_not_is_an_error_that_lists_those_there_are():

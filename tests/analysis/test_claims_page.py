@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page and the table of claims: whole, readable, and without anything that GitHub drops."""
 
+import math
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from markdown_it import MarkdownIt
 from infwidth.analysis.claims import Place
 from infwidth.analysis.claims_page import Links, anchor, escaped, heading, page
 from infwidth.analysis.claims_words import decimals_of, ends, p_value, with_interval
+from infwidth.analysis.ratio_effect import RatioEffect
 from infwidth.analysis.tables.table import latex, markdown
 from infwidth.analysis.tables.table5_claims import build
 from infwidth.config.claims import read_claims
@@ -23,7 +25,7 @@ def everything():
     rows = [row(f"c{k}", effect) for k, effect in enumerate(EFFECTS)]
     rows.append(row("asked", "worse", number=2, source="open", scope="last_place"))
     rows.append(row("counts", "counted", number=3, source="ours", **COUNTED))
-    rows.append(row("absent", "worse", number=4, experiment="dreams"))
+    rows.append(row("absent", "worse", number=4, experiment="memory"))
     return judged(*rows, text="\n  - id: c1")
 
 
@@ -82,7 +84,7 @@ def test_each_claim_links_figure_table_measurements_and_rule(text):
 
 def test_what_was_not_measured_links_nothing_that_is_not_there(text):
     (absent,) = [part for part in parts(text) if part.startswith("4. ")]
-    assert "> The experiment `dreams` is not part of this configuration." in absent
+    assert "> The experiment `memory` is not part of this configuration." in absent
     assert "measurements](" not in absent
     assert ".png" not in absent
 
@@ -130,7 +132,7 @@ def test_the_table_of_places_has_both_intervals_and_the_evidence(text):
 
 def test_it_opens_with_what_was_found(text):
     opening = text.partition("\n| no. |")[0]
-    assert "claims: **3 reproduced**, **1 contradicted**, **6 inconclusive**, **2 not" in opening
+    assert "claims: **2 reproduced**, **1 contradicted**, **7 inconclusive**, **2 not" in opening
     assert "adds: **2 yes**." in opening
     assert "14 of the 14 rules stood before" in opening
     assert "**our reconstruction** (B)" in opening
@@ -159,20 +161,30 @@ def test_fresh_seeds_are_those_on_which_nothing_had_been_seen(seeds, count, word
 def test_numbers_show_two_digits_of_what_is_not_known():
     def place(estimate, half, upper=None):
         end = estimate + half if upper is None else upper
-        return Place("", estimate, estimate - half, end, 0, 0, 5, 4, 0, half == 0, 0, 0)
+        return Place("", estimate, estimate - half, end, 0, 0, 5, 4, 0, half == 0, 1, 1)
 
     assert with_interval(place(0.05938, 0.0179), sign=True) == "+0.059 ± 0.018"
     assert with_interval(place(-0.00003, 0.00565)) == "0.0000 ± 0.0056"
     assert with_interval(place(0.2263, 0.1824, 0.3695)) == "0.23 (0.04 to 0.37)"
     assert with_interval(place(13.7743, 0.0)) == "13.77"
+    assert with_interval(place(0.189101, math.nan)) == "0.19"
     assert with_interval(place(0.0, 0.0)) == "0"
     assert with_interval(place(float("nan"), float("nan"))) == "–"
     assert decimals_of([place(0.1, 0.02), place(0.1, 0.003)]) == 4
+    assert decimals_of([place(0.189101, math.nan), place(1.37077, math.nan)]) == 2
     assert decimals_of([place(0.1, 0.02), place(-3e-8, 4e-10)]) == 6
     assert ends(float("nan"), float("nan"), 2) == "–"
     assert [p_value(p) for p in (0.0, 3e-7, 0.00026, 0.049, 1.0, float("nan"))] == [
         *("0", "< 0.0001", "0.00026", "0.049", "1", "–")
     ]
+
+
+def test_an_interval_without_ends_is_called_so():
+    ratio = RatioEffect.of_pairs("H = 4", [0.1, 0.2, 0.15], [0.3, -0.2, 0.11], 0)
+    said = page(judged(row("a", "ratio"), effects={"ratio": [ratio]}), LINKS)
+    # Exact numbers would have four digits.
+    assert re.search(r"\| \*\*H = 4\*\* \| \+2\.1 \| unbounded \| 3 \|", said)
+    assert "> H = 4: the interval is unbounded." in said
 
 
 def test_text_is_escaped_but_code_is_not():
@@ -191,7 +203,7 @@ def test_the_table_has_a_row_a_claim_and_the_csv_one_a_place(everything):
     assert (first["rule"], first["verdict"]) == ("greater than 0, at every place", "contradicted")
     last = table.raw.iloc[-1]
     assert (last["id"], last["verdict"], last["note"]) == (
-        *("absent", "not measured", "The experiment `dreams` is not part of this configuration."),
+        *("absent", "not measured", "The experiment `memory` is not part of this configuration."),
     )
     assert "one domain" in table.caption
     assert "reconstruction" in table.caption

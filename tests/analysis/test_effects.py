@@ -47,6 +47,14 @@ def test_what_is_exact_leaves_no_doubt():
     assert effect.interval(0.95).lower == effect.interval(0.95).upper == 1.5
 
 
+def test_repeats_that_are_all_equal_are_not_exact():
+    effect = Effect.of_repeats("", [0.5, 0.5, 0.5])
+    assert math.isnan(effect.p_above(0.0))
+    assert math.isnan(effect.p_below(1.0))
+    reading = replace(Effect.of_repeats("", VALUES), readings=(effect,))
+    assert math.isnan(reading.p_above(0.0))
+
+
 def test_a_share_is_tested_by_the_binomial_law():
     """Of 20 trials all found it, which a share of 0.9 would give in 12% of all cases."""
     effect = ShareEffect.of_trials("", [True] * 20)

@@ -9,11 +9,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize, stats
 
 from infwidth.analysis import convergence, expected_value, infinite_lm, memory
-from infwidth.analysis.comparisons import compare, share_closed
+from infwidth.analysis.cells import CELLS
+from infwidth.analysis.claims_evidence import not_measured
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.lm_width_effects import CONTRASTS, effects
+from infwidth.analysis.statistics import Interval
 from infwidth.catalogue import effects_module, reader
 from infwidth.config.claims import read_claims
 from tests.analysis import (
@@ -27,6 +30,7 @@ from tests.analysis import (
     memory_synthetic,
     width_limit_synthetic,
 )
+from tests.analysis.fieller import FINE, fiellers_ends
 from tests.analysis.synthetic import Truth, write
 
 BASE = Truth(widths=(64, 256, 1024), seeds=4)
@@ -59,13 +63,31 @@ def effects_of(experiment, folder):
     return importlib.import_module(effects_module(experiment)).effects(measured)
 
 
+FROM_A_FORMULA = {"optimizer_ablation", "infinite_lm", "width_limit", "feature_selection"}
+"""Experiments whose synthetic differences are the same for every seed."""
+
+
+def spread(experiment, folder):
+    """Gives every run noise of its own: repeats that are all equal would leave no test."""
+    rng = np.random.default_rng(0)
+    for table, cells in CELLS[experiment].items():
+        path = folder / f"{table}.parquet"
+        rows = pd.read_parquet(path)
+        for column in rows.columns.intersection(cells.outcomes):
+            rows[column] *= 1 + 1e-4 * rng.normal(size=len(rows))
+        rows.to_parquet(path)
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """The effects of every experiment on measurements in which nothing is missing."""
-    return {
-        name: effects_of(name, write_to(tmp_path_factory.mktemp(name)))
-        for name, write_to in WRITERS.items()
-    }
+    found = {}
+    for name, write_to in WRITERS.items():
+        folder = write_to(tmp_path_factory.mktemp(name))
+        if name in FROM_A_FORMULA:
+            spread(name, folder)
+        found[name] = effects_of(name, folder)
+    return found
 
 
 @pytest.mark.parametrize("claim", read_claims().claims, ids=lambda claim: claim.id)
@@ -77,6 +99,7 @@ def test_every_claim_asks_for_an_effect_that_there_is(claim, given):
     assert not any(math.isnan(place.p_above(0.0)) for place in places)
     if isinstance(claim.scope, list):
         assert set(claim.scope) <= {place.where for place in places}
+    assert not_measured(claim.needs, places) == []
 
 
 def test_every_experiment_that_a_claim_asks_is_one_of_the_project():
@@ -92,19 +115,52 @@ def base(tmp_path_factory):
     return width(BASE, tmp_path_factory.mktemp("base"))
 
 
-def test_contrasts_are_those_of_the_comparisons(base, given):
-    found = given["lm_width"]
-    for name in ("ntk_minus_frozen", "adam_star_minus_frozen", "frozen_minus_unfrozen"):
-        first, second = name.split("_minus_")
-        assert [effect.where for effect in found[name]] == ["H = 64", "H = 256", "H = 1,024"]
-        for effect, H in zip(found[name], BASE.widths, strict=True):
-            expected = compare(base, first, second, H)
-            interval = effect.interval(0.95)
-            assert (interval.lower, interval.upper) == pytest.approx(
-                (expected.over_seeds.lower, expected.over_seeds.upper), rel=1e-9
-            )
-            assert effect.documents == expected.over_documents
-            assert (effect.count, effect.lost) == (4, 0)
+@pytest.fixture(scope="module")
+def raw(base):
+    """Test losses as the table has them: a row a seed, a column a variant and width."""
+    return base.reported.pivot(index="seed", columns=["variant", "width"], values="test_loss")
+
+
+CONTRASTED = ("ntk_minus_frozen", "adam_star_minus_frozen", "frozen_minus_unfrozen")
+
+
+@pytest.mark.parametrize("name", CONTRASTED)
+def test_contrasts_are_tested_by_scipys_paired_t_test(raw, given, name):
+    first, second = name.split("_minus_")
+    found = given["lm_width"][name]
+    assert [effect.where for effect in found] == ["H = 64", "H = 256", "H = 1,024"]
+    for effect, H in zip(found, BASE.widths, strict=True):
+        expected = stats.ttest_rel(raw[first, H], raw[second, H], alternative="greater")
+        assert effect.p_above(0.0) == pytest.approx(expected.pvalue, rel=1e-9)
+        both = stats.ttest_rel(raw[first, H], raw[second, H]).confidence_interval(0.95)
+        interval = effect.interval(0.95)
+        assert (interval.lower, interval.upper) == pytest.approx(tuple(both), rel=1e-9)
+        assert (effect.count, effect.lost) == (4, 0)
+
+
+@pytest.mark.parametrize("name", CONTRASTED)
+def test_intervals_over_documents_are_those_of_a_ratio_paired_by_document(base, given, name):
+    """The bootstrap is near the t interval of the linearised ratio of losses to tokens."""
+    where = base.reported[["key", "variant", "width"]]
+    rows = base.documents.merge(where, on="key").set_index("variant")
+    first, second = name.split("_minus_")
+    for effect, H in zip(given["lm_width"][name], BASE.widths, strict=True):
+        at_width = rows[rows["width"] == H]
+        loss_D, other_D = (
+            at_width.loc[variant].groupby("document")["loss_sum"].mean()
+            for variant in (first, second)
+        )
+        tokens_D = at_width.loc[first].groupby("document")["tokens"].first()
+        ratio = (loss_D - other_D).sum() / tokens_D.sum()
+        left_D = (loss_D - other_D - ratio * tokens_D) / tokens_D.mean()
+        low, high = stats.ttest_1samp(left_D, 0).confidence_interval(0.95)
+        found = effect.documents
+        assert found.estimate == pytest.approx(ratio, rel=1e-9)
+        # 2,000 resamples know a half width to 5%, and an end to 10% of it; twice that, of 9.
+        assert found.half_width == pytest.approx((high - low) / 2, rel=0.1)
+        assert (found.lower, found.upper) == pytest.approx(
+            (ratio + low, ratio + high), abs=0.2 * high
+        )
 
 
 def test_a_contrast_of_three_is_paired_by_seed(base, given):
@@ -116,12 +172,15 @@ def test_a_contrast_of_three_is_paired_by_seed(base, given):
     assert effect.documents.lower < effect.estimate < effect.documents.upper
 
 
-def test_the_share_closed_is_the_tables(base, given):
+def test_the_share_closed_has_fiellers_interval(raw, given):
     for effect, H in zip(given["lm_width"]["gap_closed"], BASE.widths, strict=True):
-        expected, interval = share_closed(base, H), effect.interval(0.95)
-        assert (interval.estimate, interval.lower, interval.upper) == pytest.approx(
-            (expected.estimate, expected.lower, expected.upper), rel=1e-9, nan_ok=True
+        ntk, star, frozen = (raw[name, H].to_numpy() for name in ("ntk", "adam_star", "frozen"))
+        interval = effect.interval(0.95)
+        assert interval.estimate == pytest.approx(
+            (ntk.sum() - star.sum()) / (ntk.sum() - frozen.sum()), rel=1e-9
         )
+        ends = fiellers_ends(ntk - star, ntk - frozen)
+        assert (interval.lower, interval.upper) == pytest.approx(ends, abs=FINE)
 
 
 def test_sgd_is_compared_with_itself_at_each_narrower_width(base, given):
@@ -211,16 +270,47 @@ def test_a_fixed_readouts_bias_is_the_worst_outputs(tmp_path, bias, small):
         assert (effect.p_above(0.1) < 0.01) is not small
 
 
-def test_exponents_have_the_intervals_of_figure_6(tmp_path):
+def test_exponents_are_those_of_a_weighted_fit(tmp_path):
     measured = expected_value.load(
         expected_value_synthetic.write(tmp_path, expected_value_synthetic.Truth())
     )
     found = effects_of("expected_value", tmp_path)["trained_bias_exponent"]
     assert [e.where for e in found] == ["ADAM*", "SGD", "SGD, squared error"]
     for effect, case in zip(found, measured.cases, strict=True):
-        slope, interval = measured.slope(case), effect.interval(0.95)
-        assert interval.half_width == pytest.approx(slope.half_width, rel=1e-9)
-        assert interval.estimate == slope.estimate
+        cells = measured.trained(case)
+        (_, exponent), covariance = optimize.curve_fit(
+            lambda width, height, p: height * (width / 16) ** (2 * p),
+            [cell.width for cell in cells],
+            [cell.squared_bias.estimate for cell in cells],
+            p0=(0.1, -1.0),
+            sigma=[cell.standard_error for cell in cells],
+            absolute_sigma=True,
+        )
+        # The profile is searched in steps of 0.001, and nearly a parabola.
+        assert effect.estimate == pytest.approx(exponent, abs=1e-3)
+        half = 1.959964 * math.sqrt(covariance[1, 1])
+        assert effect.interval(0.95).half_width == pytest.approx(half, rel=0.05)
+
+
+def test_an_exponent_rests_on_the_inits_of_all_widths(tmp_path):
+    truth = expected_value_synthetic.Truth(trained_widths=(16, 32, 64), inits_per_unit=8)
+    expected_value_synthetic.write(tmp_path, truth)
+    found = effects_of("expected_value", tmp_path)["trained_bias_exponent"]
+    assert [effect.count for effect in found] == [8 * (16 + 32 + 64)] * 3
+
+
+def test_the_interval_of_an_exponent_is_the_profiles_made_symmetric(tmp_path, monkeypatch):
+    expected_value_synthetic.write(tmp_path, expected_value_synthetic.Truth())
+    skewed = Interval(-1.0, -1.3, -0.9)
+    monkeypatch.setattr(expected_value.ExpectedValue, "slope", lambda self, case: skewed)
+    for effect in effects_of("expected_value", tmp_path)["trained_bias_exponent"]:
+        interval = effect.interval(0.95)
+        assert (interval.estimate, interval.lower, interval.upper) == pytest.approx(
+            (-1.0, -1.2, -0.8), rel=1e-9
+        )
+        # A normal law: at the ends of its 95% interval a one-sided p is 0.025.
+        assert effect.p_above(-1.2) == pytest.approx(0.025, rel=1e-6)
+        assert effect.p_below(-0.8) == pytest.approx(0.025, rel=1e-6)
 
 
 def test_an_exponent_that_is_not_bounded_has_no_error(tmp_path):

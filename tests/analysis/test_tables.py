@@ -3,9 +3,12 @@ import dataclasses
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from infwidth.analysis.claims_words import p_value
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.tables.table import Table, escape, write_table
 from infwidth.analysis.tables.write import build, build_and_write
@@ -83,16 +86,41 @@ def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
     assert "(1 lost)" in differences.loc["64", "NTK − frozen"]
     assert differences.loc["64", "NTK worse than frozen"] == "inconclusive"
     assert differences.loc["1,024", "NTK worse than frozen"] == "reproduced"
-    assert differences.loc["every width", "NTK worse than frozen"] == "inconclusive"
+    assert differences.loc["every width", "NTK worse than frozen"] == "p: –; opposite: 1"
 
 
-def test_verdicts_follow_the_truth(tmp_path):
+def test_verdicts_of_a_width_by_itself_follow_the_truth(tmp_path):
     # At these widths SGD is worse by 0.03 and 0.10, ADAM* behind by 0.014 and 0.04 nats.
     truth = dataclasses.replace(BASE, seeds=6)
     shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
-    last = shown.set_index("H").loc["every width"]
-    assert last["NTK worse than frozen"] == "reproduced"
-    assert last["ADAM* tracks frozen"] == "contradicted"
+    by_width = shown.set_index("H")
+    assert set(by_width.loc[["64", "1,024"], "NTK worse than frozen"]) == {"reproduced"}
+    assert by_width.loc["1,024", "ADAM* tracks frozen"] == "contradicted"
+
+
+def test_over_every_width_there_are_p_values_and_no_verdict_of_the_tables_own(tmp_path):
+    measured = Measurements.load(write(tmp_path, dataclasses.replace(BASE, seeds=6)))
+    table = build("table2_gap_closed", measured)
+    loss = measured.reported.pivot(index="seed", columns=["variant", "width"], values="test_loss")
+    behind = [loss["adam_star", width] - loss["frozen", width] for width in (64, 1024)]
+
+    def p_of(bound, side):
+        return np.array([stats.ttest_1samp(d, bound, alternative=side).pvalue for d in behind])
+
+    inside = max(p_of(-0.02, "greater").max(), p_of(0.02, "less").max())
+    beyond = 2 * np.minimum(p_of(0.02, "greater"), p_of(-0.02, "less"))
+    raw = table.raw[table.raw["width"] == "every"].set_index("rule")
+    assert raw.loc["tracks", "p_holds"] == pytest.approx(inside, rel=1e-9)
+    # By Holm the smaller of two counts twice.
+    assert raw.loc["tracks", "p_opposite"] == pytest.approx(2 * beyond.min(), rel=1e-9)
+    assert raw["verdict"].isna().all()
+    last = table.shown.set_index("H").loc["every width"]
+    for rule, column in (("worse", "NTK worse than frozen"), ("tracks", "ADAM* tracks frozen")):
+        shown = [p_value(raw.loc[rule, name]) for name in ("p_holds", "p_opposite")]
+        assert last[column] == f"p: {shown[0]}; opposite: {shown[1]}"
+    assert "the verdict, after correction for the family of the claim, is in table 5" in (
+        table.caption
+    )
 
 
 def test_where_the_ntk_wins_there_is_no_gap_to_close(tmp_path):

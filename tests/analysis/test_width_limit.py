@@ -58,11 +58,53 @@ def test_losses_themselves_are_extrapolated_by_parametrization(tmp_path):
 
 
 def test_a_diverged_run_takes_its_seed_out_and_forbids_the_test(tmp_path):
-    measured = load(write(tmp_path, diverged=[("adam_star", "mean-field", 32, 13)]))
+    lost = [("adam_star", "mean-field", 32, 13)]
+    measured = load(write(tmp_path, noise=1e-4, diverged=lost))
     for reference, count, lost in (("mean-field", 4, 1), ("ntk", 3, 0)):
         limit = measured.difference(Comparison("adam_star", reference))
         assert (len(limit.values_SxW), limit.lost) == (count, lost)
         assert math.isnan(limit.effect("").p_above(0)) == (lost > 0)
+
+
+def remove(folder, table, **at):
+    """Takes the runs at a place out of a table."""
+    rows = pd.read_parquet(folder / f"{table}.parquet")
+    there = np.logical_and.reduce([rows[column] == value for column, value in at.items()])
+    assert there.any()
+    rows[~there].to_parquet(folder / f"{table}.parquet")
+
+
+def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
+    folder = write(tmp_path, noise=1e-4)
+    remove(folder, "runs", variant="adam_star", seed=13)
+    remove(folder, "runs", parametrization="ntk", seed=11)
+    remove(folder, "known", variant="ntk", seed=21)
+    measured = load(folder)
+    lost = {
+        (c.variant, c.parametrization): measured.difference(c).lost for c in measured.comparisons
+    }
+    assert lost == {
+        ("adam_star", "mean-field"): 1,
+        ("adam_star_normalized", "mean-field"): 0,
+        ("adam_star", "ntk"): 1,
+        ("adam_star_normalized", "ntk"): 1,
+    }
+    assert [measured.check(name).lost for name in ("ntk", "adam_star")] == [1, 0]
+    assert measured.loss("adam_star", "mean-field").lost == 1
+    found = effects(measured)
+    for name in ("limit_adam_star_minus_unfrozen", "extrapolator_error_ntk"):
+        assert math.isfinite(found[name][0].estimate)
+        assert math.isnan(found[name][0].p_above(-10.0))
+    assert math.isfinite(found["extrapolator_error"][0].p_above(-10.0))
+
+
+def test_a_seed_that_no_run_has_is_lost(tmp_path):
+    folder = write(tmp_path, noise=1e-4)
+    remove(folder, "runs", seed=14)
+    remove(folder, "known", seed=22)
+    measured = load(folder)
+    assert {measured.difference(c).lost for c in measured.comparisons[:2]} == {1}
+    assert measured.check("adam_star").lost == 1
 
 
 @pytest.mark.parametrize("widths", [(16, 64, 256, 512, 1024), (32, 64, 128, 256, 512, 1024)])

@@ -18,6 +18,8 @@ LIMITS = {
 }
 FACTORS = {"unfrozen": 1.2, "adam_star": 0.2, "adam_star_normalized": 0.3, "ntk": 0.1}
 EXPONENT = 0.7
+KNOWN_SEEDS = (20, 21, 22)
+"""Of the runs whose limit is known."""
 
 
 def write(
@@ -58,12 +60,15 @@ def write(
         row(variant, "known", width, seed, 2.4)
         for variant in known
         for width in (*widths, 4096, math.inf)
-        for seed in (20, 21, 22)
+        for seed in KNOWN_SEEDS
     ]
     pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
     columns = list(runs[0])
     pd.DataFrame(limits, columns=columns).to_parquet(folder / "known.parquet")
     default = Settings().model_dump(mode="json")
+    default["lm_width"]["seeds"] = list(seeds)
+    default["infinite_lm"]["seeds"] = list(KNOWN_SEEDS)
+    default["width_limit"]["ntk_seeds"] = len(ntk_seeds)
     entry = {"interior": interior, "note": "interior" if interior else "κ at the lower edge"}
     settings = {
         "name": "synthetic",

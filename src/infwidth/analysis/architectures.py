@@ -15,7 +15,8 @@ import pandas as pd
 
 from infwidth.analysis.effects import Effect, paired_effect
 from infwidth.analysis.gap_closed import GapClosed, gap_closed
-from infwidth.analysis.measured import Experiment, MeasuredTables
+from infwidth.analysis.measured import SETTINGS, Experiment, MeasuredTables
+from infwidth.analysis.reading import require
 from infwidth.analysis.statistics import Interval, SampleMean, mean_interval
 from infwidth.config.variants import VARIANTS
 
@@ -69,8 +70,8 @@ class Architectures(Experiment):
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Of the reported runs."""
-        return sorted(int(seed) for seed in self._reported["seed"].unique())
+        """The seeds that every cell was to report, whether or not its run is there."""
+        return sorted(self.settings["seeds"])
 
     def loss(
         self, architecture: str, variant: str, width: int, column: str = "test_loss"
@@ -107,7 +108,7 @@ class Architectures(Experiment):
             f"{LABELS[architecture]}, H = {width:,}",
             self._by_seed(architecture, first, width, "test_loss"),
             self._by_seed(architecture, second, width, "test_loss"),
-            sorted({int(seed) for cell in cells for seed in cell["seed"]}),
+            self.seeds,
             self._over_images(architecture, first, second, width),
         )
 
@@ -118,15 +119,9 @@ class Architectures(Experiment):
         """
         three = ("ntk", "adam_star", "frozen")
         losses = [self._by_seed(architecture, name, width, "test_loss") for name in three]
-        seeds = set.intersection(*map(set, losses))
-        if not seeds or any(
-            self.diverged(architecture, name, width) or set(by_seed) != seeds
-            for name, by_seed in zip(three, losses, strict=True)
-        ):
+        if not all(by_seed.keys() >= set(self.seeds) for by_seed in losses):
             return None
-        ntk, star, frozen = (
-            np.array([by_seed[seed] for seed in sorted(seeds)]) for by_seed in losses
-        )
+        ntk, star, frozen = (np.array([by_seed[s] for s in self.seeds]) for by_seed in losses)
         fraction = float(self.measured.settings["statistics"]["gap_fraction"])
         return gap_closed(ntk - star, ntk - frozen, self.confidence, fraction)
 
@@ -164,7 +159,7 @@ class Architectures(Experiment):
         """The t interval over test images of the difference, each the mean over common seeds."""
         names = (first, second)
         done = [set(self._by_seed(architecture, name, width, "test_loss")) for name in names]
-        seeds = set.intersection(*done)
+        seeds = set(self.seeds).intersection(*done)
         if not seeds:
             return Interval(math.nan, math.nan, math.nan)
         rows = (self._image_rows[architecture, name, width] for name in names)
@@ -184,7 +179,9 @@ def load(folder: Path | str) -> Architectures:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    return Architectures(MeasuredTables.load(folder, COLUMNS, "architectures", "statistics"))
+    measured = Architectures(MeasuredTables.load(folder, COLUMNS, "architectures", "statistics"))
+    require(Path(folder) / SETTINGS, "architectures", measured.settings, ("seeds",))
+    return measured
 
 
 def effects(measured: Architectures) -> dict[str, list[Effect]]:

@@ -49,6 +49,11 @@ def places_of(scope: str | Sequence[str], effects: Sequence[Effect]) -> tuple[li
     return [names.index(n) for n in scope if n in names], [n for n in scope if n not in names]
 
 
+def not_measured(needs: Sequence[str], effects: Sequence[Effect]) -> list[str]:
+    """Which of these are a part of no place's name."""
+    return [need for need in needs if not any(need in effect.where for effect in effects)]
+
+
 def evidence_over(scope: str | Sequence[str], evidence: Sequence[Evidence]) -> Evidence:
     """Evidence over all places that a scope takes."""
     return at_some_width(evidence) if scope == "some_place" else at_every_width(evidence)

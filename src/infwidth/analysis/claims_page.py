@@ -18,6 +18,7 @@ from infwidth.analysis.claims_words import (
     decisive_number,
     ends,
     is_signed,
+    is_unbounded,
     p_value,
     rule,
     scope,
@@ -192,7 +193,7 @@ def _places(each: Judged, confidence: float) -> str:
             (
                 _name(each, k),
                 amount(place, decimals, sign),
-                ends(place.lower, place.upper, decimals),
+                "unbounded" if is_unbounded(place) else ends(place.lower, place.upper, decimals),
                 *([of_documents] if documents else []),
                 f"{place.repeats:,}{lost}",
                 *map(p_value, p_values),
@@ -272,7 +273,8 @@ for itself.
   inside. Not to have found a difference shows nothing.
 - *At every place*: an intersection-union test: the largest p value counts. The opposite needs one
   place, after Holm over the places. *At one place at least* is the mirror image.
-- A run that diverged or is missing forbids the test at its place. A single repeat gives no test.
+- A run that diverged or is missing forbids the test at its place. A single repeat gives no test,
+  and neither do repeats that are all equal, as where a seed takes no effect.
 - *too small to judge*: the configuration is one to try the workflow with. *not measured*: the
   configuration lacks what the claim needs; such a row counts in its family all the same.
 

@@ -18,14 +18,21 @@ _MOST_DECIMALS = 6
 
 
 def decimals_of(places: Sequence[Place]) -> int:
-    """Decimals that show two digits of the narrowest interval, or four of the smallest number.
+    """Decimals that show two digits of the narrowest interval, and line a table's numbers up.
 
-    So that no number looks better known than it is, and a table's numbers line up.
+    Without any interval they show two digits of the smallest number, or four where it is exact, so
+    that no number looks better known than it is.
     """
     halves = [(place.upper - place.lower) / 2 for place in places if place.upper > place.lower]
     if halves:
         return min(_decimals(min(halves), 2), _MOST_DECIMALS)
-    return max((_decimals(place.estimate, 4) for place in places), default=0)
+    digits = ((place.estimate, 4 if place.exact else 2) for place in places)
+    return max((_decimals(*each) for each in digits), default=0)
+
+
+def is_unbounded(place: Place) -> bool:
+    """Whether there is a number and a test, but no interval, as where Fieller's set has no ends."""
+    return math.isnan(place.lower) and not math.isnan(place.estimate + place.p_holds)
 
 
 def amount(place: Place, decimals: int, sign: bool = False) -> str:

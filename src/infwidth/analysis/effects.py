@@ -23,7 +23,8 @@ class Effect:
     Attributes:
         where: the place it was measured at, such as "H = 256".
         estimate: the number, in the unit that the rule names.
-        error: its standard error; 0 where it is exact, NaN where it is unknown.
+        error: its standard error; 0 where it is exact or all repeats are equal, NaN where it is
+            unknown.
         freedom: degrees of freedom of the error; inf for a normal error.
         count: how many independent repeats it rests on.
         lost: repeats that diverged or are missing; no test is made where there are any.
@@ -56,13 +57,21 @@ class Effect:
         """A number without any error, such as a count of bytes."""
         return cls(where, value, 0.0, math.inf, 1)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it has no error at all: it was counted, and not found equal in all repeats."""
+        return self.error == 0 and math.isinf(self.freedom)
+
     def interval(self, confidence: float) -> Interval:
         """The two-sided interval; its ends are NaN where the error is unknown."""
         ends = np.array([each._ends(confidence) for each in (self, *self.readings)])
         return Interval(self.estimate, float(ends[:, 0].min()), float(ends[:, 1].max()))
 
     def p_above(self, bound: float) -> float:
-        """One-sided p value of `the effect > bound`; NaN if repeats were lost or are too few."""
+        """One-sided p value of `the effect > bound`.
+
+        NaN if repeats were lost, are too few, or are all equal, as where a seed takes no effect.
+        """
         return float(np.max([each._p_above(bound) for each in (self, *self.readings)]))
 
     def p_below(self, bound: float) -> float:
@@ -79,8 +88,10 @@ class Effect:
         if self.lost or not self.freedom > 0 or not math.isfinite(self.error):
             return math.nan
         excess = self.estimate - bound
-        if self.error == 0:
+        if self.is_exact:
             return 0.0 if excess > 0 else 1.0
+        if self.error == 0:
+            return math.nan
         return float(stats.t.sf(excess / self.error, self.freedom))
 
     def _mirrored(self) -> "Effect":

@@ -35,9 +35,12 @@ def _fixed(measured: ExpectedValue, width: int) -> Effect:
 
 
 def _exponent(measured: ExpectedValue, case: str) -> Effect:
-    """The error is that of a normal law with an interval as wide as the profile's."""
+    """The error is that of a normal law with an interval as wide as the profile's.
+
+    Repeats are the inits of all widths: the exponent rests on each of them.
+    """
     slope = measured.slope(case)
     error = slope.half_width / float(stats.norm.ppf((1 + measured.confidence) / 2))
     error = error if math.isfinite(error) else math.nan
-    widths = len(measured.trained(case))
-    return Effect(CASES.get(case, case), slope.estimate, error, math.inf, widths)
+    inits = sum(cell.inits for cell in measured.trained(case))
+    return Effect(CASES.get(case, case), slope.estimate, error, math.inf, inits)

@@ -95,12 +95,18 @@ class WidthLimit(Experiment):
         there = set(known.loc[known["width"] == math.inf, "variant"])
         return [name for name in VARIANTS if name in there]
 
+    def seeds(self, parametrization: str) -> list[int]:
+        """The seeds that every model was to report, whether or not its run is there."""
+        every = self.settings["lm_width"]["seeds"]
+        ntk = every[: self.settings["width_limit"]["ntk_seeds"]]
+        return sorted(ntk if parametrization == NTK else every)
+
     def difference(self, comparison: Comparison) -> Extrapolation:
         """The variant's test loss minus the unfrozen model's, paired by seed."""
         first = self._losses(comparison.variant, MEAN_FIELD)
         second = self._losses(REFERENCE, comparison.parametrization)
-        seeds = sorted(set(first.index) & set(second.index))
-        return self._extrapolate(self.widths, (first - second).loc[seeds].to_numpy())
+        paired = (first - second).reindex(self.seeds(comparison.parametrization))
+        return self._extrapolate(self.widths, paired.to_numpy())
 
     def loss(self, variant: str, parametrization: str) -> Extrapolation:
         """The test loss itself."""
@@ -115,6 +121,7 @@ class WidthLimit(Experiment):
         loss = _by_width(known[known["variant"] == variant])
         widths = [width for width in self.widths if width in loss.columns]
         error = loss[widths].sub(loss[math.inf], axis=0)
+        error = error.reindex(sorted(self.settings["infinite_lm"]["seeds"]))
         return self._extrapolate(widths, error.to_numpy())
 
     def not_interior(self) -> dict[str, str]:
@@ -126,7 +133,8 @@ class WidthLimit(Experiment):
     def _losses(self, variant: str, parametrization: str) -> pd.DataFrame:
         runs = self.measured.tables["runs"]
         mine = (runs["variant"] == variant) & (runs["parametrization"] == parametrization)
-        return _by_width(runs[mine]).reindex(columns=self.widths)
+        seeds = self.seeds(parametrization)
+        return _by_width(runs[mine]).reindex(index=seeds, columns=self.widths)
 
     def _extrapolate(self, widths: list[int], values_SxW: NDArray[np.float64]) -> Extrapolation:
         return extrapolate(widths, values_SxW, self.settings["width_limit"]["exponents"])
@@ -138,8 +146,10 @@ def load(folder: Path | str) -> WidthLimit:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    keys = ("width_limit", "lm_width", "model", "corpus", "selection", "selection_ntk")
-    measured = WidthLimit(MeasuredTables.load(folder, COLUMNS, *keys, "statistics"))
+    keys = ("width_limit", "lm_width", "infinite_lm", "model", "corpus", "selection")
+    measured = WidthLimit(
+        MeasuredTables.load(folder, COLUMNS, *keys, "selection_ntk", "statistics")
+    )
     path = Path(folder)
     for name, table in measured.measured.tables.items():
         strange = sorted(set(table["variant"]) - set(VARIANTS))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from infwidth.analysis.claims_words import p_value
 from infwidth.analysis.comparisons import UNKNOWN, Comparison, compare, share_closed
 from infwidth.analysis.gap_closed import GapClosed
 from infwidth.analysis.lm_width import Measurements
@@ -19,7 +20,7 @@ from infwidth.analysis.tables.table import (
     seeds_note,
     sentences,
 )
-from infwidth.analysis.verdicts import Evidence, at_every_width, verdict
+from infwidth.analysis.verdicts import Evidence, Verdict, at_every_width, verdict
 
 
 class Pair(NamedTuple):
@@ -54,7 +55,11 @@ RULES = {"worse": "NTK worse than frozen", "tracks": "ADAM* tracks frozen"}
 
 
 def build(measured: Measurements) -> Table:
-    """Differences by width with both intervals, Fieller's ratio, seeds needed, verdicts."""
+    """Differences by width with both intervals, Fieller's ratio, seeds needed, verdicts.
+
+    A verdict is that of one width by itself. Over every width there are p values and no word: that
+    is for the claims, which correct it within their family.
+    """
     raw, shown = [], []
     evidence: dict[str, list[Evidence]] = {rule: [] for rule in RULES}
     for width in measured.widths:
@@ -102,8 +107,9 @@ def _caption(measured: Measurements) -> str:
             f"{settings.power:g}, for the most demanding pair.",
             f"Worse: paired t test at level {1 - settings.confidence:.2g}.",
             f"Tracks: equivalence (TOST) within ±{settings.equivalence_margin:g}.",
-            "At every width: intersection-union test; contradicted where the opposite is shown at "
-            "some width after Holm.",
+            "Words are of one width by itself. Every width: p of an intersection-union test, and p "
+            "of its opposite, at some width after Holm over widths; the verdict, after correction "
+            "for the family of the claim, is in table 5.",
             corpus_note(measured),
         ]
     )
@@ -128,14 +134,14 @@ def _every_width(
     raw: list[dict[str, object]],
     columns: list[str],
 ) -> dict[str, str]:
-    """The last row: each claim over all widths. Adds the same to the raw rows."""
+    """The last row: p values of each claim over all widths. Adds the same to the raw rows."""
     row = dict.fromkeys(columns, "") | {"H": "every width"}
     for pair in PAIRS:
         if pair.rule is None:
             continue
         joint = at_every_width(evidence[pair.rule])
         ran = any(each["first"] == pair.first and each["second"] == pair.second for each in raw)
-        row[RULES[pair.rule]] = _word(measured, joint, ran)
+        row[RULES[pair.rule]] = _show_joint(measured, joint) if ran else MISSING
         if ran:
             raw.append(
                 {
@@ -147,10 +153,15 @@ def _every_width(
                     "rule": pair.rule,
                     "p_holds": joint.p_holds,
                     "p_opposite": joint.p_opposite,
-                    "verdict": _word(measured, joint),
                 }
             )
     return row
+
+
+def _show_joint(measured: Measurements, joint: Evidence) -> str:
+    if not measured.statistics.judge:
+        return str(Verdict.TOO_SMALL)
+    return f"p: {p_value(joint.p_holds)}; opposite: {p_value(joint.p_opposite)}"
 
 
 def _show(compared: Comparison | None) -> str:
