@@ -41,19 +41,25 @@ def test_the_interval_covers_the_spread_of_seeds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("truth", "expected"),
+    ("truth", "expected", "low", "high"),
     [
-        ({"slope_sd": 0.005}, Verdict.REPRODUCED),
-        ({"slope": -0.4, "slope_sd": 0.005}, Verdict.CONTRADICTED),
-        ({"slope_sd": 0.2}, Verdict.INCONCLUSIVE),
-        ({"seeds": 1}, Verdict.INCONCLUSIVE),
-        ({"judge": False}, Verdict.TOO_SMALL),
+        ({"slope_sd": 0.005}, Verdict.REPRODUCED, 0, 0.05),
+        ({"slope": -0.4, "slope_sd": 0.005}, Verdict.CONTRADICTED, 0.95, 1),
+        ({"slope_sd": 0.2}, Verdict.INCONCLUSIVE, 0.05, 0.95),
+        ({"judge": False}, Verdict.TOO_SMALL, 0, 0.05),
     ],
 )
-def test_the_verdict_follows_the_rule(tmp_path, truth, expected):
+def test_the_verdict_follows_the_rule(tmp_path, truth, expected, low, high):
     found = measured(tmp_path, **truth)
     assert found.slope("adam_star", "test").verdict == expected
-    assert found.all_slopes() == expected
+    assert low <= found.all_slopes() <= high
+    assert found.all_slopes() >= found.slope("adam_star", "test").evidence.p_holds
+
+
+def test_one_seed_is_no_evidence(tmp_path):
+    found = measured(tmp_path, seeds=1)
+    assert found.slope("adam_star", "test").verdict == Verdict.INCONCLUSIVE
+    assert np.isnan(found.all_slopes())
 
 
 def test_the_test_agrees_with_the_interval_shown(tmp_path):

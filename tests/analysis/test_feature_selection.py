@@ -93,7 +93,7 @@ def test_what_diverged_is_counted_and_left_out(tmp_path):
     found = of(effects(measured), "aligned_mass_adam_star_minus_sgd")
     assert (found["H = 128"].count, found["H = 128"].lost) == (2, 2)
     assert math.isnan(found["H = 128"].p_above(0))
-    assert found["H = 512"].p_above(0) < 0.01
+    assert (found["H = 512"].count, found["H = 512"].lost) == (4, 0)
 
 
 def test_one_seed_gives_numbers_and_no_intervals(tmp_path):

@@ -16,7 +16,7 @@ from infwidth.analysis.convergence import (
     geometric_mean,
     root,
 )
-from infwidth.analysis.statistics import Interval, intersection_union
+from infwidth.analysis.statistics import Interval
 from infwidth.analysis.tables.table import MISSING, Table, number, sentences, signed
 
 _SPLIT = {"test": "test", "train": "training"}
@@ -115,12 +115,6 @@ def _ends(measured: Convergence) -> dict[str, int]:
     return {"narrowest": measured.widths[0], "widest": measured.widths[-1]}
 
 
-def _all_slopes(measured: Convergence) -> float:
-    """p value of the rule for every row: an intersection-union test."""
-    evidence = [measured.slope(r, s).evidence for r in KERNEL_RULES for s in SPLITS]
-    return intersection_union([each.p_holds for each in evidence])
-
-
 def _slope(row: dict[str, Any]) -> str:
     half = (row["slope_upper"] - row["slope_lower"]) / 2
     shown = signed(row["slope"], 3)
@@ -151,7 +145,7 @@ def _caption(measured: Convergence) -> str:
             f"H = {measured.fitted_widths[0]:,}, ± half the {confidence} interval over seeds.",
             f"Rule: {signed(EXPECTED_SLOPE, 1)} within ±{measured.margin:g} by two one-sided tests "
             f"(reproduced: p < {1 - measured.confidence:.2g}), for one row by itself; for all rows "
-            f"together p = {_p(_all_slopes(measured))}, and the verdict, after correction for the "
+            f"together p = {_p(measured.all_slopes())}, and the verdict, after correction for the "
             "family of the claim, is in table 5.",
             f"{ADAM}, has no kernel form: distances are from ADAM*'s limit; at ∞ that of the mean "
             "over seeds, estimated from pairs of seeds and extrapolated in 1/H (differs: its "
