@@ -90,9 +90,9 @@ def _check(recorded: Iterable[tuple[str, Any, Any]]) -> str:
     return f"""## Against recorded time
 
 The published runs recorded the wall time of their training steps, each on one core of a CPU, which
-other work shared; those of optimizer_ablation on a machine whose cores are twice as fast as the
-others'. A run that two experiments share counts in both. Planned for the same FLOPs is the time of
-one core of {core * 1000:.0f} GFLOP/s at {utilisation:.0%}:
+other work shared, most of all during optimizer_ablation. A run that two experiments share counts
+in both. Planned for the same FLOPs is the time of one core of {core * 1000:.0f} GFLOP/s at
+{utilisation:.0%}:
 
 | experiment | planned, s | recorded, s | planned / recorded |
 |---|---|---|---|
