@@ -21,6 +21,13 @@ def test_the_same_evidence_agrees():
     assert [each.inside for each in compared.effects] == [True, True, True, True, None]
 
 
+def test_claims_that_were_not_measured_are_no_part_of_it():
+    rows = (*ROWS, row("d", "anything", experiment="memory"))
+    compared = compare_claims(judged(*rows), judged(*rows))
+    assert compared.count == len(ROWS)
+    assert {each.claim for each in compared.effects} == {"a", "b", "c"}
+
+
 def test_another_verdict_is_named():
     here = judged(*ROWS, effects=EFFECTS | {"worse": places(BETTER, BETTER)})
     compared = compare_claims(judged(*ROWS), here)

@@ -45,7 +45,7 @@ class ClaimsAgreement:
     """How all claims compare.
 
     Attributes:
-        count: claims that both judged.
+        count: claims that both judged; those of an experiment that either lacks are no part.
         verdicts: those with another verdict: label, claim, published verdict, verdict here.
         effects: every place of every claim.
     """
@@ -70,13 +70,17 @@ class ClaimsAgreement:
 
 
 def compare_claims(published: JudgedClaims, here: JudgedClaims) -> ClaimsAgreement:
-    """Compares claims that were judged by the same rules from the same experiments.
+    """Compares claims that were judged by the same rules; of those not measured there is no word.
 
     Where both intervals are known, their half widths towards each other give the two standard
     errors (they are t or normal intervals), and these that of the difference of the two effects.
     """
     there = {each.claim.id: each for each in here.claims}
-    pairs = [(each, there[each.claim.id]) for each in published.claims]
+    pairs = [
+        (each, there[each.claim.id])
+        for each in published.claims
+        if each.measurements and there[each.claim.id].measurements
+    ]
     verdicts = [
         (one.label, one.claim.id, str(one.verdict), str(other.verdict))
         for one, other in pairs

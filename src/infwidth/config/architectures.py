@@ -106,7 +106,7 @@ class ArchitecturesSettings(Section):
 
     _no_duplicates = each_once("architectures", "variants", "widths", "seeds")
     _known_variants = known_variants("variants")
-    _seeds_apart = seeds_apart()
+    _seeds_apart = seeds_apart("seeds")
 
     @model_validator(mode="after")
     def _a_peak_is_reached(self) -> "ArchitecturesSettings":

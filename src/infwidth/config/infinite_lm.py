@@ -99,7 +99,7 @@ class InfiniteLmSettings(Section):
     )
     _known_variants = known_variants("variants")
     _whole_chunks = whole_chunks()
-    _seeds_apart = seeds_apart()
+    _seeds_apart = seeds_apart("seeds")
 
     @model_validator(mode="after")
     def _infinite_variants_have_a_kernel(self) -> "InfiniteLmSettings":

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.contexts import CONTEXTS
 from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
-from infwidth.config.section import LearningRate, Section, Seed, Width, each_once
+from infwidth.config.section import LearningRate, Section, Seed, Width, each_once, seeds_apart
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 
@@ -63,6 +63,8 @@ class OptimizerAblationSettings(Section):
         "variants", "contexts", "standard_widths", "seeds", "confirmation_seeds"
     )
 
+    _seeds_apart = seeds_apart("seeds", "confirmation_seeds")
+
     @field_validator("variants", "contexts")
     @classmethod
     def _known(cls, values: list[str], info: object) -> list[str]:
@@ -74,13 +76,7 @@ class OptimizerAblationSettings(Section):
         return values
 
     @model_validator(mode="after")
-    def _seeds_apart(self) -> "OptimizerAblationSettings":
-        for name in ("seeds", "confirmation_seeds"):
-            shared = sorted(set(getattr(self, name)) & set(self.tuning.seeds))
-            if shared:
-                raise ValueError(
-                    f"seed {shared[0]} is in {name} and in tuning.seeds; reported runs need others"
-                )
+    def _widths_apart(self) -> "OptimizerAblationSettings":
         if self.width in self.standard_widths:
             raise ValueError(
                 f"standard_widths has {self.width}, which is width itself; take it out"

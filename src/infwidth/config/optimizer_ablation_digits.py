@@ -5,7 +5,15 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from infwidth.config.section import Fraction, LearningRate, Section, Seed, Width, each_once
+from infwidth.config.section import (
+    Fraction,
+    LearningRate,
+    Section,
+    Seed,
+    Width,
+    each_once,
+    seeds_apart,
+)
 
 DigitsRule = Literal[
     "sgd",
@@ -107,15 +115,7 @@ class DigitsAblationSettings(Section):
     width: Width = Field(4096, description="Features of the rules that run at finite width.")
 
     _no_duplicates = each_once("rules", "kernels", "tuning_seeds", "seeds", "learning_rates")
-
-    @model_validator(mode="after")
-    def _seeds_apart(self) -> "DigitsAblationSettings":
-        shared = sorted(set(self.seeds) & set(self.tuning_seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning_seeds; reported runs need others"
-            )
-        return self
+    _seeds_apart = seeds_apart("seeds", tuning="tuning_seeds")
 
     @model_validator(mode="after")
     def _images_are_left(self) -> "DigitsAblationSettings":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of every group of settings, and the types that they share."""
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import (
@@ -71,15 +72,16 @@ def known_variants(*fields: str) -> Any:
     return field_validator(*fields)(check)
 
 
-def seeds_apart() -> Any:
-    """A validator for a section whose `seeds` are to be none of its `tuning.seeds`."""
+def seeds_apart(*names: str, tuning: str = "tuning.seeds") -> Any:
+    """A validator for a section whose `names`, lists of seeds, are to have none of `tuning`."""
 
     def check(section: Any) -> Any:
-        shared = sorted(set(section.seeds) & set(section.tuning.seeds))
-        if shared:
-            raise ValueError(
-                f"seed {shared[0]} is in seeds and in tuning.seeds; reported runs need others"
-            )
+        for name in names:
+            shared = sorted(set(getattr(section, name)) & set(attrgetter(tuning)(section)))
+            if shared:
+                raise ValueError(
+                    f"seed {shared[0]} is in {name} and in {tuning}; reported runs need others"
+                )
         return section
 
     return model_validator(mode="after")(check)

@@ -210,7 +210,7 @@ class LmWidthSettings(Section):
 
     _no_duplicates = each_once("widths", "seeds", "variants")
     _known_variants = known_variants("variants")
-    _seeds_apart = seeds_apart()
+    _seeds_apart = seeds_apart("seeds")
 
     @model_validator(mode="after")
     def _sensitivity_is_at_widths_that_run(self) -> "LmWidthSettings":
