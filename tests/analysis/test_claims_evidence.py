@@ -190,6 +190,7 @@ def test_without_a_gap_a_ratio_has_no_number_and_no_verdict():
     assert min(effect.p_above(0.5), effect.p_below(0.5)) > 0.9
     assert math.isnan(RatioEffect.of_pairs("", VALUES, VALUES, 1).p_above(0.5))
     assert math.isnan(RatioEffect.of_pairs("", [0.1], [0.2], 0).p_below(0.5))
+    assert math.isnan(RatioEffect.of_pairs("", VALUES, np.full(VALUES.size, 0.2), 0).p_above(0.5))
     assert math.isnan(RatioEffect.of_pairs("", [], [], 0).estimate)
 
 

@@ -65,4 +65,4 @@ class RatioEffect(Effect):
     def _p(self, excess_S: NDArray[np.float64]) -> float:
         if self.lost or self.count < 2:
             return math.nan
-        return max(p_greater(excess_S), p_greater(self.bottom_S))
+        return float(np.max([p_greater(excess_S), p_greater(self.bottom_S)]))

@@ -104,9 +104,9 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float) ->
 
 
 def p_greater(values: ArrayLike, bound: float = 0.0) -> float:
-    """One-sided p value of `mean > bound` by the t test; NaN for fewer than 2 values.
+    """One-sided p value of `mean > bound` by the t test.
 
-    Values that do not vary at all leave no doubt: p is 0 or 1.
+    NaN for fewer than 2 values, and where they do not vary at all: nothing is known of their error.
     """
     values_S = np.asarray(values, dtype=np.float64)
     if values_S.size < 2:
@@ -114,7 +114,7 @@ def p_greater(values: ArrayLike, bound: float = 0.0) -> float:
     mean, sd = _mean_and_sd(values_S)
     excess, error = mean - bound, sd / math.sqrt(values_S.size)
     if error == 0:
-        return 0.0 if excess > 0 else 1.0
+        return math.nan
     return float(stats.t.sf(excess / error, values_S.size - 1))
 
 
