@@ -82,11 +82,27 @@ def test_the_slope_of_an_exact_power_is_found():
     width_W = np.array([32, 64, 128, 256])
     square_W = 7.0 * width_W**-2.0
     slope = bias_slope(width_W, square_W, 0.1 * square_W, 0.95)
-    assert slope.estimate == pytest.approx(-1, abs=1e-3)
+    assert slope.estimate == pytest.approx(-1, abs=1e-6)
     assert slope.lower < -1 < slope.upper
     # By hand: sd of the slope of log squares is 0.1 / √Σ(log H − mean)², and p is half of it.
     spread = np.square(np.log(width_W) - np.log(width_W).mean()).sum()
     assert slope.half_width == pytest.approx(1.96 * 0.1 / math.sqrt(spread) / 2, rel=0.03)
+
+
+def test_at_the_ends_of_the_slopes_interval_chi_square_has_risen_by_its_quantile():
+    width_W, square_W = np.array([8, 16, 32, 64]), np.array([0.02, 0.004, 0.0013, -0.0002])
+    error_W = np.array([2e-3, 1e-3, 5e-4, 4e-4])
+    slope = bias_slope(width_W, square_W, error_W, 0.95)
+
+    def misfit(p):
+        shape_Wx1 = (width_W ** (2 * p) / error_W)[:, None]
+        return float(np.linalg.lstsq(shape_Wx1, square_W / error_W, rcond=None)[1][0])
+
+    for end in (slope.lower, slope.upper):
+        assert misfit(end) - misfit(slope.estimate) == pytest.approx(1.959963984540054**2, rel=1e-6)
+    assert misfit(slope.estimate) < min(
+        misfit(slope.estimate - 1e-4), misfit(slope.estimate + 1e-4)
+    )
 
 
 def test_the_slopes_interval_covers_it_also_with_estimates_below_zero():

@@ -57,6 +57,22 @@ def test_one_seed_is_not_judged_and_a_lost_one_neither(tmp_path):
     assert lost.levels_off("atoms", "best")
 
 
+@pytest.mark.parametrize("spread", [0.0, 3e-10])
+def test_seeds_that_make_no_difference_but_rounding_leave_a_number_without_error(tmp_path, spread):
+    folder = write(tmp_path, Truth())
+    table = pd.read_parquet(folder / "errors.parquet")
+    of_cone, seed = table["case"] == "cone", table["seed"].astype(float)
+    table.loc[of_cone, "error"] = 0.3 + spread * seed
+    table.to_parquet(folder / "errors.parquet")
+    residuals = pd.read_parquet(folder / "residuals.parquet")
+    residuals.loc[residuals["case"] == "cone", "residual"] = 0.3
+    residuals.to_parquet(folder / "residuals.parquet")
+    left = feature_support.load(folder).left("cone", "best")
+    assert left.is_exact
+    assert left.count > 1
+    assert (left.p_below(0.01), left.p_above(0.01)) == (0, 1)
+
+
 def test_reports_are_counted(measured):
     reports = measured.reports(*LIMITED)
     assert (reports.missing, reports.count) == (80, 80)

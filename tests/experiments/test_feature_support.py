@@ -247,6 +247,7 @@ def test_every_case_is_measured_at_every_width(measured):
     reports = tables["reports"].groupby("case").size()
     assert reports["total"] == reports["total_plane"] == 2
     assert reports["cone"] == 1
+    assert set(tables["reports"]["seed"]) == {3, 4}
     assert set(tables["functions"]["case"]) == {c.name for c in CASES.values() if c.D == 1}
 
 

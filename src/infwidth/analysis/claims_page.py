@@ -273,6 +273,9 @@ for itself.
   inside. Not to have found a difference shows nothing.
 - *At every place*: an intersection-union test: the largest p value counts. The opposite needs one
   place, after Holm over the places. *At one place at least* is the mirror image.
+- Repeats are seeds or inits. What they are tested on is fixed, the documents of the test split or
+  its images; where an interval over those is shown, no test is made of it.
+- Holm corrects within a family; over the {len(judged.families)} families nothing is corrected.
 - A run that diverged or is missing forbids the test at its place. A single repeat gives no test,
   and neither do repeats that are all equal, as where a seed takes no effect.
 - *too small to judge*: the configuration is one to try the workflow with. *not measured*: the

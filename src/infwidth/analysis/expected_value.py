@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.statistics import Interval
@@ -239,16 +239,34 @@ def bias_slope(
     y_W, error_W = np.asarray(squared_bias, np.float64), np.asarray(error, np.float64)
     if log_W.size < 2:
         return Interval(math.nan, math.nan, math.nan)
-    slope_G = np.linspace(-4, 2, 6001)
-    shape_GxW = np.exp(2 * slope_G[:, None] * (log_W - log_W.mean())[None, :]) / error_W[None, :]
-    height_G = shape_GxW @ (y_W / error_W) / np.square(shape_GxW).sum(axis=1)
-    misfit_GxW = y_W / error_W - np.maximum(height_G, 0)[:, None] * shape_GxW
-    chi2_G = np.square(misfit_GxW).sum(axis=1)
-    allowed = chi2_G <= chi2_G.min() + stats.chi2.ppf(confidence, 1)
-    inside = slope_G[allowed]
-    lower = -math.inf if allowed[0] else float(inside[0])
-    upper = math.inf if allowed[-1] else float(inside[-1])
-    return Interval(float(slope_G[np.argmin(chi2_G)]), lower, upper)
+    scaled_W = y_W / error_W
+
+    def chi2(slope: float) -> float:
+        shape_W = np.exp(2 * slope * (log_W - log_W.mean())) / error_W
+        height = max(float(shape_W @ scaled_W / np.square(shape_W).sum()), 0.0)
+        return float(np.square(scaled_W - height * shape_W).sum())
+
+    # χ² may have several minima: a grid finds the deepest, and the search within it the rest.
+    slope_G = np.linspace(-4, 2, 601)
+    chi2_G = np.array([chi2(slope) for slope in slope_G])
+    best = int(np.argmin(chi2_G))
+    beside = slope_G[max(best - 1, 0)], slope_G[min(best + 1, len(slope_G) - 1)]
+    found = optimize.minimize_scalar(chi2, bounds=beside, method="bounded", options={"xatol": 1e-9})
+    limit = float(found.fun + stats.chi2.ppf(confidence, 1))
+
+    def end(outwards_G: NDArray[np.float64], unbounded: float) -> float:
+        """Where χ² passes the limit for the last time on the way out."""
+        inside = [i for i, slope in enumerate(outwards_G) if chi2(slope) <= limit][-1]
+        if inside == len(outwards_G) - 1:
+            return unbounded
+        return float(
+            optimize.brentq(lambda slope: chi2(slope) - limit, *outwards_G[inside : inside + 2])
+        )
+
+    below_G, above_G = slope_G[slope_G < found.x][::-1], slope_G[slope_G > found.x]
+    lower = end(np.append(found.x, below_G), -math.inf)
+    upper = end(np.append(found.x, above_G), math.inf)
+    return Interval(float(found.x), lower, upper)
 
 
 def squares_and_products(

@@ -7,7 +7,7 @@ the atoms where a case has atoms of its own for each seed.
 Legend: S seeds, W widths, ascending.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,9 @@ Readout = Literal["best", "adam_star"]
 
 TOTAL = ("total", "total_plane")
 ANALYTIC = ("cone_erf",)
+
+ROUNDING = 1e-8
+"""Errors that differ by less over seeds are one number: the features are all that their law has."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,11 @@ class FeatureSupport(Experiment):
         widest = table[table["width"] == table["width"].max()].set_index("seed")["error"]
         residual_S = self._residual_S(case)
         lost = len(residual_S) - len(widest)
-        difference_S = (widest - residual_S).dropna()
-        return Effect.of_repeats(case, difference_S.to_numpy(), lost)
+        difference_S = (widest - residual_S).dropna().to_numpy()
+        if len(difference_S) > 1 and not lost and np.ptp(difference_S) < ROUNDING:
+            exact = Effect.exact(case, float(difference_S.mean()))
+            return replace(exact, count=len(difference_S))
+        return Effect.of_repeats(case, difference_S, lost)
 
     def margin(self, readout: Readout) -> float:
         """Within which an error counts as the residual."""

@@ -162,7 +162,7 @@ class FeatureSelectionSettings(Section):
     """Is what features could learn reached by weighting frozen ones up and down?"""
 
     seeds: list[Seed] = Field(
-        [30, 31, 32, 33, 34, 35],
+        [40, 41, 42, 43, 44, 45],
         min_length=1,
         description="Seeds; each has a teacher, features and batches of its own.",
     )

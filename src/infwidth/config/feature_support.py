@@ -45,7 +45,9 @@ class SupportReportSettings(Section):
     inputs: Annotated[int, Field(ge=16)] = Field(256, description="Inputs N of a report.")
     draws: Count = Field(99, description="Draws of the null.")
     level: Share = Field(0.01, description="Level of the test.")
-    repeats: Count = Field(20, description="Reports of each case, seeds 0, 1, …")
+    repeats: Count = Field(
+        20, description="Reports of each case, on the first of `seeds` and those that follow it."
+    )
     controls: Count = Field(
         100, description="The same where support is total, on the line and on the plane."
     )
@@ -67,7 +69,9 @@ class FeatureSupportSettings(Section):
         [16, 64, 256, 1024, 4096], min_length=1, description="Widths H; all share their first ω."
     )
     seeds: list[Seed] = Field(
-        [0, 1, 2, 3, 4], min_length=1, description="Seeds of the features, and of the atoms."
+        [100, 101, 102, 103, 104],
+        min_length=1,
+        description="Seeds of the features, and of the atoms.",
     )
     kinks: list[float] = Field(
         [-1.3, -0.3, 0.8],

@@ -128,12 +128,13 @@ class _Study:
 
     def reports(self, case: Case) -> pd.DataFrame:
         """A report a row; of features with total support there are many, for false alarms."""
-        own = self._settings.report
+        own, first = self._settings.report, self._settings.seeds[0]
         count = own.controls if case.kind == "total" else own.repeats
+        seeds = range(first, first + count)
         return self._parts.table(
             f"reports-{case.name}",
-            self._law(case) | {"count": count, "report": own.model_dump(mode="json")},
-            lambda: pd.DataFrame([self._report(case, seed) for seed in range(count)]),
+            self._law(case) | {"seeds": list(seeds), "report": own.model_dump(mode="json")},
+            lambda: pd.DataFrame([self._report(case, seed) for seed in seeds]),
         )
 
     def _errors(self, case: Case, seed: int, width: int) -> pd.DataFrame:
