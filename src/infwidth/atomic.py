@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 
 
 def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
@@ -29,17 +29,20 @@ def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is missing: run `{made_by}` first") from None
+        raise UserError(f"{path} is missing: run `{made_by}` first, {AS_BEFORE}") from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); it should be a file that `{made_by}` wrote"
         ) from None
     except ValueError:
-        raise UserError(f"{path} is damaged: delete it and run `{made_by}` again") from None
+        raise UserError(
+            f"{path} is damaged: delete it and run `{made_by}` again, {AS_BEFORE}"
+        ) from None
     for key in keys:
         if not isinstance(value, dict) or key not in value:
             raise UserError(
-                f"{path} is damaged (no '{key}' in it): delete it and run `{made_by}` again"
+                f"{path} is damaged (no '{key}' in it): "
+                f"delete it and run `{made_by}` again, {AS_BEFORE}"
             )
     return value
 

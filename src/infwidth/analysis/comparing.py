@@ -104,8 +104,8 @@ def compare(
     ran = [name for name in CELLS if name in here]
     if not ran:
         raise UserError(
-            "nothing was measured here that was published: run `make reproduce` first, or a part "
-            "of it"
+            "nothing was measured here by the default configuration, the one that is published: "
+            "run `make reproduce` first, or a part of it"
         )
     tables: list[TableAgreement] = []
     software: list[tuple[str, str, str]] = []

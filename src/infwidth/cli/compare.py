@@ -88,8 +88,8 @@ def _compare(args: argparse.Namespace, settings: Settings, layout: Layout) -> in
     here = _measured(results)
     if not here:
         raise UserError(
-            f"{results}: nothing was measured here that was published; run `make reproduce`, or a "
-            "part of it, first"
+            f"{results}: nothing was measured here by the default configuration, the one that is "
+            "published; run `make reproduce`, or a part of it, first"
         )
     compared = compare(published, here, settings, read_claims(CLAIMS))
     problems = compared.problems

@@ -22,6 +22,10 @@ def main() -> None:
         from infwidth.cli.main import main as command_line
 
         command_line()
+    except KeyboardInterrupt:
+        # While it was still being imported; what is under way says more itself.
+        print("infwidth: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:

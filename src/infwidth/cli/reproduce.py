@@ -48,6 +48,9 @@ def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
         _wait_for(lock)
         _clear_stale_lock()
         status = _snakemake(args, lock, "--cores", args.cores, *args.targets)
+        if not status and not args.targets:
+            made = f"{layout.results}/claims.md, {layout.tables}/ and {layout.figures}/"
+            print(f"infwidth: done: see {made}", file=sys.stderr)
         if status or not args.report:
             return status
         report = ("--report", str(layout.report), "--report-stylesheet", _STYLESHEET)

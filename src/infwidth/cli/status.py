@@ -77,7 +77,7 @@ def _bench(settings: Settings, layout: Layout) -> "Bench":
     from infwidth.experiments.lm_width import Bench
     from infwidth.training.runs import Runs
 
-    dataset = TokenDataset.open(layout.tokens)
+    dataset = TokenDataset.open(layout.tokens, verify=False)
     return Bench(
         Runs(layout.runs, dataset, False, lambda *_: None),
         settings.model,

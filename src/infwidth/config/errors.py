@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exceptions that a user is meant to see, and their words."""
 
+AS_BEFORE = "with the --configfile or --config of before, if any"
+"""Ends the advice to run a command again: without them it would act on the default."""
+
 
 class UserError(Exception):
     """Something the user can mend: one line that names the setting or file, and the mend."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 
 MANIFEST = "manifest.json"
 # Snakemake marks the folders that its rules make.
@@ -59,17 +59,17 @@ def check_files(folder: Path, files: dict[str, Any], rule: str, verify: bool = F
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing: run `{rule}` again")
+            raise UserError(f"{path} is missing: run `{rule}` again, {AS_BEFORE}")
         size = path.stat().st_size
         if size != expected["bytes"]:
             raise UserError(
                 f"{path} has {size} bytes where its manifest says {expected['bytes']}: "
-                f"it is truncated or edited; run `{rule}` again"
+                f"it is truncated or edited; run `{rule}` again, {AS_BEFORE}"
             )
         if verify and file_digest(path) != expected["sha256"]:
             raise UserError(
                 f"{path} is not the file that its manifest describes (sha256 differs): "
-                f"run `{rule}` again"
+                f"run `{rule}` again, {AS_BEFORE}"
             )
 
 

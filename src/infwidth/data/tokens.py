@@ -71,15 +71,15 @@ class TokenDataset(NamedTuple):
     manifest: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path, verify: bool = False) -> "TokenDataset":
+    def open(cls, folder: Path, verify: bool = True) -> "TokenDataset":
         """Opens tokens and checks them against their manifest.
 
         Args:
             folder: what `tokenize` has made.
-            verify: compare every file's sha256, not just its size.
+            verify: compare every file's sha256, which reads all of it, and not just its size.
 
         Returns:
-            The data set; no token is read yet.
+            The data set; its arrays are not open yet.
 
         Raises:
             UserError: the manifest or a file is missing, truncated or (with `verify`) edited.

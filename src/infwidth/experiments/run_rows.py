@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.training.records import read_result
 
 Entry = dict[str, Any]
@@ -32,7 +32,7 @@ def result_of(key: str, runs: Path, rule: str) -> dict[str, Any]:
     if result is None:
         raise UserError(
             f"{runs / key}: this run's result is gone; train it again with "
-            f"`snakemake --cores all -R {rule}`"
+            f"`snakemake --cores all -R {rule}`, {AS_BEFORE}"
         )
     return result
 

@@ -54,10 +54,12 @@ def made_again(axes: Axes, measured: FeatureSelection) -> None:
     axes.annotate(
         "$H^{-1/2}$",
         (math.sqrt(ends[0] * ends[1]), math.sqrt(height[0] * height[1])),
-        xytext=(2, 2),
+        xytext=(-2, -2),
         textcoords="offset points",
         color=_GREY,
         fontsize=KEY,
+        ha="right",
+        va="top",
     )
     axes.set_ylim(low * (low / high) ** 0.5, 3 * high)
     _key(axes, "lower left", columns=2)
@@ -120,12 +122,12 @@ def mass(axes: Axes, measured: FeatureSelection) -> None:
     axes.annotate(
         "random readout",
         (steps[-1], chance.estimate),
-        xytext=(0, -2),
+        xytext=(0, 2),
         textcoords="offset points",
         color=_GREY,
         fontsize=KEY,
         ha="right",
-        va="top",
+        va="bottom",
     )
     axes.set_ylim(0, 1.4)
     axes.yaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6).tolist()))

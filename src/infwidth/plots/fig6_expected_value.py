@@ -153,7 +153,8 @@ def _print(measured: ExpectedValue) -> str:
     cells = measured.fixed()
     confidence = f"{measured.confidence:.0%}"
     off = [f"{cell.width:,}" for cell in cells if not cell.unbiased]
-    verdict = f"is not, at H = {', '.join(off)} (crosses)" if off else "is, at every width"
+    verdict = f"not within that error at H = {', '.join(off)} (crosses)"
+    verdict = verdict if off else "within that error at every width"
     settings = measured.measured.settings["expected_value"]
     slopes = "; ".join(_slope(measured, case) for case in measured.cases)
     lost = [
@@ -165,8 +166,8 @@ def _print(measured: ExpectedValue) -> str:
     stop = f"Not resolved, where larger widths were not tried: {'; '.join(lost)} (arrows)."
     parts = [
         f"Left: grey, one finite model; blue, the mean over {cells[0].inits:,} to "
-        f"{cells[-1].inits:,} inits; dashed, its Monte-Carlo error. Within that error at "
-        f"{confidence} (largest z over all outputs and widths, Bonferroni) the mean {verdict}.",
+        f"{cells[-1].inits:,} inits; dashed, its Monte-Carlo error. The mean is "
+        f"{verdict} ({confidence}; largest z over all outputs and widths, Bonferroni).",
         "Right: bias of the mean over inits by the pair estimator, "
         f"{settings['trained']['inits_per_unit']} H inits, {confidence} jackknife intervals; pale, "
         f"one model. Exponents of the bias in H: {slopes}.",

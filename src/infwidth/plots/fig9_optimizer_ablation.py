@@ -63,7 +63,12 @@ def _draw(measured: OptimizerAblation) -> Figure:
     _digits_panel(below, measured)
     bottom = foot + _BOTTOM
     _place(figure, [below], bottom, digits)
-    _key(figure, bottom + digits + _KEY, [(KERNEL_LABELS[k], _KERNELS[k]) for k in _KERNELS])
+    ran = {kernel for _, kernel in measured.digits_arms()}
+    _key(
+        figure,
+        bottom + digits + _KEY,
+        [(KERNEL_LABELS[k], style) for k, style in _KERNELS.items() if k in ran],
+    )
     bottom += digits + _TOP + _BOTTOM
     _place(figure, [left, right], bottom, above)
     _key(figure, bottom + above + _KEY, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])

@@ -8,6 +8,7 @@ All is deterministic. A figure is laid out in this order: data, limits, `small_p
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -186,12 +187,15 @@ def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0
     """
     width, height = figure.get_size_inches()
     lines: list[str] = []
+    # Letters are hinted to pixels, so that a line's width depends on the resolution.
+    drawn_at, figure.dpi = figure.dpi, mpl.rcParams["savefig.dpi"]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and text_size(figure, longer, SMALL_PRINT)[0] <= 0.98 * (width - 2 * left):
             lines[-1] = longer
         else:
             lines.append(word)
+    figure.dpi = drawn_at
     step = 1.25 * SMALL_PRINT * _POINT
     for row, line in enumerate(lines):
         figure.text(
