@@ -54,14 +54,12 @@ def made_again(axes: Axes, measured: FeatureSelection) -> None:
     axes.annotate(
         "$H^{-1/2}$",
         (math.sqrt(ends[0] * ends[1]), math.sqrt(height[0] * height[1])),
-        xytext=(-2, -2),
+        xytext=(2, 2),
         textcoords="offset points",
         color=_GREY,
         fontsize=KEY,
-        ha="right",
-        va="top",
     )
-    axes.set_ylim(low * (low / high) ** 0.5, 3 * high)
+    axes.set_ylim(low * (low / high) ** 0.5, 3 * high * (high / low) ** 0.12)
     _key(axes, "lower left", columns=2)
     axes.set_ylabel("error relative to outputs")
 
