@@ -120,6 +120,18 @@ def test_a_missing_package_is_one_line(missing, extra, monkeypatch, capsys):
     assert line.count("\n") == 1
 
 
+def test_an_interrupt_while_the_program_is_still_imported_is_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("infwidth.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130
+    line = "infwidth: interrupted; run the same command again to go on\n"
+    assert capsys.readouterr().err == line
+
+
 def test_a_module_that_nobody_knows_is_a_defect(monkeypatch):
     def fails():
         raise ModuleNotFoundError("No module named 'infwidth.nonsense'", name="infwidth.nonsense")

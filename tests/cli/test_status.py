@@ -6,6 +6,7 @@ import json
 import pytest
 
 from infwidth.cli import status
+from infwidth.config.errors import AS_BEFORE
 
 MANIFEST = "results/data/tokens/manifest.json"
 # Before tuning: two rates of ntk and two trunk rates of the control; afterwards three widths and
@@ -45,7 +46,8 @@ def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
     assert project.run("status") == (
         2,
         "",
-        f"infwidth: {MANIFEST} is damaged: delete it and run `infwidth data tokenize` again\n",
+        f"infwidth: {MANIFEST} is damaged: delete it and run `infwidth data tokenize` again, "
+        f"{AS_BEFORE}\n",
     )
     sizes = {"files": {"train.tokens.npy": {"bytes": 9}}, "digest": "d", "vocabulary": {"size": 1}}
     project.write(MANIFEST, json.dumps(sizes))
@@ -65,7 +67,7 @@ def test_a_damaged_tuning_file_is_one_line(project):
     assert code == 2
     assert error == (
         "infwidth: results/lm_width/tuning/ntk.json is damaged: "
-        "delete it and run `infwidth tune --variant ntk` again\n"
+        f"delete it and run `infwidth tune --variant ntk` again, {AS_BEFORE}\n"
     )
 
 

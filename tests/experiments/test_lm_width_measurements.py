@@ -91,5 +91,7 @@ def test_the_table_of_runs_has_its_columns_in_order_and_whole_widths(gathered):
 
 def test_a_run_whose_result_is_gone_is_named_with_the_rules_that_train_it(gathered, tmp_path):
     (tmp_path / "runs" / "b" / "result.json").unlink()
-    with pytest.raises(UserError, match=r"b: this run's result is gone.*-R tune train_widths`$"):
+    with pytest.raises(
+        UserError, match=r"b: this run's result is gone.*-R tune train_widths`, with the --c"
+    ):
         gathered()

@@ -72,9 +72,9 @@ def test_an_unresolved_bias_is_an_arrow_and_is_said(tmp_path):
 
 def test_a_biased_fixed_half_is_crossed_and_said(tmp_path):
     figure = fig6_expected_value.draw(CASES["biased"][1](tmp_path))
-    assert "is not, at H = 1, 4, 16, 64 (crosses)" in said(figure)
+    assert "is not within that error at H = 1, 4, 16, 64 (crosses)" in said(figure)
     figure = fig6_expected_value.draw(CASES["resolved"][1](tmp_path))
-    assert "is, at every width" in said(figure)
+    assert "is within that error at every width" in said(figure)
 
 
 def test_the_crossings_are_drawn_where_they_are(tmp_path):

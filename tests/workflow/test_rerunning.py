@@ -22,6 +22,8 @@ PICTURES = {*FIGURES, *TABLES}
 
 def test_after_a_complete_run_there_is_nothing_to_do(checkout):
     assert checkout.planned() == {}
+    words = ("infwidth", "reproduce", "--configfile", "config/smoke.yaml", "--cores", "2")
+    assert "infwidth: done: see results/smoke/claims.md, " in checkout.run(*words)
 
 
 def test_every_figure_and_table_is_there(checkout):
@@ -32,6 +34,17 @@ def test_every_figure_and_table_is_there(checkout):
         for ending in ("csv", "md", "tex"):
             assert (checkout.folder / f"results/smoke/tables/{name}.{ending}").stat().st_size
     assert "too small to judge" in (checkout.folder / "results/smoke/claims.md").read_text()
+
+
+@pytest.mark.parametrize("ending", ["pdf", "png", "json"])
+def test_a_figure_of_which_a_file_was_deleted_is_drawn_again(checkout, ending):
+    (checkout.folder / f"paper_figures/smoke/fig2_loss_curves.{ending}").unlink()
+    assert checkout.planned() == {"fig2_loss_curves": 1}
+
+
+def test_a_table_of_which_a_file_was_deleted_is_made_again(checkout):
+    (checkout.folder / "results/smoke/tables/table1_final_loss.tex").unlink()
+    assert checkout.planned() == {"table1_final_loss": 1}
 
 
 def test_a_change_in_the_rules_judges_anew_and_no_more(checkout):
