@@ -277,7 +277,8 @@ for itself.
   its images; where an interval over those is shown, no test is made of it.
 - Holm corrects within a family; over the {len(judged.families)} families nothing is corrected.
 - A run that diverged or is missing forbids the test at its place. A single repeat gives no test,
-  and neither do repeats that are all equal, as where a seed takes no effect.
+  and neither do repeats that are all equal. A number that was counted or computed without any
+  error needs no test: p is 0 or 1.
 - *too small to judge*: the configuration is one to try the workflow with. *not measured*: the
   configuration lacks what the claim needs; such a row counts in its family all the same.
 
