@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from infwidth.config.errors import AS_BEFORE
 from infwidth.experiments import lm_width_measurements
 
 TUNED = ["results/lm_width/tuning/ntk.json", "results/lm_width/tuning/constant.json"]
@@ -53,5 +54,6 @@ def test_a_planned_file_that_is_missing_is_one_line(project, collected, missing,
     for name in {*TUNED, *TRAINED} - {missing}:
         project.write(name, "{}")
     status, _, error = project.run("collect")
-    assert (status, error) == (2, f"infwidth: {missing} is missing: run `{command}` first\n")
+    said = f"infwidth: {missing} is missing: run `{command}` first, {AS_BEFORE}\n"
+    assert (status, error) == (2, said)
     assert collected == []

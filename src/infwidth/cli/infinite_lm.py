@@ -9,7 +9,7 @@ from infwidth.atomic import read_json, write_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm_plan import training_of
@@ -70,12 +70,12 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     for path, name in named.items():
         if not args.parts and not path.exists():
             command = f"infwidth infinite_lm train --variant {name}"
-            raise UserError(f"{path} is missing: run `{command}` first")
+            raise UserError(f"{path} is missing: run `{command}` first, {AS_BEFORE}")
     parts = {
         path.stem: read_json(path, "infwidth infinite_lm train", ("selection", "entries"))
         for path in args.parts or named
     }
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
     runs = args.runs or layout.runs
     tables = gather(list(parts.values()), runs)
     write_measurements(

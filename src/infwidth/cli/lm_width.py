@@ -9,7 +9,7 @@ from pathlib import Path
 from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width_plan import has_mlps, jobs, report_places
@@ -115,7 +115,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     }
     collect(
         settings,
-        TokenDataset.open(args.tokens or layout.tokens),
+        TokenDataset.open(args.tokens or layout.tokens, verify=False),
         args.runs or layout.runs,
         args.tuning or _existing(tuned),
         args.trained or _existing(trained),
@@ -126,5 +126,5 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
 def _existing(made_by: dict[Path, str]) -> list[Path]:
     for path, command in made_by.items():
         if not path.exists():
-            raise UserError(f"{path} is missing: run `{command}` first")
+            raise UserError(f"{path} is missing: run `{command}` first, {AS_BEFORE}")
     return list(made_by)

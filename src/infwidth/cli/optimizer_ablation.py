@@ -11,7 +11,7 @@ from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
-from infwidth.config.errors import UserError
+from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
 from infwidth.config.settings import Settings
 from infwidth.experiments.optimizer_ablation_plan import Arm, arms
@@ -103,7 +103,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     own = settings.optimizer_ablation
     digits = _read_digits(args.digits or sorted(home.glob("digits*.parquet")), own.digits)
     parts = _read_parts(args.parts or sorted((home / "parts").glob("*.json")), arms(own))
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
     runs = args.runs or layout.runs
     tables = gather(parts, runs)
     write_measurements(
@@ -163,7 +163,7 @@ def _read_parts(files: Iterable[Path], planned: Sequence[Arm]) -> list[dict[str,
     for arm in planned:
         if arm not in found:
             command = f"infwidth optimizer_ablation train --arms {arm.name}"
-            raise UserError(f"{arm.name} is missing: run `{command}` first")
+            raise UserError(f"{arm.name} is missing: run `{command}` first, {AS_BEFORE}")
     return [part for *_, part in some]
 
 
@@ -171,7 +171,7 @@ def _read_digits(files: Sequence[Path], own: DigitsAblationSettings) -> "pd.Data
     """What `digits` wrote of the rules and kernels that are planned, in the order of the files."""
     import pandas as pd
 
-    mend = "run `infwidth optimizer_ablation digits` first"
+    mend = f"run `infwidth optimizer_ablation digits` first, {AS_BEFORE}"
     planned = [f"{rule}-{kernel}" for rule in own.rules for kernel in own.kernels]
     tables, found = [], []
     for path in files:

@@ -111,7 +111,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         path.stem: _read(path, "selection", f"infwidth tune --variant {path.stem}")
         for path in tuning
     }
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
     runs = args.runs or layout.runs
     tables = gather(
         _entries(trained, "infwidth train"),
