@@ -68,8 +68,8 @@ def _attention_forward(q_DxN: jax.Array, k_DxN: jax.Array, v_DxN: jax.Array, hea
     q_BxKxCxT, v_BxKxCxT = (_split_heads(x_DxN, heads, T) for x_DxN in (q_DxN, v_DxN))
     k_BxKxTxC = _split_heads_transposed(k_DxN, heads, T)
     scores_BxKxTxT = jnp.einsum("bksc,bkcq->bksq", k_BxKxTxC, q_BxKxCxT)
-    causal_1x1xTxT = jnp.triu(jnp.ones((1, 1, T, T), bool))
-    weights_BxKxTxT = jax.nn.softmax(jnp.where(causal_1x1xTxT, scores_BxKxTxT, -jnp.inf), axis=2)
+    causal_1x1xTxT = jnp.where(jnp.triu(jnp.ones((1, 1, T, T), bool)), 0.0, -jnp.inf)
+    weights_BxKxTxT = jax.nn.softmax(scores_BxKxTxT + causal_1x1xTxT, axis=2)
     mixed_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", v_BxKxCxT, weights_BxKxTxT)
     return _join_heads(mixed_BxKxCxT), (q_BxKxCxT, k_DxN, v_DxN, weights_BxKxTxT, mixed_BxKxCxT)
 
