@@ -17,6 +17,10 @@ LIGHT := .venv-figures/bin
 TOOLS := .venv-tools/bin
 CORES ?= all
 
+# What the environments hold is what runs.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE = 1
+
 help: ## Show this list
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 

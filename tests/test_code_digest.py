@@ -2,139 +2,289 @@
 """A digest changes with the code that runs, and with nothing else."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 import infwidth.code_digest as module
-from infwidth.config.variants import ALL_VARIANTS, CODE_OF_WORD, SGD_LIKE
-from infwidth.training import spec
-from infwidth.training.spec import run_code_digest, variants_digest
+from infwidth.code_digest import code_digest, remember_source
+from infwidth.config.contexts import CONTEXTS
+from infwidth.config.errors import UserError
+from infwidth.config.load import read_yaml, validate
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.optimizer_ablation_plan import Arm, asked_of
+from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 from tests.test_extending import EDITS
+
+
+class Package:
+    """A copy of the package's source that can be edited."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def edit(self, file, old, new):
+        text = (self.folder / file).read_text()
+        assert old in text
+        (self.folder / file).write_text(text.replace(old, new))
+        forget()
+
+    def write(self, file, text):
+        (self.folder / file).write_text(text)
+        forget()
+
+
+def forget():
+    for remembered in (module._module, module._normal, run_code_digest):
+        remembered.cache_clear()
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package's source that can be edited."""
     copy = tmp_path / "infwidth"
     shutil.copytree(module._ROOT, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "_ROOT", copy)
-
-    def edit(file, old, new):
-        text = (copy / file).read_text()
-        assert old in text
-        (copy / file).write_text(text.replace(old, new, 1))
-        forget()
-
-    def forget():
-        for remembered in (module._module_digest, module._imports, run_code_digest):
-            remembered.cache_clear()
-
     forget()
-    yield edit
+    yield Package(copy)
     forget()
 
 
 def digests():
-    return {name: run_code_digest(variant) for name, variant in ALL_VARIANTS.items()}
+    found = {name: run_code_digest(variant) for name, variant in ALL_VARIANTS.items()}
+    return found | {"infinite": run_code_digest(ALL_VARIANTS["adam_star"], infinite=True)}
 
 
 def changed(before):
     return {name for name, digest in digests().items() if digest != before[name]}
 
 
-def rows_with(words):
+def rows_with(*words):
     return {name for name, row in ALL_VARIANTS.items() if {row.features, row.readout} & set(words)}
 
 
-def test_a_comment_or_a_docstring_changes_nothing(package):
+def test_what_does_nothing_changes_nothing(package):
     before = digests()
-    package("optim/adam_star.py", '"""', '"""Another first line.\n\n')
-    package("training/loop.py", "\n\n", "\n# A comment.\n\n")
+    package.edit("optim/adam_star.py", '"""\n\n', '"""\n\n# A comment.\n\n')
+    package.edit("training/loop.py", '"""How training ended.', '"""How it ended.')
+    package.edit("training/rules.py", "\ndef learning_rates(", "\n_X = 1\n\n\ndef learning_rates(")
     assert digests() == before
 
 
-def test_the_optimizer_changes_the_variants_that_use_it(package):
-    before = digests()
-    package("optim/adam_star.py", "def scale_by_adam_star(", "_X = 1\n\n\ndef scale_by_adam_star(")
-    # The ablation's other rules are one module, which imports ADAM*.
-    users = ("infwidth.optim.adam_star", "infwidth.training.ablation_rules")
-    assert changed(before) == rows_with([w for w, used in CODE_OF_WORD.items() if used in users])
-
-
-def test_the_normalisation_changes_the_variants_that_use_it(package):
-    before = digests()
-    package("models/normalization.py", "\ndef ", "\n_X = 1\n\n\ndef ")
-    assert changed(before) == rows_with(["normalized"])
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        # The others of the family have v's of their own.
+        (
+            "optim/adam_star.py",
+            "if second_moment not in",
+            "if not second_moment or second_moment not in",
+            ("adam_star", "adam_star_global", "adam_star_factored"),
+        ),
+        ("models/normalization.py", "omega_b", "omega_bias", ("normalized",)),
+        (
+            "training/rules.py",
+            "scale_by_muon_star(t.b1)",
+            "scale_by_muon_star(t.b2)",
+            ("muon_star",),
+        ),
+        (
+            "training/rules.py",
+            "optax.trace(decay=t.b1), in_",
+            "optax.trace(decay=t.b1), not_in_",
+            ("momentum",),
+        ),
+    ],
+)
+def test_a_rule_or_treatment_changes_the_variants_that_use_it(package, file, old, new, words):
+    before, of_all = digests(), variants_digest([], ALL_VARIANTS.values())
+    users = variants_digest(["infwidth.training.rules"], ALL_VARIANTS.values())
+    package.edit(file, old, new)
+    assert changed(before) - {"infinite"} == rows_with(*words)
+    assert variants_digest([], ALL_VARIANTS.values()) == of_all
+    if "normalized" not in words:
+        assert variants_digest(["infwidth.training.rules"], ALL_VARIANTS.values()) != users
 
 
 def test_the_model_changes_every_variant(package):
     before = digests()
-    package("models/transformer.py", "\nclass ", "\n_X = 1\n\n\nclass ")
-    assert changed(before) == set(ALL_VARIANTS)
+    package.edit("models/transformer.py", "class Block(", "class Block(object, ")
+    assert changed(before) == digests().keys()
 
 
-def test_the_unit_of_rates_changes_the_variants_whose_rule_has_it(package, monkeypatch):
+def test_what_infinite_width_alone_uses_changes_that_alone(package):
     before = digests()
-    of_all = variants_digest([], ALL_VARIANTS.values())
-    monkeypatch.setattr(spec, "SGD_LIKE", (*SGD_LIKE, "muon_star"))
-    run_code_digest.cache_clear()
-    assert changed(before) == rows_with(["muon_star"])
-    assert variants_digest([], ALL_VARIANTS.values()) != of_all
+    package.edit("infinite/room.py", "FIRST_INPUTS = 16_384", "FIRST_INPUTS = 16_385")
+    assert changed(before) == {"infinite"}
 
 
-def test_several_variants_depend_on_the_code_of_each(package):
-    some = [ALL_VARIANTS[name] for name in ("frozen", "ntk_normalized", "muon_star")]
-    before = variants_digest(["infwidth.training.rules"], some)
-    package("training/ablation_rules.py", "\ndef ", "\n_X = 1\n\n\ndef ")
-    after = variants_digest(["infwidth.training.rules"], some)
-    assert before != after
-    package("models/normalization.py", "\ndef ", "\n_X = 1\n\n\ndef ")
-    assert after != variants_digest(["infwidth.training.rules"], some)
+def test_other_words_are_another_digest():
+    of_row = {row[:2]: run_code_digest(row) for row in ALL_VARIANTS.values()}
+    assert len(set(of_row.values())) == len(of_row)
+    row = ALL_VARIANTS["frozen"]
+    assert run_code_digest(row._replace(label="Frozen!", note="")) == run_code_digest(row)
 
 
 def test_a_new_rule_changes_no_other_run(package):
     before = digests()
     for file, old, new in EDITS:
-        package(file.removeprefix("src/infwidth/"), old, new)
+        package.edit(file.removeprefix("src/infwidth/"), old, new)
     assert changed(before) == set()
 
 
-def test_plots_analysis_and_settings_change_no_run(package):
-    before = digests()
-    package("config/settings.py", "\nclass ", "\n_X = 1\n\n\nclass ")
-    package("analysis/statistics.py", "\ndef ", "\n_X = 1\n\n\ndef ")
-    assert digests() == before
-
-
-def test_what_a_run_imports_lazily_is_named_in_its_key(package):
-    """A module imported inside a function is in the digest only where a word names it."""
-    import ast
-
-    seen, frontier, lazy = set(), list(spec._RUN_CODE), set()
-    while frontier:
-        name = frontier.pop()
-        if name in seen or name.startswith("infwidth.config"):
-            continue
-        seen.add(name)
-        tree = ast.parse(module._source(name).read_text())
-        top = {id(node) for node in tree.body}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                names = list(module._imported(node))
-                if id(node) in top:
-                    frontier += names
-                elif not _for_types_only(tree, node):
-                    lazy |= set(names)
-    assert lazy - seen == {CODE_OF_WORD["adam_star"], CODE_OF_WORD["normalized"]}
-    by_word = [name for name in seen if "import_module(" in module._source(name).read_text()]
-    assert by_word == ["infwidth.training.rules"]
-    assert "import_module(CODE_OF_WORD[name])" in module._source(*by_word).read_text()
-
-
-def _for_types_only(tree, node):
-    import ast
-
-    return any(
-        isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test) and node in block.body
-        for block in ast.walk(tree)
+def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
+    entries = [
+        "infwidth.experiments.lm_width.tune",
+        "infwidth.experiments.optimizer_ablation.run_arm",
+    ]
+    before, plan = digests(), plan_digest(entries)
+    package.edit("config/variants.py", '"Frozen features"', '"Frozen"')
+    package.edit("config/contexts.py", "a third of the steps", "fewer steps")
+    package.edit("config/contexts.py", "training.steps // 3", "training.steps // 4")
+    package.edit("config/settings.py", "Linear warm-up, in steps.", "Warm-up.")
+    package.edit(
+        "config/settings.py",
+        "    final_fraction: Fraction",
+        "    x: int = 1\n    final_fraction: Fraction",
     )
+    assert changed(before) == set()
+    assert plan_digest(entries) == plan
+    # Logic that settings hold is code as any other.
+    package.edit("config/mesh.py", "return self.data * self.fsdp\n", "return self.data\n")
+    assert changed(before) == digests().keys()
+
+
+def test_a_label_changes_what_draws_it(package):
+    def drawn(name):
+        return code_digest([f"infwidth.plots.{name}"])
+
+    names = ("fig1_loss_vs_width", "fig11_memory", "fig9_optimizer_ablation")
+    before = {name: drawn(name) for name in names}
+    package.edit("config/variants.py", '"Frozen, NAdam"', '"NAdam"')
+    assert {n for n in names if drawn(n) != before[n]} == {"fig9_optimizer_ablation"}
+
+
+def test_the_jobs_of_a_context_hang_on_their_own_row(monkeypatch):
+    settings = validate(read_yaml(Path("config/config.yaml")))
+    some = [Arm("base", "ntk"), *(Arm(context, "ntk") for context in CONTEXTS)]
+    before = {arm: asked_of(arm, settings) for arm in some}
+    monkeypatch.setitem(CONTEXTS, "short", CONTEXTS["short"]._replace(at_widths=True))
+    monkeypatch.setitem(CONTEXTS, "standard", CONTEXTS["standard"]._replace(label="other"))
+    assert [arm for arm in some if asked_of(arm, settings) != before[arm]] == [Arm("short", "ntk")]
+    assert asked_of(Arm("short", "ntk"), settings)["training"]["steps"] < settings.training.steps
+
+
+def test_a_move_or_another_name_changes_nothing(package):
+    before = digests()
+    # A module.
+    (package.folder / "training/microbatches.py").rename(package.folder / "models/pieces.py")
+    package.edit(
+        "training/step.py",
+        "from infwidth.training.microbatches import microbatch_count",
+        "from infwidth.models.pieces import microbatch_count as pieces",
+    )
+    package.edit("training/step.py", "= microbatch_count(", "= pieces(")
+    # A function, from a module of its own to the head of the one that uses it.
+    text = (package.folder / "optim/inverse_root.py").read_text()
+    package.edit(
+        "optim/star_rules.py", "from infwidth.optim.inverse_root import inverse_root\n", ""
+    )
+    users = (package.folder / "optim/star_rules.py").read_text()
+    start = text.index("\ndef inverse_root(")
+    package.write("optim/star_rules.py", users + "\n" + text[start:])
+    (package.folder / "optim/inverse_root.py").unlink()
+    package.edit("optim/star_rules.py", "inverse_root(", "power_of_gram(")
+    # A class, by way of a module's name.
+    package.edit(
+        "training/step.py",
+        "from infwidth.training import rules\n",
+        "from infwidth.training import rules as steps\n",
+    )
+    package.edit("training/step.py", "rules.", "steps.")
+    assert changed(before) == set()
+
+
+SMALL = {
+    "a.py": "from infwidth.b import f as g\n\ndef start(x):\n    return g(x)\n",
+    "b.py": "from math import sin\n\nUNUSED = 1\n\ndef f(x):\n    return sin(x)\n\n"
+    "def h(x):\n    return -x\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "same"),
+    [
+        ("b.py", "UNUSED = 1", "UNUSED = 2", True),
+        ("a.py", "import f as g", "import h as g", False),
+        ("b.py", "from math import sin", "from math import cos as sin", False),
+        ("b.py", "return -x", "return +x", True),
+        ("b.py", "def h", "def f", False),
+        ("b.py", "UNUSED = 1", "f.called = 1", False),
+        (
+            "a.py",
+            "from infwidth.b import f as g\n\ndef start(x):\n",
+            "def start(x):\n    from infwidth.b import f as g\n",
+            True,
+        ),
+        (
+            "a.py",
+            SMALL["a.py"],
+            "from infwidth import b\n\ndef start(x):\n    return b.f(x)\n",
+            True,
+        ),
+        ("b.py", "return sin(x)", "return [sin for sin in [x]] and sin(x)", False),
+    ],
+)
+def test_names_are_followed_to_what_they_stand_for(package, file, old, new, same):
+    for name, text in SMALL.items():
+        package.write(name, text)
+    before = code_digest(["infwidth.a.start"])
+    package.edit(file, old, new)
+    assert (code_digest(["infwidth.a.start"]) == before) is same
+
+
+def test_a_local_name_is_not_taken_for_the_module_s(package):
+    start = "def start(f):\n    return f(1), (lambda: g(2))\n"
+    package.write("a.py", f"def f(x):\n    return x\n\ndef g(x):\n    return -x\n\n{start}")
+    before = code_digest(["infwidth.a.start"])
+    package.edit("a.py", "def f(x):\n    return x", "def f(x):\n    return 2 * x")
+    assert code_digest(["infwidth.a.start"]) == before
+    package.edit("a.py", "def g(x):\n    return -x", "def g(x):\n    return 2 * x")
+    assert code_digest(["infwidth.a.start"]) != before
+
+
+def test_of_a_table_the_rows_that_are_asked_for_count(package):
+    package.write("a.py", "T = {'x': 1, 'y': 2}\n\ndef start(k):\n    return T[k]\n")
+
+    def digest(*keys):
+        return code_digest(["infwidth.a.start"], {"infwidth.a.T": keys})
+
+    before = {keys: digest(*keys) for keys in [("x",), ("y",), ("x", "y"), ()]}
+    package.edit("a.py", "2", "3")
+    assert {keys for keys in before if digest(*keys) != before[keys]} == {("y",), ("x", "y")}
+
+
+def test_a_name_that_is_not_there_is_an_error(package):
+    with pytest.raises(ValueError, match=r"infwidth\.training\.rules\.melt: no definition"):
+        code_digest(["infwidth.training.rules.melt"])
+    package.write("b.py", "")
+    package.write("a.py", "from infwidth.b import melt\n\ndef start():\n    melt()\n")
+    with pytest.raises(ValueError, match=r"infwidth\.a imports infwidth\.b\.melt, which there is"):
+        code_digest(["infwidth.a.start"])
+
+
+def test_code_that_was_edited_since_the_start_is_refused(package, monkeypatch):
+    monkeypatch.setenv("INFWIDTH_SOURCE", "")
+    remember_source()
+    before = digests()
+    package.edit("plots/style.py", "\nimport", "\n\nimport")
+    assert digests() == before  # No run uses it.
+    package.edit("training/loop.py", "\nimport", "\n\nimport")
+    with pytest.raises(UserError, match=r"training/loop\.py was edited after .*: start it again"):
+        digests()
+    # A workflow's jobs hold to the state at its start.
+    remember_source()
+    with pytest.raises(UserError):
+        digests()
+    monkeypatch.delenv("INFWIDTH_SOURCE")
+    remember_source()
+    assert digests() == before

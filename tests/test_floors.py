@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "infwidth"
 PASSAGE = 'see "What may import what" in docs/extending.md'
 
 # What each part may import of the package, besides itself and the utilities.
-UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout", "provenance"}
+UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"}
 BELOW = {
     "config": set(),
     "data": {"config"},
@@ -34,7 +34,7 @@ ROOT = {name: {"config"} for name in UTILITIES} | {
     "__main__": {"cli"},
     "bundle": {"config", "atomic", "checkout"},
     "provenance": {"config", "checkout"},
-    "workflow": {"config", "data", "training", "cli"},
+    "workflow": {"config", "data", "training", "cli", "code_digest"},
 }
 # The command line may import all, and is imported by the root alone.
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent.name != "cli"]

@@ -41,7 +41,8 @@ def figure_module(name: str) -> str:
 
 def figure_code(name: str) -> tuple[str, ...]:
     """The modules that a figure's files hang on, with all that they import."""
-    return (figure_module(name), "infwidth.plots.draw", "infwidth.plots.save")
+    read = reader(FIGURES[name])
+    return (figure_module(name), read, "infwidth.plots.draw", "infwidth.plots.save")
 
 
 def table_module(name: str) -> str:
@@ -51,7 +52,7 @@ def table_module(name: str) -> str:
 
 def table_code(name: str) -> tuple[str, ...]:
     """The modules that a table's files hang on, with all that they import."""
-    return (table_module(name), "infwidth.analysis.tables.write")
+    return (table_module(name), reader(TABLES[name]), "infwidth.analysis.tables.write")
 
 
 def reader(experiment: str) -> str:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which code, environment and machine made an output: what its record keeps under `MADE_BY`."""
 
-import importlib.metadata
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from infwidth.checkout import COMMIT, commit, sha256
 
 MADE_BY = "made_by"
 SHA256 = "sha256"
+
+_MODULES = {"scikit-learn": "sklearn"}
 
 _HERE = Path(__file__).parent
 _STAMP = "infwidth-lock.txt"
@@ -24,7 +27,7 @@ def made_by(code: str, packages: Iterable[str], device: str | None = None) -> di
 
     Args:
       code: digest of the code that made the output (`infwidth.code_digest`).
-      packages: distributions that its bytes depend on; those that are not installed are left out.
+      packages: what its bytes depend on; those that are not installed are left out.
       device: what computed it, as JAX names it; None where nothing was computed by JAX.
 
     Returns:
@@ -38,7 +41,7 @@ def made_by(code: str, packages: Iterable[str], device: str | None = None) -> di
         "commit": named,
         "dirty": dirty,
         "lock": _lock(),
-        "software": dict(_versions(packages)),
+        "software": versions(packages),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "device": device,
@@ -85,9 +88,14 @@ def _lock() -> dict[str, str] | None:
     return {"name": path.name, "sha256": sha256(path)}
 
 
-def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of packages, without those that are not installed.
+
+    Of what is imported it is that which was imported, and not what the environment lists.
+    """
+    found = {}
     for name in packages:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        module = sys.modules.get(_MODULES.get(name, name))
+        with suppress(PackageNotFoundError):
+            found[name] = module.__version__ if module else version(name)
+    return found

@@ -14,6 +14,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsag
 
 from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
+from infwidth.code_digest import remember_source
 from infwidth.config.errors import UserError
 from infwidth.config.load import pick, validate
 from infwidth.config.settings import Settings
@@ -96,7 +97,8 @@ def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:
 
 
 def prepare_jobs(settings: Settings) -> None:
-    """Lets jobs find this environment's `infwidth`, end when the workflow dies, train anew."""
+    """Lets jobs find this environment's `infwidth` and code, end with the workflow, train anew."""
+    remember_source()
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     # The outermost Snakemake process is the one to watch, so an inherited value stays.

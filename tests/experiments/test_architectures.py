@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.errors import UserError
-from infwidth.config.variants import ALL_VARIANTS, CODE_OF_WORD, SGD_LIKE, VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments import architectures, architectures_models
 from infwidth.experiments.architectures_models import (
     Outcome,
@@ -29,6 +29,7 @@ from infwidth.experiments.architectures_models import (
 from infwidth.experiments.parts import Parts
 from infwidth.models.variables import Groups, merge, split
 from infwidth.models.wide_layer import layer_maker
+from infwidth.training.rules import in_gradients
 
 H = 6
 SETTINGS = ArchitecturesSettings.model_validate(
@@ -192,7 +193,7 @@ def train(problem, kind, variant, trunk, readout, kappa, seed):
                 g = np.asarray(g, np.float64) * (1 if group == "trunk" else H)
                 if step == 0 and group == "readout":
                     peak[group] = readout
-                    if rule in SGD_LIKE:
+                    if in_gradients(rule):
                         peak[group] /= np.sqrt(np.square(g).mean())
                 square = np.square(g)
                 if rule == "adam_star":
@@ -332,18 +333,16 @@ def test_what_was_trained_is_kept_and_one_more_seed_trains_alone(measure):
     assert FakeProgram.ran == trained
 
 
-def test_the_unit_of_a_rate_is_part_of_what_is_kept(measure, monkeypatch):
+def test_the_code_of_its_variant_is_part_of_what_is_kept(measure, monkeypatch):
     few = {"architectures": ["cnn"], "variants": ["unfrozen", "ntk"]}
     settings = SETTINGS.model_copy(update=few)
+    monkeypatch.setattr(architectures, "variants_digest", lambda _, rows: rows[0].readout)
     measure(settings)
-    monkeypatch.setattr(architectures, "SGD_LIKE", ())
+    monkeypatch.setattr(
+        architectures, "variants_digest", lambda _, rows: rows[0].readout.replace("sgd", "other")
+    )
     measure(settings)
     assert FakeProgram.ran == 8 + 4  # those of ntk
-
-
-def test_the_code_of_every_word_is_part_of_what_is_kept():
-    words = {word for variant in VARIANTS.values() for word in variant[:2]}
-    assert {CODE_OF_WORD[word] for word in words & CODE_OF_WORD.keys()} < set(architectures.CODE)
 
 
 def test_a_variant_of_which_every_rate_diverged_is_named(measure, monkeypatch):

@@ -2,8 +2,6 @@
 #
 # The variants in other architectures, on digits: a job an architecture, then the tables.
 
-from infwidth.training.spec import variants_digest
-
 ARCHITECTURES = LAYOUT.results / "architectures"
 MEASURED["architectures"] = [
     f"{LAYOUT.measurements('architectures')}/{name}"
@@ -15,7 +13,8 @@ MEASURED["architectures"] = [
     )
 ]
 ARCHITECTURES_CODE = variants_digest(
-    ["infwidth.experiments.architectures", "infwidth.data.digits"], VARIANTS.values()
+    ["infwidth.experiments.architectures", "infwidth.data.digits"],
+    [VARIANTS[name] for name in SETTINGS.architectures.variants],
 )
 
 

@@ -23,7 +23,7 @@ from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
-from infwidth.training.spec import run_code_digest
+from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 
 SETTINGS = support.validated(config)
 LAYOUT = Layout(SETTINGS.name)

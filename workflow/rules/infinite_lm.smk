@@ -32,9 +32,9 @@ rule infinite_lm_train:
             if wildcards.variant in SETTINGS.infinite_lm.infinite_variants
             else None
         ),
-        study=code_digest(
+        study=plan_digest(
             [
-                "infwidth.experiments.infinite_lm",
+                "infwidth.experiments.infinite_lm.run_variant",
                 "infwidth.experiments.infinite_lm_plan",
             ]
         ),
@@ -60,7 +60,10 @@ rule infinite_lm:
     params:
         settings=slice_of("infinite_lm collect"),
         code=code_digest(
-            ["infwidth.experiments.infinite_lm", "infwidth.experiments.recording"]
+            [
+                "infwidth.experiments.infinite_lm.gather",
+                "infwidth.experiments.recording",
+            ]
         ),
     shell:
         f"infwidth infinite_lm collect --settings {{params.settings:q}} --parts {{input.parts}}"

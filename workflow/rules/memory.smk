@@ -21,7 +21,10 @@ rule memory:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("memory"),
-        code=code_digest(["infwidth.experiments.memory", "infwidth.optim.adam_star"]),
+        code=variants_digest(
+            ["infwidth.experiments.memory"],
+            [VARIANTS["frozen"], VARIANTS["adam_star"]],
+        ),
     shell:
         "infwidth memory --settings {params.settings:q}"
         f" --out {LAYOUT.measurements('memory')} 2> {{log}}"

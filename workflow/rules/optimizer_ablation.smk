@@ -4,6 +4,7 @@
 # the table. The context of the other vocabulary has tokens of its own.
 
 from infwidth.experiments.optimizer_ablation_plan import (
+    asked_of,
     halves,
     jobs as ablation_jobs,
     tuned_before,
@@ -47,11 +48,14 @@ rule optimizer_ablation_train:
         launcher=support.launcher,
         settings=slice_of("optimizer_ablation train"),
         arms=lambda wildcards: [arm.name for arm in ABLATION_JOBS[wildcards.job]],
+        contexts=lambda wildcards: [
+            asked_of(arm, SETTINGS) for arm in ABLATION_JOBS[wildcards.job]
+        ],
         code=lambda wildcards: [
             run_code_digest(ALL_VARIANTS[arm.variant])
             for arm in ABLATION_JOBS[wildcards.job]
         ],
-        study=code_digest(["infwidth.experiments.optimizer_ablation"]),
+        study=plan_digest(["infwidth.experiments.optimizer_ablation.run_arm"]),
     shell:
         "{params.launcher}infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
@@ -95,7 +99,8 @@ rule optimizer_ablation:
         settings=slice_of("optimizer_ablation collect"),
         code=code_digest(
             [
-                "infwidth.experiments.optimizer_ablation",
+                "infwidth.experiments.optimizer_ablation.gather",
+                "infwidth.experiments.optimizer_ablation.selections",
                 "infwidth.experiments.recording",
             ]
         ),

@@ -27,8 +27,11 @@ rule width_limit_tune:
         launcher=support.launcher,
         settings=slice_of("width_limit tune"),
         code=run_code_digest(VARIANTS[REFERENCE]),
-        study=code_digest(
-            ["infwidth.experiments.lm_width", "infwidth.experiments.width_limit_plan"]
+        study=plan_digest(
+            [
+                "infwidth.experiments.lm_width.tune",
+                "infwidth.experiments.width_limit_plan.ntk_model",
+            ]
         ),
     shell:
         "{params.launcher}infwidth width_limit tune --settings {params.settings:q}"
@@ -55,10 +58,10 @@ rule width_limit_train:
         launcher=support.launcher,
         settings=slice_of("width_limit train"),
         code=run_code_digest(VARIANTS[REFERENCE]),
-        study=code_digest(
+        study=plan_digest(
             [
-                "infwidth.experiments.width_limit",
-                "infwidth.experiments.width_limit_plan",
+                "infwidth.experiments.width_limit_plan.ntk_model",
+                "infwidth.experiments.width_limit_plan.ntk_places",
             ]
         ),
     shell:

@@ -48,8 +48,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     problem = architectures_models.make_problem(own, *load_digits())
     # In the workflow, what gathers finds the models that the architectures' jobs trained anew.
     retrain = args.retrain or (args.architecture is not None and os.environ.get(RETRAIN) == "1")
-    modules = (*architectures.CODE, load_digits.__module__)
-    parts = Parts(args.parts or folder / "parts", modules, platform, retrain)
+    # Each part adds the code of its variant.
+    parts = Parts(args.parts or folder / "parts", (), platform, retrain)
     if args.architecture is not None:
         studies = architectures.train(problem, own, args.architecture, parts)
         record = {"architecture": args.architecture, "runs": sum(len(s.runs()) for s in studies)}
@@ -58,5 +58,5 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     write_measurements(
         args.out or layout.measurements("architectures"),
         architectures.measure(problem, own, parts),
-        settings.model_dump(mode="json") | origin(modules),
+        settings.model_dump(mode="json") | origin(architectures.CODE),
     )

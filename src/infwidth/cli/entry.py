@@ -3,6 +3,9 @@
 
 import sys
 
+from infwidth.code_digest import remember_source
+from infwidth.pins import own_packages, pin_numerics
+
 EXTRAS = {
     "flax": "models",
     **dict.fromkeys(("matplotlib", "pandas", "psutil", "pyarrow"), "figures"),
@@ -17,7 +20,10 @@ EXTRAS = {
 
 def main() -> None:
     """Runs the command line; a missing package of an extra ends it with status 2."""
+    own_packages()
+    pin_numerics()
     try:
+        remember_source()
         # Here, since the command line itself imports what the bare library lacks.
         from infwidth.cli.main import main as command_line
 

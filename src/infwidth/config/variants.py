@@ -25,23 +25,7 @@ Readout = Literal[
     "muon_star",
     "none",
 ]
-"""Which rule trains M; `infwidth.training.rules` has the rules, or finds them by `CODE_OF_WORD`."""
-
-SGD_LIKE: tuple[Readout, ...] = ("sgd", "momentum")
-"""Rules whose first step is the gradient itself: their rates are in units of its rms."""
-
-CODE_OF_WORD: dict[str, str] = {
-    "adam_star": "infwidth.optim.adam_star",
-    "normalized": "infwidth.models.normalization",
-    "rms_star": "infwidth.training.ablation_rules",
-    "adam_star_global": "infwidth.training.ablation_rules",
-    "adam_star_factored": "infwidth.training.ablation_rules",
-    "adam_star_uncorrected": "infwidth.training.ablation_rules",
-    "nadam_star": "infwidth.training.ablation_rules",
-    "adagrad_star": "infwidth.training.ablation_rules",
-    "muon_star": "infwidth.training.ablation_rules",
-}
-"""Modules that only the runs of these words import, so that a change in one retrains no other."""
+"""Which rule of `infwidth.training.rules.RULES` trains M, if there is one."""
 
 
 class Variant(NamedTuple):

@@ -20,7 +20,7 @@ import pandas as pd
 from infwidth.analysis.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.config.architectures import Architecture, ArchitecturesSettings
 from infwidth.config.errors import UserError
-from infwidth.config.variants import SGD_LIKE, VARIANTS
+from infwidth.config.variants import VARIANTS
 from infwidth.experiments.architectures_models import Outcome, Problem, Program
 from infwidth.experiments.lm_width_plan import (
     Place,
@@ -30,10 +30,10 @@ from infwidth.experiments.lm_width_plan import (
     widths_of,
 )
 from infwidth.experiments.parts import Parts
-from infwidth.training.spec import modules_of
+from infwidth.training.spec import variants_digest
 
-CODE = (__name__, *modules_of(VARIANTS.values()))
-"""The modules that runs depend on, with all that they import at their heads."""
+CODE = (__name__, "infwidth.data.digits")
+"""What runs depend on, besides their variant."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Study:
         depends_on |= {
             "architecture": self._architecture,
             "variant": VARIANTS[self._name][:2],
-            "in_units_of_sgd": VARIANTS[self._name].readout in SGD_LIKE,
+            "code": variants_digest(CODE, [VARIANTS[self._name]]),
             "width": place.width,
             "cell": place.cell,
             "trunk_learning_rate": self._trunk_rate(place),

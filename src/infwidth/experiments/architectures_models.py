@@ -17,7 +17,7 @@ from flax import nnx
 from infwidth.config.architectures import Architecture, ArchitecturesSettings
 from infwidth.config.errors import UserError
 from infwidth.config.settings import TrainingSettings
-from infwidth.config.variants import SGD_LIKE, Variant
+from infwidth.config.variants import Variant
 from infwidth.models.conv_net import ConvNet
 from infwidth.models.loss import cross_entropy
 from infwidth.models.recurrent_net import RecurrentNet
@@ -192,7 +192,7 @@ class Program:
         )
         self._transforms = rules.group_transforms(variant, training)
         self._schedule = rules.schedule(training)
-        self._in_units_of_sgd = variant.readout in SGD_LIKE
+        self._in_units_of_sgd = rules.in_gradients(variant.readout)
         self._jitted = jax.jit(self._run)
 
     def run(self, trunk: float, readout: float | None, kappa: float | None, seed: int) -> Outcome:

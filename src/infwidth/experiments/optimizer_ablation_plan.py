@@ -2,7 +2,7 @@
 """The plan of the ablation: its arms, who trains them, in which settings (without JAX)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from infwidth.config.contexts import BASE, CONTEXTS, SGD_TRUNK, changes_in
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
@@ -26,6 +26,16 @@ class Arm(NamedTuple):
     def other_vocabulary(self) -> bool:
         """Whether it reads the text in the vocabulary that `data.vocabulary` is not."""
         return self.context != BASE and CONTEXTS[self.context].other_vocabulary
+
+
+def asked_of(arm: Arm, settings: Settings) -> dict[str, Any]:
+    """What an arm's context says of its runs, as JSON values, without labels and notes."""
+    own = settings.optimizer_ablation
+    row = {} if arm.context == BASE else CONTEXTS[arm.context]._asdict()
+    changes = changes_in(arm.context, settings.training, own)
+    return {
+        k: v for k, v in row.items() if k not in ("label", "note", "variants")
+    } | changes._asdict()
 
 
 def arms(own: OptimizerAblationSettings) -> list[Arm]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what an experiment measured, with the settings, commit and software that it came from."""
 
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 
 from infwidth.atomic import replacing_file, write_json
 from infwidth.checkout import commit
+from infwidth.provenance import versions
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
@@ -37,4 +37,4 @@ def write_measurements(
 
 def software() -> dict[str, str]:
     """The versions of the packages that the numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in _SOFTWARE}
+    return versions(_SOFTWARE)

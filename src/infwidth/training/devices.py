@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from infwidth.config.errors import UserError
+from infwidth.pins import pin_numerics
 from infwidth.training.lease import gpu_count, lease, lease_tpu
 from infwidth.training.processes import join, named_count
 
@@ -28,6 +29,7 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
       UserError: there are fewer devices, the environment names the processes badly, or JAX runs on
         the CPU in spite of what was leased.
     """
+    pin_numerics()
     own = -(-devices // named_count()) if devices > 1 else 1
     gpus = len(lease(own)) if gpu_count() else 0
     tpu = not gpus and lease_tpu()
@@ -58,8 +60,7 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
 
 
 def one_thread() -> None:
-    """Holds XLA's CPU backend to one thread, and NumPy's and SciPy's linear algebra."""
+    """Holds XLA's CPU backend to one thread."""
     os.environ["NPROC"] = "1"
-    os.environ["OMP_NUM_THREADS"] = os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infwidth.config.variants import SGD_LIKE
 from infwidth.data.batches import Batches, EvaluationWindows
 from infwidth.training.loop import Journal, Row, train
-from infwidth.training.rules import Hyperparameters, sgd_unit
+from infwidth.training.rules import Hyperparameters, in_gradients, sgd_unit
 from infwidth.training.step import Program, TrainState
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def execute(
 
 
 def _rate_unit(spec: "RunSpec", program: Program, state: TrainState, batches: Batches) -> float:
-    if spec.readout not in SGD_LIKE:
+    if not in_gradients(spec.readout):
         return 1.0
     return float(sgd_unit(program.functional_gradients(state, batches.at(0))))
 

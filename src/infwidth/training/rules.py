@@ -8,7 +8,6 @@ transformation, hence neither optimizer state nor a part in any norm.
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +15,16 @@ import jax.numpy as jnp
 import optax
 
 from infwidth.config.settings import TrainingSettings
-from infwidth.config.variants import CODE_OF_WORD, Variant
+from infwidth.config.variants import Readout, Variant
+from infwidth.optim.adam_star import scale_by_adam_star
 from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
+from infwidth.optim.star_rules import (
+    scale_by_adagrad_star,
+    scale_by_adam_star_uncorrected,
+    scale_by_muon_star,
+    scale_by_nadam_star,
+    scale_by_rms_star,
+)
 
 
 class Hyperparameters(NamedTuple):
@@ -51,12 +58,12 @@ def group_transforms(
       A dict with `trunk`, and with `features` and `readout` where the variant trains them.
 
     Raises:
-      ValueError: The variant names a rule that does not exist.
+      KeyError: The variant names a rule that does not exist.
 
     Reference:
       docs/theory.md, sections 2 and 8.
     """
-    trunk = _rule(training.trunk_optimizer, training)
+    trunk = RULES[training.trunk_optimizer].make(training)
     transforms = {"trunk": optax.chain(_trunk_clip(training), trunk)}
     if variant.features == "adam":
         transforms["features"] = _functional("adam", training)
@@ -114,6 +121,11 @@ def schedule(training: TrainingSettings) -> Callable[[jax.typing.ArrayLike], jax
     return value
 
 
+def in_gradients(readout: Readout) -> bool:
+    """Whether the rates of a rule are in units of `sgd_unit`; False where there is no readout."""
+    return readout != "none" and RULES[readout].in_gradients
+
+
 def sgd_unit(functional_gradients: Any) -> jax.Array:
     """The rate at which SGD's first step has rms 1, as the first steps of Adam and ADAM* have.
 
@@ -137,31 +149,13 @@ def _functional(rule: str, training: TrainingSettings) -> optax.GradientTransfor
         if training.clip_norm is None
         else clip_by_functional_norm(training.clip_norm)
     )
-    return optax.chain(scale_by_width(), clip, _rule(rule, training))
+    return optax.chain(scale_by_width(), clip, RULES[rule].make(training))
 
 
 def _trunk_clip(training: TrainingSettings) -> optax.GradientTransformation:
     if training.clip_norm is None:
         return optax.identity()
     return optax.clip_by_global_norm(training.clip_norm)
-
-
-def _rule(name: str, training: TrainingSettings) -> optax.GradientTransformation:
-    if name in ("adam", "nadam"):
-        moments = (training.b1, training.b2, training.eps)
-        return _standard_promotion(optax.scale_by_adam(*moments, nesterov=name == "nadam"))
-    if name == "sgd":
-        return optax.identity()
-    if name == "momentum":
-        return optax.trace(decay=training.b1)
-    if name == "adam_star":
-        from infwidth.optim.adam_star import scale_by_adam_star
-
-        return scale_by_adam_star(training.b1, training.b2, training.eps)
-    # Found by its word, so that a new rule leaves this module, and with it all other runs, alone.
-    if name not in CODE_OF_WORD:
-        raise ValueError(f"no rule is named {name!r}: CODE_OF_WORD does not say where it is")
-    return getattr(import_module(CODE_OF_WORD[name]), name)(training)
 
 
 def _standard_promotion(
@@ -174,3 +168,39 @@ def _standard_promotion(
             return transform.update(updates, state, params)
 
     return optax.GradientTransformation(transform.init, update)
+
+
+class Rule(NamedTuple):
+    """A rule for the readout's functional gradient.
+
+    Attributes:
+      make: gives the transformation, without its learning rate.
+      in_gradients: whether the first step is the gradient itself, so that rates are in units of its
+        rms (`sgd_unit`).
+    """
+
+    make: Callable[[TrainingSettings], optax.GradientTransformation]
+    in_gradients: bool = False
+
+
+RULES: dict[str, Rule] = {
+    "adam": Rule(lambda t: _standard_promotion(optax.scale_by_adam(t.b1, t.b2, t.eps))),
+    "nadam": Rule(
+        lambda t: _standard_promotion(optax.scale_by_adam(t.b1, t.b2, t.eps, nesterov=True))
+    ),
+    "sgd": Rule(lambda t: optax.identity(), in_gradients=True),
+    "momentum": Rule(lambda t: optax.trace(decay=t.b1), in_gradients=True),
+    "adam_star": Rule(lambda t: scale_by_adam_star(t.b1, t.b2, t.eps)),
+    "rms_star": Rule(lambda t: scale_by_rms_star(t.b2, t.eps)),
+    "adam_star_global": Rule(
+        lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="global")
+    ),
+    "adam_star_factored": Rule(
+        lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="factored")
+    ),
+    "adam_star_uncorrected": Rule(lambda t: scale_by_adam_star_uncorrected(t.b1, t.b2, t.eps)),
+    "nadam_star": Rule(lambda t: scale_by_nadam_star(t.b1, t.b2, t.eps)),
+    "adagrad_star": Rule(lambda t: scale_by_adagrad_star(t.eps)),
+    "muon_star": Rule(lambda t: scale_by_muon_star(t.b1)),
+}
+"""By its word in the table of variants; the rows that a run does not use are not in its key."""

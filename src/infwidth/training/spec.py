@@ -2,7 +2,6 @@
 """What one run is: everything that its numbers depend on, and the key that follows from it."""
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,10 +10,21 @@ from typing import Any
 
 from infwidth.code_digest import code_digest
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.variants import CODE_OF_WORD, SGD_LIKE, Features, Readout, Variant
+from infwidth.config.variants import Features, Readout, Variant
+from infwidth.provenance import versions
 
-_RUN_CODE = ("infwidth.training.execute", "infwidth.training.sharded_step")
-_INFINITE_CODE = ("infwidth.training.infinite_step",)
+_RUN_CODE = (
+    "infwidth.data.batches.Batches",
+    "infwidth.data.batches.evaluation_windows",
+    "infwidth.training.execute.execute",
+    "infwidth.training.step.compile_program",
+)
+_INFINITE_CODE = ("infwidth.training.infinite_step.InfiniteProgram",)
+_TABLES = tuple(
+    f"infwidth.config.variants.{name}" for name in ("Features", "Readout", "VARIANTS", "ABLATIONS")
+)
+"""Of these a run uses its own two words alone, which count for it."""
+
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -24,23 +34,40 @@ def run_code_digest(variant: Variant, infinite: bool = False) -> str:
     return variants_digest((*_RUN_CODE, *(_INFINITE_CODE if infinite else ())), [variant])
 
 
-def variants_digest(modules: Iterable[str], variants: Iterable[Variant]) -> str:
-    """Digest of modules that train these variants, with all that decides how they train them."""
-    variants = list(variants)
-    # The unit of a rate is chosen by a table of infwidth.config, which is in no module's digest.
-    in_gradients = sorted({v.readout for v in variants if v.readout in SGD_LIKE})
-    return code_digest([*modules, *modules_of(variants)], in_gradients)
+def variants_digest(entries: Iterable[str], variants: Iterable[Variant]) -> str:
+    """Digest of code that trains these variants (see `code_digest`), and of their words.
+
+    Of the rules those of the variants count, and not how a variant is called or labelled.
+    """
+    words = sorted({(variant.features, variant.readout) for variant in variants})
+    # All but the MLPs trains by one of the first two, as a setting says, which is in the key.
+    rules = {"adam", "sgd", *(readout for _, readout in words)} - {"none"}
+    only = dict.fromkeys(_TABLES, frozenset[str]())
+    only["infwidth.training.rules.RULES"] = frozenset(rules)
+    if "normalized" not in (features for features, _ in words):
+        only["infwidth.models.normalization.feature_scale"] = frozenset()
+    return code_digest(entries, only, [f"{features} {readout}" for features, readout in words])
 
 
-def modules_of(variants: Iterable[Variant]) -> list[str]:
-    """The modules that are imported for the words of these variants alone."""
-    words = {word for variant in variants for word in (variant.features, variant.readout)}
-    return sorted({CODE_OF_WORD[word] for word in words if word in CODE_OF_WORD})
+def plan_digest(entries: Iterable[str]) -> str:
+    """Digest of code that decides which runs there are; what each is stands in its own key.
+
+    What the tables say of variants and contexts is left out: a job's own part of it is to be named
+    beside this digest.
+    """
+    apart = (
+        *_TABLES,
+        "infwidth.config.contexts.CONTEXTS",
+        "infwidth.config.contexts.changes_in",
+        "infwidth.training.runs.Runs",
+        "infwidth.training.spec.RunSpec",
+    )
+    return code_digest(entries, dict.fromkeys(apart, ()))
 
 
 @cache
 def _software() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _SOFTWARE}
+    return versions(_SOFTWARE)
 
 
 @dataclass(frozen=True)
