@@ -112,7 +112,8 @@ def code_digest(
             return target.name
         if isinstance(target, _Whole):
             return "|".join(map(number, _public(target.module)))
-        if rows.get(target.definition) == frozenset():
+        # What makes digests changes them by itself, if it changes what they say.
+        if target.definition.module == __name__ or rows.get(target.definition) == frozenset():
             return "-"
         return f"{numbers.setdefault(target.definition, len(numbers))}.{target.place}"
 
@@ -213,14 +214,14 @@ def _module(name: str) -> _Module:
     for statement in later:
         # It changes what it names, as in f.defvjp(forward, backward), and so counts with that.
         used = _global_names(statements[statement][1])[0]
-        with_own = [
-            of
-            for own, of in names.items()
-            if own in used and not isinstance(of[0], _Import | _Outside)
+        changed = [
+            bounds
+            for own, bounds in names.items()
+            if own in used and not isinstance(bounds[0], _Import | _Outside)
         ]
-        for bound in with_own:
-            bound.append((statement, 0))
-        if not with_own:
+        for bounds in changed:
+            bounds.append((statement, 0))
+        if not changed:
             line = statements[statement][0].lineno
             raise ValueError(f"{name}, line {line}: nothing says with which definition this counts")
     return _Module(statements, names)
@@ -229,6 +230,7 @@ def _module(name: str) -> _Module:
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Bound]]:
     """The names that an import binds, and what to."""
     source = getattr(node, "module", None)
+    assert not getattr(node, "level", 0), "imports name their module in full"
     for alias in node.names:
         path = f"{source}.{alias.name}" if source else alias.name
         if path.split(".")[0] != _PACKAGE:

@@ -59,12 +59,12 @@ def test_a_mistake_in_the_rules_ends_the_workflow_before_anything_runs(fresh):
 
 
 def test_a_change_in_a_plot_redraws_that_figure_alone(checkout):
-    checkout.edit("src/infwidth/plots/fig1_loss_vs_width.py", "\ndef ", "\n_X = 1\n\n\ndef ")
+    checkout.edit("src/infwidth/plots/fig1_loss_vs_width.py", "return figure", "return (figure)[:]")
     assert checkout.planned() == {"fig1_loss_vs_width": 1}
 
 
 def test_a_change_in_the_style_redraws_figures_alone(checkout):
-    checkout.edit("src/infwidth/plots/style.py", "\ndef ", "\n_X = 1\n\n\ndef ")
+    checkout.edit("src/infwidth/plots/style.py", '"font.size": 8.0', '"font.size": 8.5')
     assert set(checkout.planned()) == set(FIGURES)
 
 
@@ -78,8 +78,8 @@ def test_comments_and_docstrings_redo_nothing(checkout):
 def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
     checkout.edit(
         "src/infwidth/optim/adam_star.py",
-        "def scale_by_adam_star(",
-        "_X = 1\n\n\ndef scale_by_adam_star(",
+        "if second_moment not in",
+        "if not second_moment or second_moment not in",
     )
     planned = checkout.planned()
     assert planned == {
@@ -99,8 +99,38 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
     new = [checkout.folder / f"results/smoke/runs/{key}" for key in after.keys() - before.keys()]
     assert new
     rules = {json.loads((folder / "settings.json").read_text())["readout"] for folder in new}
-    # The ablation's other rules are one module, which imports ADAM*.
-    assert rules == {"adam_star", "rms_star"}
+    assert rules == {"adam_star"}
+
+
+TRAINING = ("tune", "train_widths", "infinite_lm_train", "architectures_models")
+
+
+def test_another_rule_of_a_variant_trains_that_variant_alone(checkout):
+    table = "src/infwidth/config/variants.py"
+    checkout.edit(table, '"frozen": Variant("fixed", "adam"', '"frozen": Variant("fixed", "nadam"')
+    planned = checkout.planned()
+    assert [planned.get(rule) for rule in TRAINING] == [1, 1, 1, 1]
+    assert "convergence_models" not in planned
+
+
+def test_another_label_draws_and_trains_nothing(checkout):
+    checkout.edit("src/infwidth/config/variants.py", '"Frozen features"', '"Frozen"')
+    planned = checkout.planned()
+    assert planned.keys() <= {*PICTURES, "claims"}
+    assert planned["fig1_loss_vs_width"] == planned["table1_final_loss"] == 1
+
+
+def test_what_a_context_changes_trains_that_context_alone(checkout):
+    file = "src/infwidth/config/contexts.py"
+    checkout.edit(
+        file, '"mean_field": Context(\n        "other', '"mean_field": Context(\n        "some'
+    )
+    assert checkout.planned().keys() <= {*PICTURES, "claims"}
+    checkout.edit(file, "training.steps // 3", "training.steps // 2")
+    assert checkout.planned().keys() <= {*PICTURES, "claims"}
+    checkout.edit(file, '"readout_init": "ntk"', '"readout_init": "normal"')
+    assert "optimizer_ablation_train" in checkout.planned()
+    assert not {*TRAINING, "optimizer_ablation_digits"} & checkout.planned().keys()
 
 
 def test_one_more_seed_trains_that_alone(checkout):
