@@ -78,7 +78,7 @@ def test_what_does_nothing_changes_nothing(package):
             "optim/adam_star.py",
             "if second_moment not in",
             "if not second_moment or second_moment not in",
-            ("adam_star", "adam_star_global", "adam_star_factored"),
+            ("adam_star", "adam_star_global", "adam_star_factored", "adam_star_error"),
         ),
         ("models/normalization.py", "omega_b", "omega_bias", ("normalized",)),
         (

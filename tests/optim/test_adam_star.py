@@ -85,6 +85,32 @@ def test_factored_is_elementwise_adam_on_a_single_output():
     np.testing.assert_allclose(found, expected, rtol=5e-7)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((6, 4), 0), ((3, 6, 4), 1), ((5,), 0)])
+def test_of_errors_v_is_the_running_mean_of_what_is_given(shape, axis):
+    rng = np.random.default_rng(1)
+    gradients = gradient_sequence(shape, steps=60)
+    others = tuple(n for i, n in enumerate(shape) if i != axis)
+    squares = [np.exp(rng.normal(size=others)) for _ in gradients]
+    with jax.enable_x64(True):
+        transform = scale_by_adam_star(B1, B2, EPS, axis, "error")
+        state, m, v = transform.init(jnp.zeros(shape)), 0.0, 0.0
+        for t, (g, square) in enumerate(zip(gradients, squares, strict=True), start=1):
+            given = {"squared_errors": jnp.asarray(square), "unexpected": 1}
+            update, state = transform.update(jnp.asarray(g), state, **given)
+            m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * np.expand_dims(square, axis)
+            expected = m / (1 - B1**t) / (np.sqrt(v / (1 - B2**t)) + EPS)
+            np.testing.assert_allclose(update, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("given", [{}, {"squared_errors": {"a": jnp.ones((1,))}}])
+def test_without_the_squares_of_each_error_it_says_what_it_needs(given):
+    params = {"a": jnp.ones((4, 3))}
+    rule = scale_by_adam_star(second_moment="error")
+    with pytest.raises(ValueError, match=r"needs update\(\.\.\., squared_errors=") as caught:
+        rule.update(params, rule.init(params), **given)
+    assert "\n" not in str(caught.value)
+
+
 def test_gradients_are_taken_as_they_come():
     g_HxE = jnp.asarray(gradient_sequence((64, 3), steps=1)[0], jnp.float32)
     _, state = scale_by_adam_star(b1=0.0, b2=0.0).update(g_HxE, scale_by_adam_star().init(g_HxE))

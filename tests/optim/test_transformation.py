@@ -10,6 +10,7 @@ import pytest
 from infwidth.optim import (
     adam_star,
     clip_by_functional_norm,
+    on_measured_scales,
     scale_by_adagrad_star,
     scale_by_adam_star,
     scale_by_muon_star,
@@ -38,6 +39,13 @@ FACTORIES = {
     "scale_by_muon_star": lambda: optax.chain(
         scale_by_muon_star(eps=1e-2), optax.scale_by_learning_rate(0.05)
     ),
+    **{
+        f"on_measured_scales-{steps}": lambda steps=steps: optax.chain(
+            on_measured_scales(scale_by_adam_star(), hold_after=steps),
+            optax.scale_by_learning_rate(0.05),
+        )
+        for steps in (0, 3, None)
+    },
     "functional": lambda: optax.chain(
         scale_by_width(), clip_by_functional_norm(1.0), optax.scale_by_learning_rate(0.05)
     ),

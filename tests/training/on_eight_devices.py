@@ -7,15 +7,19 @@ Run by `test_sharding.py` in a process of its own, since a process has its devic
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.data.batches import Batches
 from infwidth.training.checkpoints import Checkpoints
 from infwidth.training.rules import Hyperparameters
+from infwidth.training.scales import with_measured_scales
 from infwidth.training.step import compile_program
 
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
@@ -49,6 +53,29 @@ def at_scale():
     with jax.numpy_dtype_promotion("standard"):
         both = [program("muon_star", MESHES[k], model, microbatch_tokens=32) for k in (0, 3)]
         return [train(trained, trained.init(0), 0)[1] for trained in both]
+
+
+def errors_and_scales(meshes):
+    """C's v and R's r on several meshes, in microbatches."""
+    cut = {"clip_norm": None, "microbatch_tokens": MODEL.context}
+    split = SimpleNamespace(name="train", tokens=TOKENS.reshape(-1))
+    report = {"v": [], "r": []}
+    for mesh in meshes:
+        errors = program("adam_star_error", mesh, **cut)
+        state, _ = train(errors, errors.init(0), 0)
+        report["v"].append(flat(optax.tree.get(state.optimizer["readout"], "nu")))
+        here = program("ntk_measured", mesh, scales={"batches": 2})
+        spec = SimpleNamespace(seed=0, training=TrainingSettings(scales={"batches": 2}))
+        own = Batches(split, MODEL.context, B, 0)
+        state = with_measured_scales(spec, here, here.init(0), own)
+        state, losses = train(here, state, 0)
+        r = optax.tree.get(state.optimizer["readout"], "mean_square")
+        report["r"].append([*flat(r), *losses])
+    return report
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).tolist()
 
 
 def train(trained, state, half):
@@ -107,6 +134,7 @@ def resumed(folder, programs):
 
 def main() -> None:
     report = {"losses": {}, "parameters": {}, "at_scale": at_scale()}
+    report["errors_and_scales"] = errors_and_scales((MESHES[0], MESHES[1], MESHES[3]))
     for variant in VARIANTS_TRIED:
         # Compiling is what takes the time: two devices are tried with one variant.
         meshes = MESHES if variant == "adam_star" else (MESHES[0], *MESHES[2:4])

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
+from infwidth.config.errors import UserError
 from infwidth.config.settings import TrainingSettings
-from infwidth.config.variants import ABLATIONS, VARIANTS, Variant
+from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS, Variant
 from infwidth.training.rules import (
     Hyperparameters,
     group_transforms,
@@ -307,6 +308,25 @@ def test_a_sweep_over_learning_rates_compiles_once():
         hyperparameters = Hyperparameters(*map(jnp.float32, (rate, 2 * rate, 3 * rate)))
         train_step(hyperparameters, jnp.int32(count), params, initial(transforms, params))
     assert len(traces) == 1
+
+
+def test_unclipped_errors_do_not_go_with_clipped_gradients():
+    with pytest.raises(UserError, match=r"set training\.clip_norm to null"):
+        group_transforms(ALL_VARIANTS["adam_star_error"], settings_of(clip_norm=1.0))
+
+
+def test_on_measured_scales_the_norm_is_that_of_the_scaled_gradient():
+    training = settings_of(clip_norm=2.0)
+    rule = group_transforms(ALL_VARIANTS["ntk_measured"], training)["readout"]
+    g_HxE = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32)
+    r_H = np.array([4.0, 1.0, 1.0, 2.0, 0.0, 4.0, 2.0, 2.0])
+    state = optax.tree.set(rule.init(g_HxE), mean_square=jnp.asarray(r_H, jnp.float32))
+    s_H = np.maximum(r_H / 2, 1e-6)[:, None]
+    scaled = 8 * np.asarray(g_HxE) / s_H**0.25
+    norm = np.sqrt(np.sum(scaled**2) / 8)
+    assert norm > 2
+    found, _ = rule.update(g_HxE, state)
+    np.testing.assert_allclose(found, scaled * (2 / norm) / s_H**0.25, rtol=1e-5)
 
 
 def test_an_unknown_rule_is_named():

@@ -63,6 +63,14 @@ def test_evaluation_probes_and_functional_gradients_are_those_of_one_device(repo
         assert eight["sizes"][name] == pytest.approx(size, rel=1e-5), name
 
 
+def test_squared_errors_and_measured_scales_are_those_of_one_device(report):
+    """Two and four parts of a batch, each in microbatches."""
+    for one, *others in report["errors_and_scales"].values():
+        assert len(others) == 2
+        for found in others:
+            np.testing.assert_allclose(found, one, rtol=1e-5)
+
+
 def test_each_device_holds_its_part_of_the_state(report):
     where = report["where"]
     # Four devices, width 2 × fsdp 2: a quarter of M; of ADAM*'s state m so, count and v whole.

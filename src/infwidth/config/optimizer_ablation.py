@@ -9,7 +9,7 @@ from infwidth.config.contexts import CONTEXTS
 from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
 from infwidth.config.section import LearningRate, Section, Seed, Width, each_once, seeds_apart
 from infwidth.config.tuning import TuningSettings
-from infwidth.config.variants import ALL_VARIANTS
+from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS
 
 ON_DIGITS_ALONE = ("muon_star_normalized", "nadam_star_normalized")
 """Variants that the default leaves to the study on digits, which asks the same of them."""
@@ -19,7 +19,7 @@ class OptimizerAblationSettings(Section):
     """Rules for the readout at one width, and the main ones in other contexts; all tuned alike."""
 
     variants: list[str] = Field(
-        [name for name in ALL_VARIANTS if name not in ON_DIGITS_ALONE],
+        [name for name in (*VARIANTS, *ABLATIONS) if name not in ON_DIGITS_ALONE],
         min_length=1,
         description="Rows of the tables of variants that run in the setting of fig1.",
     )

@@ -17,6 +17,7 @@ from infwidth.config.memory import MemorySettings
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
+from infwidth.config.scales import ScalesSettings
 from infwidth.config.section import (
     Fraction,
     Section,
@@ -84,6 +85,9 @@ class ModelSettings(Section):
     context: Annotated[int, Field(ge=1)] = Field(64, description="Tokens of context, T.")
     feature_bias: Annotated[float, Field(ge=0)] | None = Field(
         None, description="The constant b appended to a feature's input; null means √D/2."
+    )
+    activation: Literal["relu", "gelu"] = Field(
+        "relu", description="The features' activation; `gelu` is exact, not its tanh form."
     )
     readout_init: Literal["zeros", "normal", "ntk"] = Field(
         "zeros",
@@ -163,6 +167,7 @@ class TrainingSettings(Section):
     divergence_factor: Annotated[float, Field(gt=1)] = Field(
         1.5, description="A loss above its start by this factor ends a run as diverged."
     )
+    scales: ScalesSettings = Field(default_factory=ScalesSettings)
     mesh: MeshSettings = Field(default_factory=MeshSettings)
 
     _whole_chunks = whole_chunks()
@@ -276,6 +281,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _infinite_mlps_are_plain(self) -> "Settings":
         needed: tuple[tuple[str, object, object], ...] = (
+            ("model.activation", self.model.activation, "relu"),
             ("model.readout_init", self.model.readout_init, "zeros"),
             ("model.readout_target", self.model.readout_target, "residual"),
             ("training.readout_decay", self.training.readout_decay, 0.0),

@@ -6,9 +6,10 @@ Everything outside the MLPs (embeddings, attention, norms, head) trains with Ada
 
 from typing import Literal, NamedTuple
 
-Features = Literal["adam", "fixed", "normalized", "shifted", "none"]
+Features = Literal["adam", "fixed", "normalized", "shifted", "measured", "none"]
 """How ω is treated: trained by Adam, fixed as drawn, fixed and normalised (G), fixed and drawn with
-biases that are negative in the mean (the control of G), or absent."""
+biases that are negative in the mean (the control of G), fixed and divided by measured scales (R),
+or absent."""
 
 Readout = Literal[
     "adam",
@@ -19,6 +20,7 @@ Readout = Literal[
     "adam_star",
     "adam_star_global",
     "adam_star_factored",
+    "adam_star_error",
     "adam_star_uncorrected",
     "nadam_star",
     "adagrad_star",
@@ -83,4 +85,23 @@ ABLATIONS: dict[str, Variant] = {
 }
 """Rows of the ablation alone; the starred rules but D keep a kernel, on features that are fixed."""
 
-ALL_VARIANTS = VARIANTS | ABLATIONS
+ON_TRIAL: dict[str, Variant] = {
+    "adam_star_error": Variant(
+        "fixed", "adam_star_error", "ADAM*, v of errors (C)", "v of the errors δ alone"
+    ),
+    "ntk_measured": Variant(
+        "measured", "sgd", "NTK (SGD), measured scales", "ours: is it one scale for each feature?"
+    ),
+    "adam_star_measured": Variant(
+        "measured", "adam_star", "ADAM* NTK, measured scales", "ours: does it help, too?"
+    ),
+    "muon_star_measured": Variant(
+        "measured", "muon_star", "Muon on M, measured scales", "and Muon?"
+    ),
+    "frozen_measured": Variant(
+        "measured", "adam", "Frozen, measured scales", "Adam, which measures scales itself"
+    ),
+}
+"""Rows that no experiment trains unless it is asked to."""
+
+ALL_VARIANTS = VARIANTS | ABLATIONS | ON_TRIAL

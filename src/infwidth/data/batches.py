@@ -5,6 +5,7 @@ Names carry shapes. B batch, T context, N windows, S steps; a window of T+1 toke
 and the T targets that follow them.
 """
 
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ class Batches:
                 f"{batch_size} × {context} needs {(batch_size + 1) * context}: use more text, or "
                 "lower training.batch_size or model.context"
             )
+
+    def of_seed(self, seed: int) -> "Batches":
+        """Returns the batches of another seed, of the same tokens."""
+        other = copy(self)
+        other._seed = seed
+        return other
 
     def at(self, step: int) -> np.ndarray:
         """Returns the batch of a step (0, 1, 2, ...), int32 [B, T+1]."""

@@ -21,7 +21,7 @@ class Features(nnx.Variable):
 
 
 class Readout(nnx.Variable):
-    """The readout M; axis 0 is the MLP's width."""
+    """The readout M; axis 0 is the MLP's width. Or its tap, which is in no program's state."""
 
 
 class Groups(NamedTuple):

@@ -3,6 +3,7 @@
 
 from infwidth.optim.adam_star import adam_star, scale_by_adam_star
 from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
+from infwidth.optim.measured_scales import on_measured_scales
 from infwidth.optim.star_rules import (
     scale_by_adagrad_star,
     scale_by_adam_star_uncorrected,
@@ -14,6 +15,7 @@ from infwidth.optim.star_rules import (
 __all__ = [
     "adam_star",
     "clip_by_functional_norm",
+    "on_measured_scales",
     "scale_by_adagrad_star",
     "scale_by_adam_star",
     "scale_by_adam_star_uncorrected",

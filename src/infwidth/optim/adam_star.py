@@ -21,8 +21,9 @@ import optax
 from infwidth.optim.axes import WidthAxis, leaf_axes
 from infwidth.optim.moments import number, running_mean, unbiased
 
-SecondMoment = Literal["per_output", "global", "factored"]
-"""What the second moment depends on: the output; nothing; the output times the unit."""
+SecondMoment = Literal["per_output", "global", "factored", "error"]
+"""What the second moment depends on: the output; nothing; the output times the unit; the output's
+errors alone."""
 
 
 class FactoredMoment(NamedTuple):
@@ -73,14 +74,17 @@ def scale_by_adam_star(
       second_moment: `per_output`: one v for each index of the remaining axes, whatever their
         number; a 1-D leaf is a readout of one output, and has one v. `global`: one v for the leaf.
         `factored`: v_he = r_h c_e / mean(r), with r and c the means of G² over all axes but the
-        width axis and over the width axis; for a 1-D leaf that is elementwise Adam.
+        width axis and over the width axis; for a 1-D leaf that is elementwise Adam. `error`: the
+        sum of squares of the errors δ = ∂L/∂f over the batch, in place of a mean of G²; `update`
+        needs it as the extra argument `squared_errors`, per leaf Σ_i δ_ie² of shape (E,).
 
     Returns:
       A transformation whose state is a `ScaleByAdamStarState`. Moments have the dtype of the
       parameters; updates have that of the gradients.
 
     Raises:
-      ValueError: `second_moment` is unknown; or, at init and update, `width_axis` does not fit.
+      ValueError: `second_moment` is unknown; at init and update, `width_axis` does not fit; at
+        update, `squared_errors` is needed and missing, or of another shape.
 
     Example:
       >>> import jax.numpy as jnp
@@ -90,13 +94,15 @@ def scale_by_adam_star(
       (8,)
 
     Reference:
-      Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8); `global` and
-      `factored` are rows A and D of the table in its section 7.
+      Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8); `global`,
+      `error` and `factored` are rows A, C and D of the table in its section 7.
     """
     if second_moment not in get_args(SecondMoment):
         known = ", ".join(get_args(SecondMoment))
         raise ValueError(f"second_moment must be one of {known}, not {second_moment!r}")
-    observe = functools.partial(_observe, second_moment)
+    # Errors have one square for each output, as gradients have per output.
+    shared: SecondMoment = "per_output" if second_moment == "error" else second_moment
+    observe = functools.partial(_observe, shared)
 
     def init(params: Any) -> ScaleByAdamStarState:
         def zeros(leaf: jax.Array, axis: int) -> Any:
@@ -110,9 +116,14 @@ def scale_by_adam_star(
         )
 
     def update(
-        updates: Any, state: ScaleByAdamStarState, params: Any = None
+        updates: Any,
+        state: ScaleByAdamStarState,
+        params: Any = None,
+        *,
+        squared_errors: Any = None,
+        **extra: Any,
     ) -> tuple[Any, ScaleByAdamStarState]:
-        del params
+        del params, extra
         count = optax.safe_increment(state.count)
 
         def direction(m: jax.Array, v: Any, axis: int) -> jax.Array:
@@ -121,15 +132,17 @@ def scale_by_adam_star(
 
         axes = leaf_axes(width_axis, updates)
         mu = jax.tree.map(lambda g, m: running_mean(g, m, b1), updates, state.mu)
-        nu = jax.tree.map(
-            lambda g, axis, v: running_mean(observe(g, axis), v, b2), updates, axes, state.nu
-        )
+        if second_moment == "error":
+            squares = _as_moments(squared_errors, state.nu)
+        else:
+            squares = jax.tree.map(observe, updates, axes)
+        nu = running_mean(squares, state.nu, b2)
         new_state = ScaleByAdamStarState(
             count, optax.tree.cast_like(mu, state.mu), optax.tree.cast_like(nu, state.nu)
         )
         return jax.tree.map(direction, mu, nu, axes), new_state
 
-    return optax.with_extra_args_support(optax.GradientTransformation(init, update))
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def adam_star(
@@ -154,7 +167,7 @@ def adam_star(
       eps: Added to the root of the second moment.
       width_axis: The axis that v is averaged over: an int, a pytree prefix of ints, or a callable
         from the parameters to either. Under `optax.inject_hyperparams` name it in `static_args`.
-      second_moment: `per_output`, `global` or `factored`; see `scale_by_adam_star`.
+      second_moment: `per_output`, `global`, `factored` or `error`; see `scale_by_adam_star`.
       weight_decay: λ, decoupled as in AdamW and multiplied by the learning rate. Unless it is the
         number 0, `update` needs the parameters.
       mask: Which leaves decay: a pytree prefix of booleans, or a callable from the parameters.
@@ -201,6 +214,17 @@ def _observe(second_moment: SecondMoment, g: jax.Array, axis: int) -> Any:
         return jnp.mean(square)
     others = tuple(other for other in range(g.ndim) if other != axis)
     return FactoredMoment(jnp.mean(square, others), jnp.mean(square, axis))
+
+
+def _as_moments(squared_errors: Any, nu: Any) -> Any:
+    """The squared errors, where there is one for each moment."""
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (squared_errors, nu)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            'second_moment="error" needs update(..., squared_errors=Σ δ²), of the shapes '
+            f"{shapes[1]}, not {shapes[0]}"
+        )
+    return squared_errors
 
 
 def _spread(v: Any, axis: int, ndim: int) -> jax.Array:

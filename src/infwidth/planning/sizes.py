@@ -92,6 +92,8 @@ def optimizer_numbers(
         numbers += 2 * counts.features + 1
     mlps, outputs = mlps_and_outputs(model, vocabulary_size)
     per_mlp, steps_taken = _readout_state(variant.readout, width, outputs)
+    if variant.features == "measured":
+        per_mlp, steps_taken = per_mlp + width, steps_taken + 1
     return numbers + mlps * per_mlp + steps_taken
 
 
@@ -100,7 +102,7 @@ def _readout_state(rule: Readout, H: int, E: int) -> tuple[int, int]:
     m = H * E
     if rule in ("adam", "nadam"):
         return 2 * m, 1
-    if rule in ("adam_star", "adam_star_uncorrected", "nadam_star"):
+    if rule in ("adam_star", "adam_star_error", "adam_star_uncorrected", "nadam_star"):
         return m + E, 1
     return {
         "none": (0, 0),

@@ -65,6 +65,10 @@ def execute(
         kappa=jnp.float32(spec.kappa or 0.0),
     )
     state = journal.begin(spec.record(), state)
+    if spec.features == "measured" and int(state.step) == 0:
+        from infwidth.training.scales import with_measured_scales
+
+        state = with_measured_scales(spec, program, state, batches)
     outcome = train(program, spec.training, hyperparameters, batches, state, journal, report, stop)
     rows = journal.rows()
     result = {

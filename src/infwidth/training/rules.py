@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from infwidth.config.errors import UserError
 from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import Readout, Variant
 from infwidth.optim.adam_star import scale_by_adam_star
 from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
+from infwidth.optim.measured_scales import on_measured_scales
 from infwidth.optim.star_rules import (
     scale_by_adagrad_star,
     scale_by_adam_star_uncorrected,
@@ -59,6 +61,7 @@ def group_transforms(
 
     Raises:
       KeyError: The variant names a rule that does not exist.
+      UserError: Gradients are clipped, but the variant's rule is given unclipped errors.
 
     Reference:
       docs/theory.md, sections 2 and 8.
@@ -67,8 +70,11 @@ def group_transforms(
     transforms = {"trunk": optax.chain(_trunk_clip(training), trunk)}
     if variant.features == "adam":
         transforms["features"] = _functional("adam", training)
+    if needs_errors(variant.readout) and training.clip_norm is not None:
+        raise UserError(f"{variant.readout} sees errors unclipped: set training.clip_norm to null")
     if variant.readout != "none":
-        transforms["readout"] = _functional(variant.readout, training)
+        scaled = variant.features == "measured"
+        transforms["readout"] = _functional(variant.readout, training, scaled)
     return transforms
 
 
@@ -126,6 +132,11 @@ def in_gradients(readout: Readout) -> bool:
     return readout != "none" and RULES[readout].in_gradients
 
 
+def needs_errors(readout: Readout) -> bool:
+    """Whether a rule is given `squared_errors`; False where there is no readout."""
+    return readout != "none" and RULES[readout].needs_errors
+
+
 def sgd_unit(functional_gradients: Any) -> jax.Array:
     """The rate at which SGD's first step has rms 1, as the first steps of Adam and ADAM* have.
 
@@ -143,13 +154,28 @@ def sgd_unit(functional_gradients: Any) -> jax.Array:
     return jnp.sqrt(sum(leaf.size for leaf in leaves) / total)
 
 
-def _functional(rule: str, training: TrainingSettings) -> optax.GradientTransformation:
+def _functional(
+    name: str, training: TrainingSettings, scaled: bool = False
+) -> optax.GradientTransformation:
     clip = (
         optax.identity()
         if training.clip_norm is None
         else clip_by_functional_norm(training.clip_norm)
     )
-    return optax.chain(scale_by_width(), clip, RULES[rule].make(training))
+    rule = RULES[name].make(training)
+    if not scaled:
+        return optax.chain(scale_by_width(), clip, rule)
+    scales = training.scales
+    return optax.chain(
+        scale_by_width(),
+        # On the features divided by their scales a gradient has another norm.
+        on_measured_scales(
+            optax.chain(clip, rule),
+            hold_after=scales.hold_after,
+            power=scales.power,
+            floor=scales.floor,
+        ),
+    )
 
 
 def _trunk_clip(training: TrainingSettings) -> optax.GradientTransformation:
@@ -177,10 +203,12 @@ class Rule(NamedTuple):
       make: gives the transformation, without its learning rate.
       in_gradients: whether the first step is the gradient itself, so that rates are in units of its
         rms (`sgd_unit`).
+      needs_errors: whether its update is given `squared_errors`, Σ_i δ_ie² of each layer.
     """
 
     make: Callable[[TrainingSettings], optax.GradientTransformation]
     in_gradients: bool = False
+    needs_errors: bool = False
 
 
 RULES: dict[str, Rule] = {
@@ -197,6 +225,9 @@ RULES: dict[str, Rule] = {
     ),
     "adam_star_factored": Rule(
         lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="factored")
+    ),
+    "adam_star_error": Rule(
+        lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="error"), needs_errors=True
     ),
     "adam_star_uncorrected": Rule(lambda t: scale_by_adam_star_uncorrected(t.b1, t.b2, t.eps)),
     "nadam_star": Rule(lambda t: scale_by_nadam_star(t.b1, t.b2, t.eps)),

@@ -10,6 +10,7 @@ is left to the compiler, which is told where the state lies and puts in the redu
 Shapes: B sequences of T + 1 tokens, S steps a call, N windows to evaluate.
 """
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,7 +23,7 @@ from infwidth.config.variants import Variant
 from infwidth.models.variables import Parameters
 from infwidth.training import rules
 from infwidth.training.mesh import BATCH_AXES, WHOLE, device_mesh, mlp_spec, place, trunk_spec
-from infwidth.training.step import ByGroup, Metrics, Program, TrainState
+from infwidth.training.step import ByGroup, Metrics, Program, TrainState, errors_of_whole
 
 _PARTS = PartitionSpec(BATCH_AXES)
 
@@ -159,7 +160,8 @@ class ShardedProgram(Program):
         self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
     ) -> tuple[jax.Array, ByGroup]:
         own = super()._loss_and_gradients
-        return self._mean_over_parts(own, trained, fixed, tokens_BxT1)
+        mean = self._mean_over_parts(own, trained, fixed, tokens_BxT1)
+        return errors_of_whole(mean, math.prod(self._mesh.shape[axis] for axis in BATCH_AXES))
 
     def _step(self, fixed: ByGroup, hyperparameters: Any, carry: Any, tokens: Any) -> Any:
         carry, metrics = super()._step(fixed, hyperparameters, carry, tokens)

@@ -21,9 +21,17 @@ _RUN_CODE = (
 )
 _INFINITE_CODE = ("infwidth.training.infinite_step.InfiniteProgram",)
 _TABLES = tuple(
-    f"infwidth.config.variants.{name}" for name in ("Features", "Readout", "VARIANTS", "ABLATIONS")
+    f"infwidth.config.variants.{name}"
+    for name in ("Features", "Readout", "VARIANTS", "ABLATIONS", "ON_TRIAL")
 )
 """Of these a run uses its own two words alone, which count for it."""
+
+_OF_FEATURES = {
+    "infwidth.models.normalization.feature_scale": "normalized",
+    "infwidth.optim.measured_scales.on_measured_scales": "measured",
+    "infwidth.training.scales.with_measured_scales": "measured",
+}
+"""Code that counts where features are so treated, and for no other run."""
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
@@ -44,8 +52,8 @@ def variants_digest(entries: Iterable[str], variants: Iterable[Variant]) -> str:
     rules = {"adam", "sgd", *(readout for _, readout in words)} - {"none"}
     only = dict.fromkeys(_TABLES, frozenset[str]())
     only["infwidth.training.rules.RULES"] = frozenset(rules)
-    if "normalized" not in (features for features, _ in words):
-        only["infwidth.models.normalization.feature_scale"] = frozenset()
+    treated = {features for features, _ in words}
+    only |= {code: frozenset() for code, word in _OF_FEATURES.items() if word not in treated}
     return code_digest(entries, only, [f"{features} {readout}" for features, readout in words])
 
 
@@ -106,9 +114,9 @@ class RunSpec:
         plain["model"] = self.model.model_dump(mode="json")
         # How often a run is checkpointed leaves its numbers alone. So do, but for rounding, the
         # devices that share it: a run may go on with more or fewer of them.
-        plain["training"] = self.training.model_dump(
-            mode="json", exclude={"checkpoint_every", "mesh"}
-        )
+        # Scales are of the features that have them.
+        unused = {"checkpoint_every", "mesh", *(() if self.features == "measured" else ("scales",))}
+        plain["training"] = self.training.model_dump(mode="json", exclude=unused)
         plain["splits"] = list(self.splits)
         plain["code"] = run_code_digest(
             Variant(self.features, self.readout, "", ""), infinite=self.width is None

@@ -24,6 +24,9 @@ from infwidth.training.microbatches import microbatch_count
 Metrics = dict[str, jax.Array]
 ByGroup = dict[str, Parameters]
 
+TAPS = "taps"
+"""Beside the groups that train: zeros whose gradients are the sums of squared errors, Σ_i δ_ie²."""
+
 
 class TrainState(NamedTuple):
     """All that a step changes, and the features, which some variants hold fixed."""
@@ -103,6 +106,14 @@ class Program:
             group: sum(x.size for x in leaves.values())
             for group, leaves in parameters._asdict().items()
         }
+        # A tap on each MLP, where the rule is given squared errors; zeros by their readout's name.
+        self._tapped: nnx.GraphDef[Transformer] | None = None
+        self._taps: Parameters = {}
+        if rules.needs_errors(variant.readout):
+            make_mlp = mlp_maker(model, variant.features, width, outputs, has_tap=True)
+            rngs = nnx.Rngs(**random_streams(0))
+            self._tapped, _ = split(Transformer(model, make_mlp, vocabulary_size, rngs=rngs))
+            self._taps = {name: jnp.zeros_like(m[0]) for name, m in parameters.readout.items()}
         optimizer = jax.eval_shape(self._init_optimizer, parameters)
         self.optimizer_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(optimizer))
 
@@ -189,6 +200,10 @@ class Program:
         """
         return self._jitted_functional_gradients(state, tokens_BxT1)
 
+    def model(self, state: TrainState) -> Transformer:
+        """The model with a state's parameters."""
+        return self._model(_parameters(state))
+
     def _init_optimizer(self, parameters: Groups) -> dict[str, Any]:
         return {
             group: transform.init(getattr(parameters, group))
@@ -199,7 +214,13 @@ class Program:
         return merge(self._structure, groups)
 
     def _mean_loss(self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array) -> jax.Array:
-        return self._model(Groups(**trained, **fixed)).mean_loss(tokens_BxT1)
+        groups = {**trained, **fixed}
+        taps = groups.pop(TAPS, None)
+        if taps is None:
+            return self._model(Groups(**groups)).mean_loss(tokens_BxT1)
+        leaves = {f"{name.removesuffix('m_HxE')}tap_E": tap_E for name, tap_E in taps.items()}
+        groups["readout"] = groups["readout"] | leaves
+        return merge(self._tapped, Groups(**groups)).mean_loss(tokens_BxT1)
 
     def _loss_and_gradients(
         self, trained: ByGroup, fixed: ByGroup, tokens_BxT1: jax.Array
@@ -218,7 +239,7 @@ class Program:
 
         zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), trained))
         total, _ = jax.lax.scan(add, zeros, tokens_BxT1.reshape(count, B // count, T1))
-        return jax.tree.map(lambda x: x / count, total)
+        return errors_of_whole(jax.tree.map(lambda x: x / count, total), count)
 
     def _step(
         self,
@@ -228,13 +249,18 @@ class Program:
         tokens_BxT1: jax.Array,
     ) -> tuple[tuple[jax.Array, ByGroup, dict[str, Any]], Metrics]:
         step, trained, optimizer = carry
-        loss, gradients = self._loss_and_gradients(trained, fixed, tokens_BxT1)
+        with_taps = {**trained, TAPS: self._taps} if self._taps else trained
+        loss, gradients = self._loss_and_gradients(with_taps, fixed, tokens_BxT1)
         rates = rules.learning_rates(hyperparameters, self._schedule(step), self._d)
         metrics = {"loss": loss}
         parameters, states = {}, {}
         for group, transform in self._transforms.items():
+            own = group == "readout" and self._taps
             directions, states[group] = transform.update(
-                gradients[group], optimizer[group], trained[group]
+                gradients[group],
+                optimizer[group],
+                trained[group],
+                **({"squared_errors": gradients[TAPS]} if own else {}),
             )
             updates = optax.tree.scale(-rates[group], directions)
             if group == "readout" and self._decay:
@@ -263,12 +289,12 @@ class Program:
     def _evaluate(
         self, state: TrainState, tokens_NxT1: jax.Array, mask_NxT: jax.Array
     ) -> jax.Array:
-        losses_NxT = self._model(_parameters(state)).losses(tokens_NxT1).reshape(mask_NxT.shape)
+        losses_NxT = self.model(state).losses(tokens_NxT1).reshape(mask_NxT.shape)
         return jnp.sum(jnp.where(mask_NxT, losses_NxT, 0.0), axis=1)
 
     def _probe(self, state: TrainState, tokens_BxT1: jax.Array) -> Metrics:
         sizes: Metrics = {}
-        self._model(_parameters(state))(
+        self.model(state)(
             tokens_BxT1[:, :-1], lambda name, x_DxN: sizes.update({name: _rms(x_DxN)})
         )
         return sizes
@@ -278,6 +304,16 @@ class Program:
         readout = {"readout": fixed.pop("readout")}
         _, gradients = self._loss_and_gradients(readout, fixed, tokens_BxT1)
         return {name: m_HxE * m_HxE.shape[0] for name, m_HxE in gradients["readout"].items()}
+
+
+def errors_of_whole(
+    loss_and_gradients: tuple[jax.Array, ByGroup], parts: int
+) -> tuple[jax.Array, ByGroup]:
+    """Squared errors of a batch, from the mean over its equal parts, whose errors are n-fold."""
+    loss, gradients = loss_and_gradients
+    if TAPS in gradients:
+        gradients = {**gradients, TAPS: optax.tree.scale(1 / parts, gradients[TAPS])}
+    return loss, gradients
 
 
 def _parameters(state: TrainState) -> Groups:
