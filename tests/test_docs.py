@@ -95,7 +95,8 @@ def test_the_page_of_determinism_names_tests_that_exist():
     assert len(named) >= 5
     assert [name for name in named if f"def {name}(" not in code] == []
     files = set(re.findall(r"`(test_\w+\.py)`", page))
-    assert files == {"test_runs.py", "test_determinism.py", "test_surviving.py"}
+    assert files <= {file.name for file in (ROOT / "tests").rglob("test_*.py")}
+    assert len(files) >= 4
 
 
 def test_the_navigation_holds_every_page_of_the_docs_that_is_there_for_readers():
