@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from infwidth.training.spec import RunSpec
 
 
+UNIT_BATCHES = 8
+"""Batches that SGD's unit is measured on: that of one alone decides much of a final loss."""
+
+
 class ResumableJournal(Journal, Protocol):
     """A journal that may already hold the beginning of the run."""
 
@@ -94,7 +98,12 @@ def execute(
 def _rate_unit(spec: "RunSpec", program: Program, state: TrainState, batches: Batches) -> float:
     if not in_gradients(spec.readout):
         return 1.0
-    return float(sgd_unit(program.functional_gradients(state, batches.at(0))))
+    units = [
+        float(sgd_unit(program.functional_gradients(state, batches.at(step))))
+        for step in range(UNIT_BATCHES)
+    ]
+    # The unit at the mean over the batches of the mean square of G.
+    return statistics.fmean(unit**-2 for unit in units) ** -0.5
 
 
 def _score(

@@ -38,7 +38,7 @@ class Hyperparameters(NamedTuple):
     trunk: jax.Array
     """Adam's peak rate outside the MLPs."""
     readout: jax.Array
-    """M's peak rate; for SGD the tuned rate times `sgd_unit` of the first batch."""
+    """M's peak rate; for SGD the tuned rate times `sgd_unit`."""
     kappa: jax.Array
     """κ, the features' rate in units of √d times the trunk's."""
 
@@ -141,7 +141,7 @@ def sgd_unit(functional_gradients: Any) -> jax.Array:
     """The rate at which SGD's first step has rms 1, as the first steps of Adam and ADAM* have.
 
     Args:
-      functional_gradients: H ∂L/∂M of the first batch, one leaf a readout.
+      functional_gradients: H ∂L/∂M of a batch, one leaf a readout.
 
     Returns:
       1 / √(mean of G² over all entries of all readouts), a scalar.
