@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every figure and table by name, and the experiment whose measurements it is made from.
 
-A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`.
+A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`; those of
+a study lie in its folder, `infwidth.experiments.<study>`.
 """
 
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
+
+from infwidth.experiments.registry import REGISTRY, module
+
+STUDIES = tuple(REGISTRY)
+"""The experiments that are a folder each."""
 
 FIGURES: dict[str, str] = {
     "fig1_loss_vs_width": "lm_width",
@@ -19,6 +26,7 @@ FIGURES: dict[str, str] = {
     "fig10_architectures": "architectures",
     "fig11_memory": "memory",
     "fig12_width_limit": "width_limit",
+    **{figure: name for name, row in REGISTRY.items() for figure in row.figures},
 }
 
 TABLES: dict[str, str] = {
@@ -31,12 +39,22 @@ TABLES: dict[str, str] = {
     "table7_convergence": "convergence",
     "table8_width_limit": "width_limit",
     "table9_architectures": "architectures",
+    **{table: name for name, row in REGISTRY.items() for table in row.tables},
 }
+
+EXPERIMENTS = tuple(dict.fromkeys([*FIGURES.values(), *TABLES.values(), *STUDIES]))
+"""All that measure, and `claims`, which judges."""
+
+
+def covered(names: Mapping[str, str], experiments: Collection[str]) -> list[str]:
+    """The figures or tables of these experiments, and of the claims."""
+    return [name for name, experiment in names.items() if experiment in (*experiments, "claims")]
 
 
 def figure_module(name: str) -> str:
     """The module that draws a figure."""
-    return f"infwidth.plots.{name}"
+    experiment = FIGURES[name]
+    return module(experiment, name) if experiment in STUDIES else f"infwidth.plots.{name}"
 
 
 def figure_code(name: str) -> tuple[str, ...]:
@@ -47,7 +65,8 @@ def figure_code(name: str) -> tuple[str, ...]:
 
 def table_module(name: str) -> str:
     """The module that makes a table."""
-    return f"infwidth.analysis.tables.{name}"
+    experiment = TABLES[name]
+    return module(experiment, name) if experiment in STUDIES else f"infwidth.analysis.tables.{name}"
 
 
 def table_code(name: str) -> tuple[str, ...]:
@@ -57,10 +76,13 @@ def table_code(name: str) -> tuple[str, ...]:
 
 def reader(experiment: str) -> str:
     """The module whose `load` reads what an experiment measured."""
-    return f"infwidth.analysis.{experiment}"
+    study = experiment in STUDIES
+    return "infwidth.experiments.measured" if study else f"infwidth.analysis.{experiment}"
 
 
 def effects_module(experiment: str) -> str:
     """The module whose `effects` says what was found: one of its own, or else the reader."""
+    if experiment in STUDIES:
+        return module(experiment, "effects")
     own = f"{reader(experiment)}_effects"
     return own if find_spec(own) else reader(experiment)

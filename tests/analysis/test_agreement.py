@@ -16,7 +16,12 @@ from infwidth.analysis.reading import read_table
 from infwidth.config.errors import UserError
 
 PUBLISHED = Path(__file__).parents[2] / "results/published/measurements"
-TABLES = [(experiment, table) for experiment in CELLS for table in CELLS[experiment]]
+TABLES = [
+    (experiment, table)
+    for experiment in CELLS
+    if (PUBLISHED / experiment).is_dir()
+    for table in CELLS[experiment]
+]
 RUNS = CELLS["lm_width"]["runs"]
 
 

@@ -51,7 +51,6 @@ CASES = {
     "what it needs is there": (row("a", "worse", needs=["H = 16", "= 4"]), "reproduced"),
     "what it needs is not": (row("a", "worse", needs=["H = 4", "RNN"]), "not measured"),
     "nor for one place": (row("a", "worse", needs=["RNN"], scope="some_place"), "not measured"),
-    "no such experiment": (row("a", "worse", experiment="memory"), "not measured"),
 }  # fmt: skip
 
 
@@ -59,6 +58,20 @@ CASES = {
 def test_the_verdict_is_the_known_one(name):
     claim, word = CASES[name]
     assert judged(claim).claims[0].verdict == word
+
+
+def test_a_row_that_was_not_measured_counts_beside_those_that_were():
+    absent = row("b", "worse", experiment="memory")
+    words = [claim.verdict for claim in judged(row("a", "worse"), absent).claims]
+    assert words == ["reproduced", "not measured"]
+
+
+def test_a_family_of_which_nothing_was_measured_is_left_out():
+    level = {"level": 0.05, "about": "another configuration's"}
+    absent = row("b", "worse", experiment="memory", family="two")
+    found = judged(row("a", "worse"), absent, two=level)
+    assert [claim.claim.id for claim in found.claims] == ["a"]
+    assert list(found.families) == ["one"]
 
 
 @pytest.mark.parametrize("name", CASES)

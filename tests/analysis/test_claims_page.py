@@ -221,5 +221,7 @@ def test_every_sign_of_the_shipped_rules_can_be_set_in_latex():
     rows = [claim.model_dump() | {"family": "one"} for claim in read_claims().claims]
     names = {claim["effect"] for claim in rows}
     effects = dict.fromkeys(names, EFFECTS["worse"])
-    found = judged(*(claim | {"experiment": "lm_width"} for claim in rows), effects=effects)
+    found = judged(
+        *(claim | {"experiment": "lm_width", "seen": {}} for claim in rows), effects=effects
+    )
     assert latex(build(found)).isascii()

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.util
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from infwidth.analysis.claims_evidence import not_measured
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.lm_width_effects import CONTRASTS, effects
 from infwidth.analysis.statistics import Interval
-from infwidth.catalogue import effects_module, reader
+from infwidth.catalogue import STUDIES, effects_module, reader
 from infwidth.config.claims import read_claims
 from tests.analysis import (
     ablation_synthetic,
@@ -28,6 +29,7 @@ from tests.analysis import (
     feature_support_synthetic,
     infinite_lm_synthetic,
     memory_synthetic,
+    studies_synthetic,
     width_limit_synthetic,
 )
 from tests.analysis.fieller import FINE, fiellers_ends
@@ -45,7 +47,10 @@ WRITERS = {
     ),
     "memory": memory_synthetic.write,
     "optimizer_ablation": ablation_synthetic.write,
-    "width_limit": width_limit_synthetic.write,
+    "width_limit": partial(
+        width_limit_synthetic.write,
+        variants=("unfrozen", "frozen", "adam_star", "adam_star_normalized"),
+    ),
     "architectures": lambda folder: architectures_synthetic.write(
         folder, architectures_synthetic.Truth()
     ),
@@ -55,6 +60,7 @@ WRITERS = {
     "feature_support": lambda folder: feature_support_synthetic.write(
         folder, feature_support_synthetic.Truth()
     ),
+    **{study: partial(studies_synthetic.write, study=study) for study in STUDIES},
 }
 
 
@@ -63,7 +69,7 @@ def effects_of(experiment, folder):
     return importlib.import_module(effects_module(experiment)).effects(measured)
 
 
-FROM_A_FORMULA = {"optimizer_ablation", "infinite_lm", "width_limit", "feature_selection"}
+FROM_A_FORMULA = {*STUDIES, "optimizer_ablation", "infinite_lm", "width_limit", "feature_selection"}
 """Experiments whose synthetic differences are the same for every seed."""
 
 

@@ -7,11 +7,11 @@ CLAIM_RULES = (
     CLAIMS if CLAIMS.exists() else workflow.source_path(f"../../{CLAIMS.as_posix()}")
 )
 RULES = support.or_exit(read_claims, Path(CLAIM_RULES))
-# The experiments that the claims ask for and that this configuration has.
+# The experiments that the claims ask for and that this configuration covers.
 ASKED = [
     name
     for name in dict.fromkeys(claim.experiment for claim in RULES.claims)
-    if name in MEASURED
+    if name in SETTINGS.experiments
 ]
 MEASURED["claims"] = [f"{LAYOUT.results}/claims.json"]
 

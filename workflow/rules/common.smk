@@ -3,13 +3,16 @@
 # Settings, paths and what every rule shares. From here on nothing reads `config`: it holds raw text,
 # `SETTINGS` holds validated values.
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from infwidth import workflow as support
+from infwidth.analysis.schema import TABLES as STUDY_TABLES
 from infwidth.catalogue import (
     FIGURES,
+    STUDIES,
     TABLES,
+    covered,
     effects_module,
     figure_code,
     reader,
@@ -21,6 +24,8 @@ from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.config.width_limit import REFERENCE
 from infwidth.experiments.lm_width_plan import jobs
+from infwidth.experiments.registry import module
+from infwidth.experiments.study import jobs_of, priorities
 from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest

@@ -2,14 +2,15 @@
 #
 # The claims, the tables and the circumstances as HTML, which only the report needs: `make report`.
 
-PAGES = {"claims": "1. Claims"} | dict.fromkeys(TABLES, "3. Tables")
+COVERED_TABLES = covered(TABLES, SETTINGS.experiments)
+PAGES = {"claims": "1. Claims"} | dict.fromkeys(COVERED_TABLES, "3. Tables")
 PAGES["circumstances"] = "4. Settings, software, hardware"
 
 
 rule pages:
     input:
         claims=rules.claims.output.page,
-        tables=expand(f"{LAYOUT.tables}/{{table}}.md", table=TABLES),
+        tables=expand(f"{LAYOUT.tables}/{{table}}.md", table=COVERED_TABLES),
     output:
         [
             report(

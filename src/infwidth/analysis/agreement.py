@@ -29,7 +29,7 @@ LEVEL = 0.05
 RELATIVE, OF_RMS = 1e-5, 1e-7
 """Equal to rounding: within a share of the number, or of the column's rms (float32: 1.2e-7)."""
 
-TRIALS = ("tuning", "trunk", "sensitivity")
+TRIALS = ("tuning", "trunk", "check", "sensitivity")
 """Roles of runs that lead to a choice, or show how it was made; arms are those of all others."""
 
 
@@ -176,7 +176,8 @@ def compare_tables(
 
 def name_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Rows that name their run by its key, with what the table of runs says on it."""
-    columns = [n for n in ("key", "role", "variant", "width", "seed", *RATES) if n in runs]
+    names = ("key", "condition", "role", "variant", "width", "seed", *RATES)
+    columns = [name for name in names if name in runs]
     return frame.merge(runs[columns], on="key", suffixes=("_of_step", ""))
 
 

@@ -3,6 +3,9 @@
 
 from dataclasses import dataclass
 
+from infwidth.analysis.schema import RUNS, TABLES, Table
+from infwidth.catalogue import STUDIES
+
 RATES = ("learning_rate", "kappa", "trunk_learning_rate")
 _OF_RUNS = ("key", "device_seconds", "device")
 _LOSSES = ("test_loss",)
@@ -40,6 +43,20 @@ def _runs(*arm: str, counted: tuple[str, ...] = ("steps", "tokens", "flops")) ->
     """A table of training runs."""
     return Cells(
         ("role", *arm, "width"), ("seed",), (), RATES, _LOSSES, counted=counted, loose=_OF_RUNS
+    )
+
+
+def _of_schema(table: Table) -> Cells:
+    """A table of a study."""
+    arms = RUNS if table.by_run else Table({})
+    return Cells(
+        arms.of("arm") + table.of("arm"),
+        arms.of("repeat") + table.of("repeat"),
+        choice=arms.of("choice") + table.of("choice"),
+        outcomes=table.of("outcome"),
+        counted=table.of("counted"),
+        loose=table.of("loose"),
+        by_run=table.by_run,
     )
 
 
@@ -132,4 +149,4 @@ CELLS: dict[str, dict[str, Cells]] = {
         ),
         "resident": Cells(("form", "size"), counted=("counted",), loose=("resident",)),
     },
-}
+} | {study: {name: _of_schema(table) for name, table in TABLES.items()} for study in STUDIES}

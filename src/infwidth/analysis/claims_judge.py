@@ -65,7 +65,8 @@ def judge(
 
     Args:
         rules: the claims with their rules.
-        found: by experiment; a claim whose experiment is not among them is not measured.
+        found: by experiment; a claim whose experiment is not among them is not measured, and
+            left out where that is so of its whole family.
         settings: `name`, `statistics`, and what the rules refer to.
         text: of the file of the rules, in which claims are looked up by line.
 
@@ -74,8 +75,12 @@ def judge(
     """
     label_of, confidence = labels(rules), settings.statistics.confidence
     levels = {name: number_of(each.level, settings) for name, each in rules.families.items()}
+    # A family of which nothing was measured is another configuration's.
+    asked = {claim.family for claim in rules.claims if claim.experiment in found}
     rows = []
     for claim in rules.claims:
+        if claim.family not in asked:
+            continue
         bounds = claim.rule.model_dump(exclude={"kind"})
         row = Judged(
             *(label_of[claim.id], claim, _line(text, claim.id)),
@@ -89,7 +94,7 @@ def judge(
         if there is not None:
             row = _with_evidence(row, there, confidence)
             if claim.fixed == "fresh_seeds":
-                fresh = stood_before(rules, claim.experiment, there.settings)
+                fresh = stood_before(rules, claim, there.settings)
                 row = replace(row, fixed="fresh_seeds" if fresh else "after")
         rows.append(row)
     judged = _with_verdicts(rows, settings.statistics.judge)
@@ -100,6 +105,7 @@ def judge(
             "claims": sum(claim.family == name for claim in rules.claims),
         }
         for name, family in rules.families.items()
+        if name in asked
     }
     return JudgedClaims(settings.name, confidence, families, judged)
 

@@ -138,8 +138,17 @@ def _details(each: Judged, judged: JudgedClaims, links: Links) -> str:
     return "\n\n".join(said)
 
 
+_ABSTRACTS = {
+    "v1": "of the abstract of v1",
+    "v2": "of the abstract of v2",
+    "both": "of both abstracts",
+}
+
+
 def _verdict_line(each: Judged, links: Links) -> str:
     parts = [f"{MARKS[each.verdict]} **{each.verdict}**", SOURCES[each.claim.source]]
+    if each.claim.abstract:
+        parts.append(_ABSTRACTS[each.claim.abstract])
     parts += _evidence(each, links)
     if each.measurements:
         where = links.measurements[each.claim.experiment]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from infwidth.config.claims import Claims
+from infwidth.config.claims import Claim, Claims
 from infwidth.config.settings import Settings
 
 
@@ -32,19 +32,19 @@ def labels(rules: Claims) -> dict[str, str]:
     return found
 
 
-def stood_before(rules: Claims, experiment: str, measured: Mapping[str, Any]) -> bool:
-    """Whether nothing had been seen on the seeds with which an experiment ran.
+def stood_before(rules: Claims, claim: Claim, measured: Mapping[str, Any]) -> bool:
+    """Whether nothing had been seen on the seeds with which a claim's experiment ran.
 
     Args:
         rules: of the claims.
-        experiment: one that `fresh_seeds` names.
-        measured: its effective settings.
+        claim: whose experiment `fresh_seeds` names.
+        measured: effective settings of the experiment.
     """
-    for setting, seen in rules.fresh_seeds[experiment].items():
+    for setting, seen in rules.fresh_seeds[claim.experiment].items():
         seeds: Any = measured
         for name in setting.split("."):
             seeds = seeds.get(name, {})
         seeds = seeds if isinstance(seeds, list) else [seeds]
-        if {} in seeds or set(seeds) & set(seen):
+        if {} in seeds or set(seeds) & {*seen, *claim.seen.get(setting, [])}:
             return False
     return True

@@ -101,7 +101,8 @@ def compare(
     Raises:
         UserError: nothing was measured here, or with other settings, or a file is damaged.
     """
-    ran = [name for name in CELLS if name in here]
+    there = [name for name in CELLS if published.measurements(name).is_dir()]
+    ran = [name for name in there if name in here]
     if not ran:
         raise UserError(
             "nothing was measured here by the default configuration, the one that is published: "
@@ -120,7 +121,7 @@ def compare(
         judge(rules, {name: find(name, folder(name)) for name in ran if name in asked}, settings)
         for folder in (published.measurements, lambda name: here[name])
     ]
-    absent = [name for name in CELLS if name not in ran]
+    absent = [name for name in there if name not in ran]
     return Comparison(tables, compare_claims(*judged), absent, list(dict.fromkeys(software)))
 
 

@@ -34,9 +34,10 @@ Cell = tuple[str, int]
 def effects(measured: Measurements) -> dict[str, list[Effect]]:
     """Every contrast by width, ascending, with the interval over test documents.
 
-    Beside them: `gap_closed`, the share of the gap ntk − frozen that ADAM* closes, with Fieller's
-    interval; `sgd_loss_over_width`, the loss of `ntk` at the largest width minus that at each
-    narrower one; `diverged_runs`, how many reported runs of each variant diverged.
+    Beside them: `ntk_minus_frozen_wide`, at widths of at least 4 E; `gap_closed`, the share of the
+    gap ntk − frozen that ADAM* closes, with Fieller's interval; `sgd_loss_over_width`, the loss of
+    `ntk` at the largest width minus that at each narrower one; `diverged_runs`, how many reported
+    runs of each variant diverged.
     """
     found: dict[str, list[Effect]] = {}
     for name, weights in CONTRASTS.items():
@@ -47,6 +48,9 @@ def effects(measured: Measurements) -> dict[str, list[Effect]]:
         found[name] = [
             contrast(measured, where, terms) for where, terms in places if _ran(measured, terms)
         ]
+    least = 4 * measured.settings["model"]["d_model"]
+    wide = [_width(width) for width in measured.widths if width >= least]
+    found["ntk_minus_frozen_wide"] = [e for e in found["ntk_minus_frozen"] if e.where in wide]
     found["gap_closed"] = [
         gap_closed_effect(measured, width)
         for width in measured.widths

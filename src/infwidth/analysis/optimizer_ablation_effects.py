@@ -28,6 +28,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
       `adam_star_normalized_minus_frozen`: by context.
     - `kernel_rules_minus_adam_star`, `kernel_rules_minus_frozen`: by rule, in the setting of fig1,
       the rules on plain features that keep their kernel.
+    - `nadam_star_minus_frozen_nadam`: NAdam* against elementwise NAdam, in the setting of fig1.
     - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
     - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
     - `normalized_closes`, `factored_closes`: the share of what separates ADAM* from Adam, both on
@@ -55,7 +56,8 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
             f"muon_star_minus_{reference}": _muon_by_width(measured, reference)
             for reference in (REFERENCE, "unfrozen_muon_star")
         },
-        "shifted_minus_normalized": _shifted(measured),
+        "nadam_star_minus_frozen_nadam": _in_base(measured, "nadam_star", "frozen_nadam"),
+        "shifted_minus_normalized": _in_base(measured, "adam_star_shifted", "adam_star_normalized"),
         "normalized_closes": list(_closes(measured, "adam_star_normalized")),
         "factored_closes": list(_closes(measured, "adam_star_factored")),
         "standard_minus_mean_field": _standard(measured),
@@ -97,11 +99,10 @@ def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
     ]
 
 
-def _shifted(measured: OptimizerAblation) -> list[Effect]:
-    pair = ("adam_star_shifted", "adam_star_normalized")
-    if not set(pair) <= set(measured.variants(BASE)):
+def _in_base(measured: OptimizerAblation, first: str, second: str) -> list[Effect]:
+    if not {first, second} <= set(measured.variants(BASE)):
         return []
-    return [measured.difference(BASE, *pair, where=label_of_context(BASE))]
+    return [measured.difference(BASE, first, second, where=label_of_context(BASE))]
 
 
 def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:

@@ -107,6 +107,14 @@ def beyond(grid: Sequence[float], side: Side) -> float:
     return float(f"{value:.6g}")
 
 
+def neighbours(chosen: Cell, tried: Iterable[Cell]) -> list[Cell]:
+    """The cells next to a chosen one along the axis of rates, of those that were tried."""
+    beside = sorted(cell for cell in tried if cell.kappa == chosen.kappa)
+    below = [cell for cell in beside if cell.learning_rate < chosen.learning_rate]
+    above = [cell for cell in beside if cell.learning_rate > chosen.learning_rate]
+    return below[-1:] + above[:1]
+
+
 def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
     """Applies the tuning rule to the trials so far.
 

@@ -108,6 +108,11 @@ class WidthLimit(Experiment):
         paired = (first - second).reindex(self.seeds(comparison.parametrization))
         return self._extrapolate(self.widths, paired.to_numpy())
 
+    def between(self, first: str, second: str) -> Extrapolation:
+        """The test loss of one variant minus that of another, both 1/H, paired by seed."""
+        pair = [self._losses(variant, MEAN_FIELD) for variant in (first, second)]
+        return self._extrapolate(self.widths, (pair[0] - pair[1]).to_numpy())
+
     def loss(self, variant: str, parametrization: str) -> Extrapolation:
         """The test loss itself."""
         return self._extrapolate(self.widths, self._losses(variant, parametrization).to_numpy())
@@ -182,6 +187,10 @@ def effects(measured: WidthLimit) -> dict[str, list[Effect]]:
         "limit_adam_star_normalized_minus_unfrozen_ntk": [],
         "extrapolator_error": [],
     }
+    found["limit_adam_star_minus_frozen"] = []
+    if {("adam_star", MEAN_FIELD), ("frozen", MEAN_FIELD)} <= set(measured.models):
+        limit = measured.between("adam_star", "frozen")
+        found["limit_adam_star_minus_frozen"] = _effects(measured, limit, "H → ∞")
     found |= {
         comparison.effect: _effects(
             measured,

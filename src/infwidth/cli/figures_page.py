@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from infwidth.analysis.claims_rules import labels
-from infwidth.catalogue import FIGURES, TABLES, figure_module, reader, table_module
+from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, reader, table_module
 from infwidth.config.claims import Claim, Claims
 from infwidth.config.slices import SLICES
 from infwidth.layout import PUBLISHED, Layout
@@ -135,10 +135,13 @@ def _claim_row(claim: Claim, label: str) -> str:
         ", ".join(f"[{_short(name)}](figures.md#{name})" for name in pictures)
         or "the page of claims"
     )
-    command = f"`snakemake --cores all {pictures[0] if pictures else 'claims'}`"
+    target = pictures[0] if pictures else "claims"
+    if claim.experiment in STUDIES:
+        target = f"{claim.experiment} --configfile config/long.yaml"
+    command = f"`snakemake --cores all {target}`"
     statement = claim.statement.replace("*", "\\*").replace("|", "\\|")
-    minutes = CORE_MINUTES[claim.experiment]
-    cells = (label, statement, links, command, str(minutes), _rule(claim))
+    minutes = str(CORE_MINUTES.get(claim.experiment, "hours"))
+    cells = (label, statement, links, command, minutes, _rule(claim))
     return "| " + " | ".join(cells) + " |\n"
 
 

@@ -36,6 +36,7 @@ from infwidth.cli import (
     redraw,
     reproduce,
     status,
+    study,
     width_limit,
 )
 from infwidth.cli.out_of_memory import out_of_memory
@@ -146,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),
         *(architectures, feature_selection, feature_support),
-        *(optimizer_ablation, width_limit),
+        *(optimizer_ablation, width_limit, study),
     )
     others = (config, doctor, reproduce, publish, redraw, compare, bundle)
     for module in (data, *experiments, claims, draw, pages, status, plan, *others):
@@ -158,7 +159,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Layout]:
     """The settings that the command may read, and the paths of the configuration."""
     if getattr(arguments, "settings", None) is not None:
         # A rule names every path itself.
-        return parse_slice(arguments.settings), Layout("default")
+        parse = getattr(arguments, "parse", parse_slice)
+        return parse(arguments.settings), Layout("default")
     config = read_config(
         getattr(arguments, "configfile", None) or (), getattr(arguments, "config", None) or ()
     )

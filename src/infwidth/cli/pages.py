@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from infwidth.atomic import write_atomically
-from infwidth.catalogue import TABLES
+from infwidth.catalogue import TABLES, covered
 from infwidth.checkout import commit
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
@@ -39,7 +39,10 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     out = args.out or layout.pages
     sources = {"claims": args.claims or layout.results / PAGE}
-    sources |= {name: (args.tables or layout.tables) / f"{name}.md" for name in TABLES}
+    sources |= {
+        name: (args.tables or layout.tables) / f"{name}.md"
+        for name in covered(TABLES, settings.experiments)
+    }
     texts = {name: _read(path) for name, path in sources.items()}
     texts[CIRCUMSTANCES] = _circumstances(settings)
     out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from infwidth.atomic import write_atomically, write_json
-from infwidth.catalogue import FIGURES, TABLES
+from infwidth.catalogue import FIGURES, TABLES, covered
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
@@ -43,17 +43,17 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         )
     judged = load(layout.results)
     asked = [each.claim.experiment for each in judged.claims if each.measurements]
-    experiments = dict.fromkeys([*FIGURES.values(), *TABLES.values(), *asked])
-    del experiments["claims"]
+    figures, tables = (covered(names, settings.experiments) for names in (FIGURES, TABLES))
+    experiments = dict.fromkeys([*settings.experiments, *asked])
     sources = {
         f"measurements/{name}": sorted(layout.measurements(name).glob("*")) for name in experiments
     }
     sources["."] = [layout.results / FILE]
     sources["figures"] = [
-        layout.figures / f"{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")
+        layout.figures / f"{name}.{end}" for name in figures for end in ("png", "pdf", "json")
     ]
     sources["tables"] = [
-        layout.tables / f"{name}.{end}" for name in TABLES for end in ("csv", "md", "tex", "json")
+        layout.tables / f"{name}.{end}" for name in tables for end in ("csv", "md", "tex", "json")
     ]
     missing = [path for paths in sources.values() for path in paths if not path.exists()]
     missing += [layout.measurements(n) for n in experiments if not sources[f"measurements/{n}"]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`infwidth status`: every run of the experiment, and how far it is."""
+"""`infwidth status`: every run of the paper's experiment, every condition of a study, how far."""
 
 import argparse
 import os
@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from infwidth.atomic import read_json
+from infwidth.catalogue import STUDIES
 from infwidth.cli.options import settings_options
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST
 from infwidth.experiments.lm_width_plan import Place, first_places, report_places, widths_of
+from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         table.add_column(column, justify="right" if numeric else "left")
     table.add_column("time left", justify="right")
     counts: Counter[str] = Counter()
-    for name in settings.lm_width.variants:
+    for name in settings.lm_width.variants if "lm_width" in settings.experiments else ():
         for run in _runs(name, bench, settings, layout):
             state = _state(layout.runs / run.key, settings.training.steps)
             counts[state["state"]] += 1
@@ -68,8 +70,44 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         if not layout.tuning(name).exists():
             counts["waiting"] += _count_after_tuning(name, settings)
             table.add_row(name, "", "report", "", "", "", "waits for its rate", "", "", "", "")
-    console.print(table)
-    console.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    if table.rows:
+        console.print(table)
+        console.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    studies = [study for study in STUDIES if study in settings.experiments]
+    if studies:
+        console.print(_studies(studies, settings, layout))
+
+
+def _studies(studies: list[str], settings: Settings, layout: Layout) -> Table:
+    """How far each condition of each study is: a run that several ask for counts once, at first."""
+    from infwidth.planning.runs import Planner
+    from infwidth.planning.texts import read_texts
+
+    planner = Planner(settings, layout, read_texts(settings, layout), platform_of_runs())
+    table = Table(box=None, header_style="bold")
+    for column in ("study", "condition", "done", "of at least", "now"):
+        table.add_column(column, justify="right" if column in ("done", "of at least") else "left")
+    runs = planner.runs()
+    for study in studies:
+        for condition in dict.fromkeys(part.condition for part in parts_of(study, settings)):
+            some = [
+                run
+                for run in runs
+                if run.experiment == study and run.group.partition("-")[0] == condition
+            ]
+            found = [
+                (run, _state(layout.runs / run.spec.key, run.spec.training.steps))
+                for run in some
+                if not run.waits
+            ]
+            done = sum(state["state"] in ("done", "diverged") for _, state in found)
+            now = [
+                f"{run.group.partition('-')[2]} {state['step']}, {state['left']} left"
+                for run, state in found
+                if state["state"] == "training"
+            ]
+            table.add_row(study, condition, f"{done:,}", f"{len(some):,}", "; ".join(now))
+    return table
 
 
 def _bench(settings: Settings, layout: Layout) -> "Bench":

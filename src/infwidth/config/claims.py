@@ -16,12 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from infwidth.catalogue import FIGURES, TABLES
+from infwidth.catalogue import EXPERIMENTS, FIGURES, TABLES
 from infwidth.config.errors import UserError, and_more
 from infwidth.config.load import CLAIMS, read_yaml
 from infwidth.config.settings import Settings
-
-_EXPERIMENTS = tuple(dict.fromkeys([*FIGURES.values(), *TABLES.values()]))
 
 Reference = Literal[
     "statistics.equivalence_margin",
@@ -90,6 +88,9 @@ class Claim(_Part):
         "`open`: the paper leaves it open; `ours`: it asks of what the project adds. The answer "
         "is then yes or no."
     )
+    abstract: Literal["v1", "v2", "both"] | None = Field(
+        None, description="Of which abstract of the paper it is; null where it is of neither."
+    )
     statement: Text = Field(description="What would be true, as one sentence.")
     experiment: Name = Field(description="The experiment whose measurements decide.")
     effect: Name = Field(description="One of the names that the experiment's `effects` gives.")
@@ -116,6 +117,11 @@ class Claim(_Part):
     fixed: Fixed = Field(
         description="Whether the rule stood before the runs that it judges were seen: `before` any "
         "run of the experiment; before those on `fresh_seeds`, when others had been seen; `after`."
+    )
+    seen: dict[SeedSetting, Seen] = Field(
+        default_factory=dict,
+        description="Of a row `fresh_seeds` that is later than the others of its experiment: seeds "
+        "seen since, by the settings that fresh_seeds names.",
     )
     figure: str | None = Field(None, description="The figure that shows the effect.")
     table: str | None = Field(None, description="The table that holds it.")
@@ -159,12 +165,12 @@ class Claims(_Part):
             if claim.family not in self.families:
                 known = ", ".join(self.families)
                 raise ValueError(f"{claim.id}: no family {claim.family!r}; there are {known}")
-            _known(claim.experiment, _EXPERIMENTS, f"{claim.id}: there is no experiment")
+            _known(claim.experiment, EXPERIMENTS, f"{claim.id}: there is no experiment")
             if claim.fixed == "fresh_seeds" and claim.experiment not in self.fresh_seeds:
                 which = f"which seeds of {claim.experiment} had been seen"
                 raise ValueError(f"{claim.id}: say in fresh_seeds {which}")
         for experiment, settings in self.fresh_seeds.items():
-            _known(experiment, _EXPERIMENTS, "fresh_seeds: there is no experiment")
+            _known(experiment, EXPERIMENTS, "fresh_seeds: there is no experiment")
             for setting in settings:
                 section: Any = Settings
                 for name in setting.split("."):
@@ -173,6 +179,10 @@ class Claims(_Part):
                         name, fields, f"fresh_seeds.{experiment}: {setting}: there is no setting"
                     )
                     section = fields[name].annotation
+        for claim in self.claims:
+            for setting in claim.seen:
+                named = self.fresh_seeds.get(claim.experiment, {})
+                _known(setting, named, f"{claim.id}: seen: fresh_seeds has no setting")
         return self
 
 

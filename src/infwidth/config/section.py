@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of every group of settings, and the types that they share."""
 
+from collections.abc import Collection
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -61,12 +62,17 @@ def each_once(*fields: str) -> Any:
 
 
 def known_variants(*fields: str) -> Any:
-    """A validator for lists of rows of the table of variants."""
+    """A validator for lists of rows of the table of the paper's variants."""
+    return variants_known_in(VARIANTS, *fields)
+
+
+def variants_known_in(table: Collection[str], *fields: str) -> Any:
+    """A validator for lists of rows of a table of variants."""
 
     def check(values: list[str]) -> list[str]:
         for value in values:
-            if value not in VARIANTS:
-                raise ValueError(f"unknown variant {value!r}; known: {', '.join(VARIANTS)}")
+            if value not in table:
+                raise ValueError(f"unknown variant {value!r}; known: {', '.join(table)}")
         return values
 
     return field_validator(*fields)(check)

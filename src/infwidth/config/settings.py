@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from infwidth.catalogue import EXPERIMENTS, STUDIES
 from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.c4 import C4Settings
 from infwidth.config.contexts import CONTEXTS, changes_in
@@ -32,6 +33,10 @@ from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.config.width_limit import WidthLimitSettings
+from infwidth.experiments.depth.settings import DepthSettings
+from infwidth.experiments.ladder.settings import LadderSettings
+from infwidth.experiments.readings.settings import ReadingsSettings
+from infwidth.experiments.scales.settings import ScalesSettings
 
 
 class DataSettings(Section):
@@ -226,21 +231,9 @@ class LmWidthSettings(Section):
 
 
 # What stands under results/ in any case.
-_EXPERIMENTS = (
-    "lm_width",
-    "convergence",
-    "infinite_lm",
-    "expected_value",
-    "memory",
-    "optimizer_ablation",
-    "width_limit",
-    "feature_selection",
-    "feature_support",
-    "architectures",
-)
 _RESERVED_NAMES = (
     *("published", "redrawn", "data", "runs", "tables", "logs", "pages", "compile_cache"),
-    *_EXPERIMENTS,
+    *EXPERIMENTS,
 )
 
 
@@ -256,6 +249,12 @@ class Settings(Section):
         False,
         description="Forget cached runs and train anew (with `--forceall`, or `-R` and a rule).",
     )
+    experiments: list[str] = Field(
+        [name for name in EXPERIMENTS if name not in (*STUDIES, "claims")],
+        min_length=1,
+        description="What `all`, `figures`, `tables`, `claims` and `infwidth plan` cover. What is "
+        "named itself, as in `snakemake ladder`, is made in any case.",
+    )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -269,7 +268,22 @@ class Settings(Section):
     width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
     architectures: ArchitecturesSettings = Field(default_factory=ArchitecturesSettings)
+    ladder: LadderSettings = Field(default_factory=LadderSettings)
+    depth: DepthSettings = Field(default_factory=DepthSettings)
+    readings: ReadingsSettings = Field(default_factory=ReadingsSettings)
+    scales: ScalesSettings = Field(default_factory=ScalesSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
+
+    _no_duplicates = each_once("experiments")
+
+    @field_validator("experiments")
+    @classmethod
+    def _known_experiments(cls, names: list[str]) -> list[str]:
+        known = [name for name in EXPERIMENTS if name != "claims"]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"unknown experiment {name!r}; known: {', '.join(known)}")
+        return names
 
     @field_validator("name")
     @classmethod

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which settings each command reads: its rule is handed these, and it can read no others."""
 
+from infwidth.catalogue import STUDIES
+
 _CORPUS = (
     "data.corpus",
     "data.path",
@@ -94,6 +96,10 @@ SLICES: dict[str, tuple[str, ...]] = {
         "statistics.confidence",
         "statistics.judge",
     ),
+    **{
+        f"gather {study}": ("name", "data", "model", "training", study, "statistics")
+        for study in STUDIES
+    },
     "table": (),
     "figure": (),
     "claims": (
@@ -106,15 +112,19 @@ SLICES: dict[str, tuple[str, ...]] = {
         "feature_support.margin",
     ),
     "pages": (
-        *("name", "data", "model", "training", "statistics"),
+        *("name", "experiments", "data", "model", "training", "statistics"),
         *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
         *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
+        *STUDIES,
     ),
-    "publish": ("name",),
+    "publish": ("name", "experiments"),
     "doctor": (),
     "plan": (
-        *("name", "data.vocabulary", "data.vocabulary_size", "model", "training"),
-        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit"),
+        *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
+        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
     ),
-    "status": ("name", "model", "training", "lm_width"),
+    "status": (
+        *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
+        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
+    ),
 }

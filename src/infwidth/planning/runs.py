@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from infwidth.analysis.selection import Cell
 from infwidth.atomic import read_json
+from infwidth.catalogue import STUDIES
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
@@ -34,6 +35,7 @@ from infwidth.experiments.optimizer_ablation_plan import (
     tuned_widths_of_arm,
     widths_of_arm,
 )
+from infwidth.experiments.study import parts_of
 from infwidth.experiments.width_limit_plan import all_widths, ntk_model, ntk_places
 from infwidth.layout import Layout
 from infwidth.planning.texts import Text
@@ -48,7 +50,7 @@ class PlannedRun(NamedTuple):
     Attributes:
       experiment: the first that asks for it.
       group: its variant, in the ablation after its context.
-      role: "trunk", "tuning", "sensitivity" or "report".
+      role: "trunk", "tuning", "check", "sensitivity" or "report".
       spec: all that its numbers depend on; of a run that waits, rates are multiples of the chosen.
       waits_for: the tuning that has still to choose its rate; empty where that is done.
     """
@@ -104,11 +106,15 @@ class Planner:
           UserError: what a tuning wrote is damaged.
         """
         self.searches = []
-        experiments = (self._lm_width, self._width_limit, self._ablation, self._infinite_lm)
+        covered = self._settings.experiments
+        experiments = [self._lm_width(), self._width_limit(), self._ablation(), self._infinite_lm()]
+        experiments += [self._study(study) for study in STUDIES if study in covered]
         found: dict[tuple[RunSpec, str], PlannedRun] = {}
         for runs in experiments:
-            for run in runs():
-                found.setdefault((run.spec, run.waits_for), run)
+            for run in runs:
+                if run.experiment in covered:
+                    found.setdefault((run.spec, run.waits_for), run)
+        self.searches = [search for search in self.searches if search.experiment in covered]
         return list(found.values())
 
     def _lm_width(self) -> Iterator[PlannedRun]:
@@ -203,6 +209,36 @@ class Planner:
                 for run in at_one_width:
                     yield run._replace(spec=replace(run.spec, width=None))
 
+    def _study(self, study: str) -> Iterator[PlannedRun]:
+        folder = self._layout.results / study / "parts"
+        done = {
+            (part["condition"], part["variant"], part["width"]): part
+            for path in sorted(folder.glob("*.json"))
+            for part in read_json(path, f"infwidth measure {study}", ("parts",))["parts"]
+        }
+        for part in parts_of(study, self._settings):
+            group = f"{part.condition}-{part.variant}"
+            made = done.get((part.condition, part.variant, part.width))
+            tuning = self._tuning(study, group, part.variant, part.width, part.tuning, made)
+            text = self._texts[part.vocabulary != self._settings.data.vocabulary]
+            yield from self._planned(
+                *(study, group, tuning.places, tuning.waits_for, part.model, part.search, text)
+            )
+            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+            cells = []
+            if part.is_checked:
+                # Of a search that is not done the rates are multiples of its choice.
+                cells = [chosen, *(chosen._replace(learning_rate=r) for r in (1 / 3, 3.0))]
+                if made is not None and not tuning.waits_for:
+                    checks = (e for e in made["entries"] if e["role"] == "check")
+                    cells = [Cell(entry["learning_rate"], entry["kappa"]) for entry in checks]
+            place = (part.variant, part.width)
+            places = [Place("check", *place, cell, part.tuning.seeds[0]) for cell in cells]
+            places += [Place("report", *place, chosen, seed) for seed in part.seeds]
+            yield from self._planned(
+                *(study, group, places, tuning.waits_for, part.model, part.training, text)
+            )
+
     def _tuning(
         self,
         experiment: str,
@@ -243,8 +279,8 @@ class Planner:
         for place in places:
             digest = text.digest or _UNKNOWN
             spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
-            reported = place.role in ("report", "sensitivity")
-            yield PlannedRun(experiment, group, place.role, spec, waits_for if reported else "")
+            waits = place.role in ("report", "sensitivity", "check")
+            yield PlannedRun(experiment, group, place.role, spec, waits_for if waits else "")
 
 
 def most_extra_runs(tuning: TuningSettings, cells: int) -> int:

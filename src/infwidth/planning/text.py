@@ -32,7 +32,9 @@ def _runs(plan: dict[str, Any]) -> str:
         rows.append(
             [
                 row["experiment"],
-                *(_count(roles.get(role, 0)) for role in ("trunk", "tuning", "sensitivity")),
+                _count(roles.get("trunk", 0)),
+                _count(roles.get("tuning", 0) + roles.get("check", 0)),
+                _count(roles.get("sensitivity", 0)),
                 _count(roles.get("report", 0)),
                 f"{row['most_extra_runs']:,}",
                 _count(states.get("done", 0)),

@@ -82,7 +82,11 @@ def redraw(
 
 def _claims(published: Published, out: Path, settings: Settings, path: Path) -> Redrawn:
     rules = read_claims(path)
-    asked = dict.fromkeys(claim.experiment for claim in rules.claims)
+    asked = [
+        name
+        for name in dict.fromkeys(claim.experiment for claim in rules.claims)
+        if published.measurements(name).is_dir()
+    ]
     found = {name: find(name, published.measurements(name)) for name in asked}
     judged = judge(rules, found, settings, path.read_text(encoding="utf-8"))
     write_json(out / FILE, judged.as_json())

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study measured: read, checked, and asked for losses, contrasts and shares.
+
+Every loss is in nats per token; contrasts are paired by seed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from infwidth.analysis.effects import Effect
+from infwidth.analysis.measured import Experiment, MeasuredTables
+from infwidth.analysis.ratio_effect import RatioEffect
+from infwidth.analysis.schema import TABLES
+from infwidth.config.errors import UserError
+from infwidth.config.variants import ALL_VARIANTS
+
+Weights = Mapping[str, float]
+"""Of the losses of variants, in a contrast."""
+
+CONTRASTS: dict[str, Weights] = {
+    **{
+        f"{variant}_minus_frozen": {variant: 1, "frozen": -1}
+        for variant in (
+            *("ntk", "adam_star", "adam_star_error", "adam_star_global"),
+            *("adam_star_measured", "ntk_measured"),
+        )
+    },
+    "ntk_measured_minus_adam_star_measured": {"ntk_measured": 1, "adam_star_measured": -1},
+    "frozen_minus_unfrozen": {"frozen": 1, "unfrozen": -1},
+    "optimizer_minus_features": {"ntk": 1, "frozen": -2, "unfrozen": 1},
+}
+"""By name. The last is (ntk − frozen) − (frozen − unfrozen): what the optimizer costs, less what
+frozen features cost."""
+
+GAP = ("ntk", "adam_star", "frozen")
+
+
+@dataclass(frozen=True)
+class Study(Experiment):
+    """What the runs of a study measured."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the study ran with."""
+        return self.measured.settings
+
+    @property
+    def conditions(self) -> dict[str, dict[str, Any]]:
+        """By name `label`, `factors`, `arms` and `seeds` of each condition, in their order."""
+        found: dict[str, dict[str, Any]] = self.settings["conditions"]
+        return found
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """The runs whose losses are reported."""
+        runs = self.measured.tables["runs"]
+        return runs[runs["role"] == "report"]
+
+    @property
+    def wide(self) -> int:
+        """The least width of four features for each output: 4 E."""
+        return 4 * int(self.settings["model"]["d_model"])
+
+    def ran(self, condition: str, variants: Iterable[str], width: int) -> bool:
+        """Whether all of the variants were reported in a condition at a width."""
+        arms = {(variant, at) for variant, at in self.conditions[condition]["arms"]}
+        return {(variant, width) for variant in variants} <= arms
+
+    def widths(self, condition: str) -> list[int]:
+        """The widths of a condition, ascending."""
+        return sorted({width for _, width in self.conditions[condition]["arms"] if width})
+
+    def losses(
+        self, condition: str, variant: str, width: int, split: str = "test"
+    ) -> dict[int, float]:
+        """Loss by seed of the reported runs that finished; split is train, validation or test."""
+        runs = self.runs
+        runs = runs[
+            (runs["condition"] == condition)
+            & (runs["variant"] == variant)
+            & (runs["width"] == width)
+        ]
+        done = runs[(runs["status"] == "done") & np.isfinite(runs[f"{split}_loss"])]
+        pairs = zip(done["seed"], done[f"{split}_loss"], strict=True)
+        return {int(seed): float(loss) for seed, loss in pairs}
+
+    def contrast(
+        self, where: str, weights: Mapping[tuple[str, str, int], float], split: str = "test"
+    ) -> Effect:
+        """The mean over seeds of a weighted sum of losses.
+
+        Args:
+            where: the place.
+            weights: by condition, variant and width; seeds that are in all conditions are paired.
+            split: of which the loss is.
+        """
+        seeds, lost = self._paired(list(weights))
+        value_S = np.zeros(len(seeds))
+        for cell, weight in weights.items():
+            losses = self.losses(*cell, split)
+            value_S += weight * np.array([losses[seed] for seed in seeds])
+        return Effect.of_repeats(where, value_S, lost)
+
+    def gap_closed(self, where: str, condition: str, width: int) -> RatioEffect:
+        """(ntk − adam_star) / (ntk − frozen) in a condition, a ratio of means over seeds."""
+        cells = [(condition, variant, width) for variant in GAP]
+        seeds, lost = self._paired(cells)
+        losses = [self.losses(*cell) for cell in cells]
+        ntk_S, star_S, frozen_S = (np.array([loss[s] for s in seeds]) for loss in losses)
+        return RatioEffect.of_pairs(where, ntk_S - star_S, ntk_S - frozen_S, lost)
+
+    def contrasts(self, places: Mapping[str, tuple[str, int]]) -> dict[str, list[Effect]]:
+        """All of `CONTRASTS`, and the share of the gap that is closed, place by place.
+
+        Args:
+            places: by name of the place, its condition and width.
+        """
+        found: dict[str, list[Effect]] = {
+            name: [
+                self.contrast(where, {(condition, v, width): w for v, w in weights.items()})
+                for where, (condition, width) in places.items()
+                if self.ran(condition, weights, width)
+            ]
+            for name, weights in CONTRASTS.items()
+        }
+        found["gap_closed"] = [
+            self.gap_closed(where, condition, width)
+            for where, (condition, width) in places.items()
+            if self.ran(condition, GAP, width)
+        ]
+        return found
+
+    def _paired(self, cells: list[tuple[str, str, int]]) -> tuple[list[int], int]:
+        """The seeds that all cells finished, of those that all were to run; how many are lost."""
+        wanted = set.intersection(*(set(self.conditions[c]["seeds"]) for c, _, _ in cells))
+        finished = wanted.intersection(*(self.losses(*cell) for cell in cells))
+        return sorted(finished), len(wanted) - len(finished)
+
+
+def load(folder: Path | str) -> Study:
+    """Reads and checks the measurements.
+
+    Raises:
+        UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
+    """
+    columns = {name: tuple(table.columns) for name, table in TABLES.items()}
+    measured = MeasuredTables.load(
+        folder, columns, "model", "statistics", "conditions", "selection"
+    )
+    runs = measured.tables["runs"]
+    for column, known in (
+        ("condition", measured.settings["conditions"]),
+        ("variant", ALL_VARIANTS),
+    ):
+        strange = sorted(set(runs[column]) - set(known))
+        if strange:
+            raise UserError(
+                f"{Path(folder) / 'runs.parquet'}: column '{column}' holds '{strange[0]}'; "
+                f"allowed are {', '.join(known)}"
+            )
+    return Study(measured)

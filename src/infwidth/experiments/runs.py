@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runs of a study: a part tuned and reported, and all of them gathered into tables."""
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.analysis.schema import CURVES, RUNS
+from infwidth.analysis.selection import Cell, neighbours
+from infwidth.experiments.lm_width import Bench, Named, tune
+from infwidth.experiments.lm_width_plan import Place
+from infwidth.experiments.run_rows import Entry, run_row
+from infwidth.experiments.study import Part
+from infwidth.training.records import read_rows
+
+POINTS = 100
+"""Of a curve, at most."""
+
+
+def run_part(bench: Bench, part: Part, experiment: str) -> dict[str, Any]:
+    """Tunes a variant in a condition at a width, and runs it on the reporting seeds.
+
+    Runs that are there already are found, not made again.
+
+    Args:
+      bench: with the tokens of the part's vocabulary.
+      part: which, and its settings.
+      experiment: for the message, if every rate diverges.
+
+    Returns:
+      `condition`, `variant`, `width`; `selection`, what tuning chose and tried; `entries`, the
+      place of each run with its key.
+
+    Raises:
+      UserError: every rate diverged.
+    """
+    search = replace(bench, model=part.model, training=part.search)
+    full = replace(search, training=part.training)
+    named = Named(
+        part.name, f"{experiment}.tuning.learning_rates", _trunk_setting(part, experiment)
+    )
+    selection, entries = tune(search, part.variant, part.width, part.tuning, named)
+    if part.is_checked:
+        selection, checks = _checked(full, part, selection)
+        entries = entries + checks
+    chosen = Cell(selection["learning_rate"], selection["kappa"])
+    for seed in part.seeds:
+        entries.append(full.run(Place("report", part.variant, part.width, chosen, seed))[0])
+    return {
+        "condition": part.condition,
+        "variant": part.variant,
+        "width": part.width,
+        "selection": selection,
+        "entries": entries,
+    }
+
+
+def _checked(
+    bench: Bench, part: Part, selection: dict[str, Any]
+) -> tuple[dict[str, Any], list[Entry]]:
+    """The choice of a shorter search beside its neighbours on the grid, at full length.
+
+    The best by validation loss is taken; if all diverge, the search's choice stays.
+    """
+    chosen = Cell(selection["learning_rate"], selection["kappa"])
+    tried = [
+        Cell(trial["learning_rate"], trial["kappa"])
+        for trial in selection["trials"]
+        if trial["status"] == "done"
+    ]
+    entries, losses = [], {}
+    for cell in (chosen, *neighbours(chosen, tried)):
+        entry, result = bench.run(
+            Place("check", part.variant, part.width, cell, part.tuning.seeds[0])
+        )
+        done = result["status"] == "done"
+        losses[cell] = result["validation_loss"] if done else math.inf
+        entries.append(entry)
+    best = min(losses, key=losses.__getitem__)
+    searched = {"searched_learning_rate": chosen.learning_rate}
+    return selection | {"learning_rate": best.learning_rate} | searched, entries
+
+
+def gather(parts: Iterable[dict[str, Any]], runs: Path, experiment: str) -> dict[str, pd.DataFrame]:
+    """The tables of a study.
+
+    Args:
+      parts: what `run_part` returned.
+      runs: the folder of runs.
+      experiment: for the message, if a run's result is gone.
+
+    Returns:
+      By name, the tables of `infwidth.analysis.schema`.
+
+    Raises:
+      UserError: a run's result is gone.
+    """
+    rows = [
+        {"condition": part["condition"]} | run_row(entry, runs, experiment)
+        for part in parts
+        for entry in part["entries"]
+    ]
+    reported = sorted({row["key"] for row in rows if row["role"] == "report"})
+    return {
+        "runs": RUNS.frame(rows),
+        "curves": CURVES.frame(point for key in reported for point in _curve(key, runs)),
+    }
+
+
+def _curve(key: str, runs: Path) -> Iterator[dict[str, Any]]:
+    """The training loss of a run by step, rows of metrics pooled to `POINTS` or fewer."""
+    rows = read_rows(runs / key)
+    size = -(-len(rows) // POINTS)
+    for start in range(0, len(rows), size or 1):
+        some = rows[start : start + size]
+        losses = [math.nan if row["loss"] is None else row["loss"] for row in some]
+        yield {"key": key, "step": some[-1]["step"], "loss": statistics.fmean(losses)}
+
+
+def selections(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What tuning chose, by condition-variant-width."""
+    return {
+        f"{part['condition']}-{part['variant']}-{part['width']}": part["selection"]
+        for part in parts
+    }
+
+
+def _trunk_setting(part: Part, experiment: str) -> str:
+    own = f"{experiment}.sgd_trunk_learning_rate"
+    return own if part.training.trunk_optimizer == "sgd" else "training.trunk_learning_rate"

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study is: conditions, their parts, and the jobs that do these (without JAX).
+
+A study of `infwidth.experiments.registry` is a list of conditions, which its module `plan` makes
+from the settings. A part is a variant in a condition at a width: it is tuned there by itself, and
+reported on other seeds. A job is one process, and does a part or a few.
+"""
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from infwidth.config.errors import UserError
+from infwidth.config.load import merge
+from infwidth.config.section import Section, Seed
+from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.config.tuning import TuningSettings
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.lm_width_plan import has_mlps
+from infwidth.experiments.registry import REGISTRY, module
+
+
+class Condition(NamedTuple):
+    """What is changed around the variants, and which of them run in it.
+
+    Attributes:
+      name: as in the names of files: small letters, digits and "_".
+      label: how figures and claims name it.
+      arms: the parts, as (variant, width).
+      seeds: of the reported runs.
+      tuning: the search for a rate.
+      factors: what tells the condition from the others, by name.
+      vocabulary: of the text.
+      model, training: settings that differ from the configured ones.
+      search: settings of training that differ in the search alone, where it is shorter. The chosen
+        rate is then checked at full length, beside its neighbours on the grid.
+    """
+
+    name: str
+    label: str
+    arms: list[tuple[str, int]]
+    seeds: list[int]
+    tuning: TuningSettings
+    factors: Mapping[str, Any]
+    vocabulary: str
+    model: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}
+    search: Mapping[str, Any] = {}
+
+
+class Part(Section):
+    """A part, and all that it reads of the settings.
+
+    Attributes:
+      condition: its name.
+      variant: a row of the tables of variants.
+      width: H; 0 for the control without MLPs, which has none.
+      vocabulary: of the text.
+      model: shape of the transformer.
+      training: of the reported runs.
+      search: training of the search's runs.
+      tuning: the search.
+      seeds: of the reported runs.
+    """
+
+    condition: str
+    variant: str
+    width: int
+    vocabulary: str
+    model: ModelSettings
+    training: TrainingSettings
+    search: TrainingSettings
+    tuning: TuningSettings
+    seeds: list[Seed]
+
+    @property
+    def name(self) -> str:
+        """As in the names of files."""
+        return f"{self.condition}-{self.variant}-{self.width}"
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its choice, of a shorter search, is checked at full length."""
+        return self.search != self.training and has_mlps(ALL_VARIANTS[self.variant])
+
+
+class Job(Section):
+    """The parts of one process, which read the same text."""
+
+    parts: list[Part]
+
+
+def conditions(experiment: str, settings: Settings) -> list[Condition]:
+    """The conditions of an experiment, in the order in which they are to run."""
+    planned: list[Condition] = importlib.import_module(module(experiment, "plan")).conditions(
+        settings
+    )
+    return planned
+
+
+def parts_of(experiment: str, settings: Settings) -> list[Part]:
+    """All parts of an experiment.
+
+    Raises:
+      UserError: what a condition changes does not go with the other settings.
+    """
+    return [
+        part
+        for condition in conditions(experiment, settings)
+        for part in _parts(experiment, condition, settings)
+    ]
+
+
+def jobs_of(experiment: str, settings: Settings) -> dict[str, Job]:
+    """The jobs of an experiment by name, in order; neighbouring parts share a process."""
+    size = getattr(settings, experiment).parts_per_job
+    parts = parts_of(experiment, settings)
+    named: dict[str, Job] = {}
+    for vocabulary in dict.fromkeys(part.vocabulary for part in parts):
+        some = [part for part in parts if part.vocabulary == vocabulary]
+        for start in range(0, len(some), size):
+            chunk = some[start : start + size]
+            more = f"-and-{len(chunk) - 1}-more" if len(chunk) > 1 else ""
+            named[chunk[0].name + more] = Job(parts=chunk)
+    return named
+
+
+def priorities(experiment: str, settings: Settings) -> dict[str, int]:
+    """Snakemake's priority of each job: experiments by their worth, conditions in their order."""
+    base = -(1 + list(REGISTRY).index(experiment)) * 1000
+    order = {c.name: k for k, c in enumerate(conditions(experiment, settings))}
+    return {
+        name: base - order[job.parts[0].condition]
+        for name, job in jobs_of(experiment, settings).items()
+    }
+
+
+def arms(variants: Iterable[str], widths: Iterable[int]) -> list[tuple[str, int]]:
+    """Every variant at every width, those without MLPs once, at 0."""
+    widths = list(widths)
+    return [
+        (variant, width)
+        for variant in variants
+        for width in (widths if has_mlps(ALL_VARIANTS[variant]) else [0])
+    ]
+
+
+def at_length(steps: int, training: TrainingSettings) -> dict[str, int]:
+    """Settings of a run of so many steps: its warm-up, and a checkpoint every thousand steps."""
+    chunk = training.log_every
+    return {
+        "steps": steps,
+        "warmup_steps": min(steps // 15, 1000),
+        "checkpoint_every": max(chunk, min(steps // 3, 1000) // chunk * chunk),
+    }
+
+
+def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterator[Part]:
+    try:
+        model = ModelSettings.model_validate(merge(settings.model.model_dump(), condition.model))
+        changed = merge(settings.training.model_dump(), condition.training)
+        training = TrainingSettings.model_validate(changed)
+        search = TrainingSettings.model_validate(merge(changed, condition.search))
+    except ValidationError as error:
+        mistake = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(
+            f"configuration: {experiment}: in its condition {condition.name!r} {mistake}; mend "
+            f"that in {experiment}, model or training"
+        ) from None
+    for variant, width in condition.arms:
+        yield Part(
+            condition=condition.name,
+            variant=variant,
+            width=width,
+            vocabulary=condition.vocabulary,
+            model=model,
+            training=training,
+            search=search,
+            tuning=condition.tuning,
+            seeds=condition.seeds,
+        )
