@@ -61,11 +61,11 @@ def test_every_rung_has_every_variant_and_its_own_length():
     assert len(parts) == 2 * 5 * 8
     (longest,) = (p for p in parts if p.name == "bytes_40000-ntk-256")
     assert (longest.training.steps, longest.training.warmup_steps) == (40000, 1000)
-    assert longest.search == longest.training
+    assert longest.search == part_of("ladder", "bytes_4500-ntk-256").training
     assert part_of("ladder", "bytes_1500-ntk-256").training.warmup_steps == 100
     for part in parts:
         assert part.training.checkpoint_every <= 1000
-        assert part.seeds == [50, 51, 52, 53]
+        assert part.seeds == ([50, 51, 52, 53] if part.width else [])
 
 
 def test_another_rung_changes_no_part_that_was_there():
@@ -185,18 +185,19 @@ def test_the_same_part_asks_for_the_same_runs_again(bench):
     assert [spec.key for spec in bench.runs.specs] == keys
 
 
-def test_the_choice_of_a_shorter_search_is_checked_at_full_length(bench):
+def test_from_the_choice_of_a_shorter_search_it_goes_on_at_full_length(bench):
     # At full length a larger rate is best.
     bench.runs.best_rate = lambda spec: 3.0 if spec.training.steps == 4000 else 9.0
     part = part_of("depth", "width_256-adam_star-256")
     made = run_part(bench, part, "depth")
     checks = [entry for entry in roles(made) if entry[0] == "check"]
-    assert checks == [("check", 3.0, 0), ("check", 1.0, 0), ("check", 10.0, 0)]
+    assert checks == [("check", rate, 0) for rate in (3.0, 1.0, 10.0, 30.0)]
     assert made["selection"]["learning_rate"] == 10.0
     assert made["selection"]["searched_learning_rate"] == 3.0
+    assert made["selection"]["interior"]
     assert roles(made)[-3:] == [("report", 10.0, seed) for seed in (50, 51, 52)]
     steps = [spec.training.steps for spec in bench.runs.specs]
-    assert steps == [4000] * (len(steps) - 6) + [40000] * 6
+    assert steps == [4000] * (len(steps) - 7) + [40000] * 7
     assert {spec.model.layers for spec in bench.runs.specs} == {6}
 
 
@@ -205,7 +206,7 @@ def test_the_trunks_rate_is_checked_where_nothing_is_reported(bench):
     assert {role for role, *_ in roles(made)} == {"trunk"}
     rates = {spec.training.trunk_learning_rate for spec in bench.runs.specs}
     assert rates == {0.005, 0.01, 0.02}
-    assert {spec.training.steps for spec in bench.runs.specs} == {4000}
+    assert {spec.training.steps for spec in bench.runs.specs} == {40000}
 
 
 def test_what_is_gathered_has_the_columns_and_kinds_of_the_schema(bench):

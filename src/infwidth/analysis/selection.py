@@ -107,12 +107,15 @@ def beyond(grid: Sequence[float], side: Side) -> float:
     return float(f"{value:.6g}")
 
 
-def neighbours(chosen: Cell, tried: Iterable[Cell]) -> list[Cell]:
-    """The cells next to a chosen one along the axis of rates, of those that were tried."""
-    beside = sorted(cell for cell in tried if cell.kappa == chosen.kappa)
-    below = [cell for cell in beside if cell.learning_rate < chosen.learning_rate]
-    above = [cell for cell in beside if cell.learning_rate > chosen.learning_rate]
-    return below[-1:] + above[:1]
+def neighbours(chosen: float, rates: Iterable[float]) -> tuple[float, float]:
+    """The rates of a grid next to a chosen one, below and above; it goes on beyond its ends."""
+    some = sorted(rates)
+    below = [rate for rate in some if rate < chosen]
+    above = [rate for rate in some if rate > chosen]
+    return (
+        below[-1] if below else beyond(some, "lower"),
+        above[0] if above else beyond(some, "higher"),
+    )
 
 
 def choose(trials: Sequence[Trial], tolerance: float) -> Choice:

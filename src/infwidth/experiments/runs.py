@@ -63,27 +63,36 @@ def run_part(bench: Bench, part: Part, experiment: str) -> dict[str, Any]:
 def _checked(
     bench: Bench, part: Part, selection: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Entry]]:
-    """The choice of a shorter search beside its neighbours on the grid, at full length.
+    """From the choice of a shorter search downhill, by validation loss at full length.
 
-    The best by validation loss is taken; if all diverge, the search's choice stays.
+    The choice and its neighbours on the grid are run; while a neighbour is the best, its own
+    neighbours are run, too. If all diverge, the search's choice stays.
     """
     chosen = Cell(selection["learning_rate"], selection["kappa"])
-    tried = [
-        Cell(trial["learning_rate"], trial["kappa"])
-        for trial in selection["trials"]
-        if trial["status"] == "done"
-    ]
+    rates = {trial["learning_rate"] for trial in selection["trials"]}
     entries, losses = [], {}
-    for cell in (chosen, *neighbours(chosen, tried)):
-        entry, result = bench.run(
-            Place("check", part.variant, part.width, cell, part.tuning.seeds[0])
-        )
-        done = result["status"] == "done"
-        losses[cell] = result["validation_loss"] if done else math.inf
-        entries.append(entry)
-    best = min(losses, key=losses.__getitem__)
-    searched = {"searched_learning_rate": chosen.learning_rate}
-    return selection | {"learning_rate": best.learning_rate} | searched, entries
+    best, cell = chosen, None
+    for _ in range(1 + part.tuning.max_extensions):
+        cell = best
+        beside = neighbours(cell.learning_rate, rates)
+        rates.update(beside)
+        for each in (cell, *(Cell(rate, cell.kappa) for rate in beside)):
+            if each in losses:
+                continue
+            place = Place("check", part.variant, part.width, each, part.tuning.seeds[0])
+            entry, result = bench.run(place)
+            done = result["status"] == "done"
+            losses[each] = result["validation_loss"] if done else math.inf
+            entries.append(entry)
+        best = min(losses, key=losses.__getitem__)
+        if best == cell:
+            break
+    checked = {
+        "learning_rate": best.learning_rate,
+        "searched_learning_rate": chosen.learning_rate,
+        "interior": best == cell,
+    }
+    return selection | checked, entries
 
 
 def gather(parts: Iterable[dict[str, Any]], runs: Path, experiment: str) -> dict[str, pd.DataFrame]:

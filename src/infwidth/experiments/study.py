@@ -34,8 +34,8 @@ class Condition(NamedTuple):
       factors: what tells the condition from the others, by name.
       vocabulary: of the text.
       model, training: settings that differ from the configured ones.
-      search: settings of training that differ in the search alone, where it is shorter. The chosen
-        rate is then checked at full length, beside its neighbours on the grid.
+      search: settings of training that differ in the search alone, where it is shorter. From the
+        chosen rate the search then goes on at full length.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Part(Section):
     @property
     def is_checked(self) -> bool:
         """Whether its choice, of a shorter search, is checked at full length."""
-        return self.search != self.training and has_mlps(ALL_VARIANTS[self.variant])
+        return self.search != self.training
 
 
 class Job(Section):
@@ -170,6 +170,7 @@ def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterato
             f"that in {experiment}, model or training"
         ) from None
     for variant, width in condition.arms:
+        tuned = has_mlps(ALL_VARIANTS[variant])
         yield Part(
             condition=condition.name,
             variant=variant,
@@ -177,7 +178,8 @@ def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterato
             vocabulary=condition.vocabulary,
             model=model,
             training=training,
-            search=search,
+            # The control without MLPs is there to check the rate of all else, and reports nothing.
+            search=search if tuned else training,
             tuning=condition.tuning,
-            seeds=condition.seeds,
+            seeds=condition.seeds if tuned else [],
         )

@@ -12,8 +12,8 @@ from infwidth.config.study import Steps, StudySettings
 class DepthSettings(StudySettings):
     """The paper's own depth and steps, over widths.
 
-    Rates are chosen on shorter runs; then the chosen one's neighbours on the grid are run beside it
-    at full length, and the best of the three is taken.
+    Rates are chosen on shorter runs; from there the search goes on at full length, to the best of
+    neighbouring rates.
     """
 
     layers: Annotated[int, Field(ge=1)] = Field(6, description="Number of blocks.")

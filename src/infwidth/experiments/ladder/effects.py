@@ -43,6 +43,7 @@ def effects(measured: Study) -> dict[str, list[Effect]]:
         _test_minus_train(measured, condition, variant, width)
         for condition in measured.conditions
         for variant, width in measured.conditions[condition]["arms"]
+        if width
     ]
     found["predicted_minus_measured"] = _predicted(measured)
     return found

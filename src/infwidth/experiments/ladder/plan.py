@@ -21,6 +21,7 @@ def conditions(settings: Settings) -> list[Condition]:
             {"vocabulary": vocabulary, "steps": steps},
             vocabulary,
             training=at_length(steps, settings.training),
+            search=at_length(min(steps, own.search_steps), settings.training),
         )
         for vocabulary in own.vocabularies
         for steps in sorted(own.steps)

@@ -19,6 +19,11 @@ class LadderSettings(StudySettings):
         description="The rungs: training steps, each a multiple of training.log_every. The last "
         "is the paper's.",
     )
+    search_steps: Steps = Field(
+        4500,
+        description="The longest search for rates: that of a longer rung is the one of so many "
+        "steps, and goes on from its choice at full length, to the best of neighbouring rates.",
+    )
     vocabularies: list[Literal["bytes", "sentencepiece"]] = Field(
         ["bytes", "sentencepiece"],
         min_length=1,
