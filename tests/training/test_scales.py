@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from infwidth.config.scales import ScalesSettings
+from infwidth.config.scales import MeasuredScalesSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.data.batches import Batches
@@ -36,7 +36,7 @@ def program(variant="ntk_measured", model=None, **words):
         batch_size=4,
         log_every=10,
         checkpoint_every=20,
-        scales=ScalesSettings(**{"batches": 3, **words}),
+        scales=MeasuredScalesSettings(**{"batches": 3, **words}),
     )
     return compile_program(model, training, ALL_VARIANTS[variant], H, V), training
 
@@ -166,7 +166,7 @@ def test_scales_that_are_measured_in_training_are_not_measured_before():
     "words", [{"batches": 2}, {"hold_after": 7}], ids=["before", "in training"]
 )
 def test_a_run_is_measured_once_and_goes_on_with_the_same_bits(bench, monkeypatch, words):
-    training = TRAINING.model_copy(update={"scales": ScalesSettings(**words)})
+    training = TRAINING.model_copy(update={"scales": MeasuredScalesSettings(**words)})
     place = PLACE._replace(variant="adam_star_measured")
     calls, measure = [], scales.with_measured_scales
     monkeypatch.setattr(
@@ -188,7 +188,7 @@ def test_a_run_is_measured_once_and_goes_on_with_the_same_bits(bench, monkeypatc
 
 
 def test_the_scales_settings_are_in_the_keys_of_runs_that_have_scales_alone(bench):
-    others = TRAINING.model_copy(update={"scales": ScalesSettings(power=0.5)})
+    others = TRAINING.model_copy(update={"scales": MeasuredScalesSettings(power=0.5)})
     of_measured = PLACE._replace(variant="ntk_measured")
     assert bench(others).spec(PLACE).key == bench().spec(PLACE).key
     assert bench(others).spec(of_measured).key != bench().spec(of_measured).key
@@ -199,4 +199,4 @@ def test_the_scales_settings_are_in_the_keys_of_runs_that_have_scales_alone(benc
 def test_controls_are_of_scales_measured_before_training(control, hold_after):
     (name,) = control
     with pytest.raises(ValueError, match=rf"{name} .* set hold_after to 0"):
-        ScalesSettings(hold_after=hold_after, **control)
+        MeasuredScalesSettings(hold_after=hold_after, **control)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from infwidth.config.section import Section
 
 
-class ScalesSettings(Section):
+class MeasuredScalesSettings(Section):
     """The scale of each feature, in the variants whose features are `measured`.
 
     Feature ω is divided by s^p, s = max(r / mean r, floor), with r the mean over batches and
@@ -44,7 +44,7 @@ class ScalesSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _controls_are_measured_before_training(self) -> "ScalesSettings":
+    def _controls_are_measured_before_training(self) -> "MeasuredScalesSettings":
         for name in ("source", "permuted", "stream"):
             value = getattr(self, name)
             if self.hold_after != 0 and value != type(self).model_fields[name].default:

@@ -18,7 +18,7 @@ from infwidth.config.memory import MemorySettings
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
 from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.scales import ScalesSettings
+from infwidth.config.scales import MeasuredScalesSettings
 from infwidth.config.section import (
     Fraction,
     Section,
@@ -172,7 +172,7 @@ class TrainingSettings(Section):
     divergence_factor: Annotated[float, Field(gt=1)] = Field(
         1.5, description="A loss above its start by this factor ends a run as diverged."
     )
-    scales: ScalesSettings = Field(default_factory=ScalesSettings)
+    scales: MeasuredScalesSettings = Field(default_factory=MeasuredScalesSettings)
     mesh: MeshSettings = Field(default_factory=MeshSettings)
 
     _whole_chunks = whole_chunks()
