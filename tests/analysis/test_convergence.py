@@ -113,8 +113,8 @@ def test_the_table_holds_slopes_verdicts_and_adams_limit(tmp_path):
     assert "reconstruction" in table.caption
     raw = table.raw.set_index(["rule", "view", "split"]).sort_index()
     assert len(raw) == 10
-    assert (raw.loc[["sgd", "momentum", "adam_star"], "verdict"] == "reproduced").all()
-    assert (raw.loc["adam", "verdict"] == "differs").all()
+    assert (raw.loc[["sgd", "momentum", "adam_star"], "found"] == "within margin").all()
+    assert (raw.loc["adam", "found"] == "differs").all()
     row = raw.loc[("adam", "centred", "test")]
     assert row["limit_distance_lower"] < 0.4 < row["limit_distance_upper"]
     assert "| ADAM*" in markdown(table)
@@ -141,9 +141,9 @@ def test_all_rows_together_have_the_p_value_of_the_weakest_and_no_verdict_of_the
 
 def test_a_limit_that_is_the_same_is_not_called_another(tmp_path):
     raw = table7_convergence.build(measured(tmp_path, adam_gap=0.0)).raw
-    assert (raw.loc[raw["rule"] == "adam", "verdict"] == "not resolved").any()
+    assert (raw.loc[raw["rule"] == "adam", "found"] == "not resolved").any()
     unjudged = table7_convergence.build(measured(tmp_path / "unjudged", judge=False)).raw
-    assert (unjudged["verdict"] == "too small to judge").all()
+    assert (unjudged["found"] == "too small to judge").all()
 
 
 @pytest.mark.parametrize("changes", [{}, {"seeds": 1}, {"widths": (16, 32), "slope_from": 16}])

@@ -43,19 +43,18 @@ def test_a_diverged_curve_counts_as_far_as_it_got(tmp_path):
     assert measured.gap("ntk", 64).estimate == pytest.approx(0.5 / 64)
 
 
-def test_the_spread_over_seeds_is_split_into_shared_and_own(tmp_path):
-    whole, left = load(write(tmp_path)).seed_spread()
+def test_the_interval_of_a_loss_leaves_out_what_a_seeds_models_share(tmp_path):
     # Seeds lie 0.05 apart, the same for all models.
-    assert whole == pytest.approx(0.05)
-    assert left == pytest.approx(0, abs=1e-12)
+    assert load(write(tmp_path)).half_width() == pytest.approx(0, abs=1e-12)
     folder = write(tmp_path / "own", variants=("ntk", "frozen"), infinite=(), widths=(64,))
     runs = pd.read_parquet(folder / "runs.parquet")
     runs.loc[0, "test_loss"] += 0.3
     runs.to_parquet(folder / "runs.parquet")
-    # 0.3 in one of 2 × 3 leaves ±0.15 (1 − 1/3, −1/3, −1/3) in the two rows: 0.03 over 2 degrees.
-    assert load(folder).seed_spread()[1] == pytest.approx(math.sqrt(0.03 / 2))
-    one = load(write(tmp_path / "one", seeds=(10,)))
-    assert all(map(math.isnan, one.seed_spread()))
+    # 0.3 in one of 2 × 3 leaves ±0.15 (1 − 1/3, −1/3, −1/3) in the two rows: 0.03 over 2 degrees of
+    # freedom, whose 97.5% quantile is 4.3027.
+    expected = 4.3027 * math.sqrt(0.03 / 2 / 3)
+    assert load(folder).half_width() == pytest.approx(expected, rel=1e-4)
+    assert math.isnan(load(write(tmp_path / "one", seeds=(10,))).half_width())
 
 
 def test_rates_that_are_not_interior_are_named(tmp_path):

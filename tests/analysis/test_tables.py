@@ -84,9 +84,9 @@ def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
     assert "(1 of 4 diverged)" in losses.loc["NTK (SGD)", "H = 64"]
     differences = build("table2_gap_closed", measured).shown.set_index("H")
     assert "(1 lost)" in differences.loc["64", "NTK − frozen"]
-    assert differences.loc["64", "NTK worse than frozen"] == "inconclusive"
-    assert differences.loc["1,024", "NTK worse than frozen"] == "reproduced"
-    assert differences.loc["every width", "NTK worse than frozen"] == "p: –; opposite: 1"
+    assert differences.loc["64", "NTK against frozen"] == "unresolved"
+    assert differences.loc["1,024", "NTK against frozen"] == "worse"
+    assert differences.loc["every width", "NTK against frozen"] == "p: –; opposite: 1"
 
 
 def test_verdicts_of_a_width_by_itself_follow_the_truth(tmp_path):
@@ -94,8 +94,8 @@ def test_verdicts_of_a_width_by_itself_follow_the_truth(tmp_path):
     truth = dataclasses.replace(BASE, seeds=6)
     shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
     by_width = shown.set_index("H")
-    assert set(by_width.loc[["64", "1,024"], "NTK worse than frozen"]) == {"reproduced"}
-    assert by_width.loc["1,024", "ADAM* tracks frozen"] == "contradicted"
+    assert set(by_width.loc[["64", "1,024"], "NTK against frozen"]) == {"worse"}
+    assert by_width.loc["1,024", "ADAM* against frozen"] == "beyond margin"
 
 
 def test_over_every_width_there_are_p_values_and_no_verdict_of_the_tables_own(tmp_path):
@@ -113,9 +113,9 @@ def test_over_every_width_there_are_p_values_and_no_verdict_of_the_tables_own(tm
     assert raw.loc["tracks", "p_holds"] == pytest.approx(inside, rel=1e-9)
     # By Holm the smaller of two counts twice.
     assert raw.loc["tracks", "p_opposite"] == pytest.approx(2 * beyond.min(), rel=1e-9)
-    assert raw["verdict"].isna().all()
+    assert raw["found"].isna().all()
     last = table.shown.set_index("H").loc["every width"]
-    for rule, column in (("worse", "NTK worse than frozen"), ("tracks", "ADAM* tracks frozen")):
+    for rule, column in (("worse", "NTK against frozen"), ("tracks", "ADAM* against frozen")):
         shown = [p_value(raw.loc[rule, name]) for name in ("p_holds", "p_opposite")]
         assert last[column] == f"p: {shown[0]}; opposite: {shown[1]}"
     assert "the verdict, after correction for the family of the claim, is in table 5" in (
@@ -132,7 +132,7 @@ def test_where_the_ntk_wins_there_is_no_gap_to_close(tmp_path):
 
 def test_quick_configurations_are_too_small_to_judge(tmp_path):
     shown = build("table2_gap_closed", Measurements.load(write(tmp_path, CASES["one seed"]))).shown
-    assert set(shown["NTK worse than frozen"]) == {"too small to judge"}
+    assert set(shown["NTK against frozen"]) == {"too small to judge"}
 
 
 def test_hyperparameters_show_kappa_one_and_warn_of_an_edge(tmp_path):

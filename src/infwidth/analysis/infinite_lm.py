@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from infwidth.analysis.measured import Experiment, MeasuredTables
 from infwidth.analysis.reading import require
@@ -79,28 +80,23 @@ class InfiniteLm(Experiment):
         """The mean test loss over the seeds that finished, with its interval."""
         return mean_interval(list(self.losses(variant, width).values()), self.confidence)
 
-    def seed_spread(self) -> tuple[float, float]:
-        """How the test loss varies over seeds, in all and within the comparison of one seed.
+    def half_width(self) -> float:
+        """Half the interval of a mean test loss, but for what the models of a seed share.
 
-        Returns:
-            The standard deviation over seeds, pooled over the models of which every seed finished;
-            and what is left of it once each seed's mean over these models is taken out. NaN where
-            there are not two seeds and two models.
+        Each seed's mean over the models is taken out, and the rest is pooled over the models of
+        which every seed finished (Student's t). NaN where there are not two seeds and two models.
         """
         runs = self.reported[self.reported["status"] == "done"]
         table = runs.pivot_table(index=["variant", "width"], columns="seed", values="test_loss")
         loss_CxS = table.dropna().to_numpy()
         models, seeds = loss_CxS.shape
         if min(models, seeds) < 2:
-            return math.nan, math.nan
+            return math.nan
         within_CxS = loss_CxS - loss_CxS.mean(axis=1, keepdims=True)
         left_CxS = within_CxS - within_CxS.mean(axis=0, keepdims=True)
-        freedom = models * (seeds - 1), (models - 1) * (seeds - 1)
-        whole, left = (
-            math.sqrt(float(np.square(part).sum()) / count)
-            for part, count in zip((within_CxS, left_CxS), freedom, strict=True)
-        )
-        return whole, left
+        freedom = (models - 1) * (seeds - 1)
+        error = math.sqrt(float(np.square(left_CxS).sum()) / freedom / seeds)
+        return float(stats.t.ppf((1 + self.confidence) / 2, freedom)) * error
 
     def diverged(self) -> int:
         """The number of reported runs that diverged."""

@@ -13,6 +13,9 @@ from infwidth.config.claims import Claim, Claims
 from infwidth.config.slices import SLICES
 from infwidth.layout import PUBLISHED, Layout
 
+_CAPTIONS = Path("workflow/report")
+"""Of Snakemake's report; what is too long for a figure's small print stands there."""
+
 START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 
 QUESTIONS = {
@@ -106,7 +109,9 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
         "settings": ", ".join(settings),
         "script": ", ".join(_link(each) for each in (module, reader(experiment))),
     }
-    picture = f"![{name}]({shown})" if kind == "figure" else f"[{name}]({shown})"
+    picture = f"[{name}]({shown})"
+    if kind == "figure":
+        picture = f"!{picture}\n\n{(_CAPTIONS / f'{name}.rst').read_text(encoding='utf-8').strip()}"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return f"\n### {name}\n\n{picture}\n\n| | |\n|---|---|\n{table}"
 

@@ -41,6 +41,11 @@ def made_again(axes: Axes, measured: FeatureSelection) -> None:
         at, style = {"dimension": D, "kappa": kappa}, Look(color, marker, "-")
         label = rf"$D$ = {D}, $\kappa$ = {kappa:g}"
         widths |= _over_width(axes, measured, "density_ratio", at, style, label)
+    for d in measured.places("density_ratio", "dimension"):
+        if d != D:
+            at, style = {"dimension": d, "kappa": kappas[-1]}, _DIMENSIONS[0]
+            label = rf"$D$ = {d}, $\kappa$ = {kappas[-1]:g}"
+            widths |= _over_width(axes, measured, "density_ratio", at, style, label)
     dimensions = _some(measured.places("least_squares", "dimension"), len(_FITS))
     for D, style in zip(dimensions, _FITS, strict=False):
         label = f"best readout, $D$ = {D}"
@@ -104,7 +109,9 @@ def mass(axes: Axes, measured: FeatureSelection) -> None:
     for rule in measured.rules("planted"):
         at = {"rule": rule, "width": width}
         means = [measured.mean("planted", "aligned", step=step, **at) for step in steps]
-        _line(axes, steps, means, LOOKS[rule], LABELS[rule])
+        # A share is none above 1, whatever Student's t says.
+        shares = [Interval(m.estimate, max(m.lower, 0.0), min(m.upper, 1.0)) for m in means]
+        _line(axes, steps, shares, LOOKS[rule], LABELS[rule])
     for rule in measured.rules("planted"):
         at = {"rule": rule, "width": width}
         chances = [measured.mean("planted", "at_random", step=step, **at) for step in steps]

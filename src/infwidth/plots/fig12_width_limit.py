@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from infwidth.analysis.extrapolation import MOST_SKIPPED, Extrapolation
+from infwidth.analysis.extrapolation import Extrapolation
 from infwidth.analysis.statistics import Interval, mean_interval
 from infwidth.analysis.width_limit import MEAN_FIELD, NTK, SCALES, WidthLimit
 from infwidth.config.variants import VARIANTS
@@ -179,18 +179,17 @@ def _bars(
 
 
 def _width_axis(axes: Axes, widths: list[int], infinity: float) -> None:
-    """A tick a width; of many as many are named as there is room for, the largest first."""
+    """A tick at infinity, and at as many widths as there is room for, the largest first."""
     axes.set_xscale("log", base=2)
     axes.set_xlim(widths[0] / 1.5, infinity * 1.5)
-    axes.xaxis.set_major_locator(FixedLocator([*widths, infinity]))
-    axes.xaxis.set_minor_locator(NullLocator())
     octaves = math.log2(infinity / widths[0]) / _MOST_TICKS
-    texts, last = ["∞"], infinity
+    ticks = {infinity: "∞"}
     for width in reversed(widths):
-        room = math.log2(last / width) >= octaves
-        texts.append(f"{width:,}" if room else "")
-        last = width if room else last
-    axes.set_xticklabels(texts[::-1])
+        if math.log2(min(ticks) / width) >= octaves:
+            ticks[width] = f"{width:,}"
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels(list(ticks.values()))
     axes.set_xlabel("MLP width $H$")
 
 
@@ -202,39 +201,26 @@ def _same_limits(panels: Sequence[Axes]) -> None:
 
 def _print(measured: WidthLimit) -> str:
     settings, confidence = measured.settings, f"{measured.confidence:.0%}"
-    own, model, check = settings["width_limit"], settings["model"], settings["infinite_lm"]
+    own = settings["width_limit"]
     exponents = sorted(own["exponents"])
     parts = [
         f"Means over {_seeds(measured)} with {confidence} t intervals, paired by seed.",
-        "Open: 1/√H, the NTK parametrization, where features come to stand still; with "
-        "1/H they keep moving. ADAM*'s kernel is the same in both.",
-        f"Lines: $L_\\infty+aH^{{-b}}$, $b$ from {exponents[0]:g} to {exponents[-1]:g}, from all "
-        f"widths or without up to {MOST_SKIPPED} of the narrowest, and both ends' powers at once; "
-        f"of these those that an F test does not reject (p ≥ {1 - measured.confidence:.2g}).",
-        "At ∞: thick, the union of their intervals; thin, of those of all models, by which claims "
-        "are judged; the tick is the model of the largest p.",
-        f"Limits above unfrozen (all models): {_limits(measured)}.",
-        f"A loss that falls more slowly than $H^{{-{exponents[0]:g}}}$ has a limit beyond these.",
+        "Open: 1/√H, the NTK parametrization.",
+        f"Lines: fits of $L_\\infty+aH^{{-b}}$, $b$ from {exponents[0]:g} to {exponents[-1]:g}; at "
+        "∞, thick: models that fit, thin: all models, by which claims are judged.",
     ]
     unfitted = _unfitted(measured)
     if unfitted:
         parts.append(f"No model fits: {unfitted}.")
     if measured.known_variants:
-        tokens, seeds = check["batch_size"] * model["context"], len(check["seeds"])
-        parts.append(
-            f"Check: the infinite-width transformer, {check['steps']:,} steps of {tokens:,} "
-            f"tokens, {seeds} seeds; the method should find 0."
-        )
+        parts.append("Check: limits that are known; the method should find 0.")
     if not measured.enough:
         parts.append(
             f"Fewer than {own['fewest_widths']} widths, or a span below {own['least_span']:g}: too "
             "little to judge a limit by."
         )
     parts += [f"{name}: not interior, {note}." for name, note in measured.not_interior().items()]
-    parts.append(
-        "ADAM* is our reconstruction of the paper's rule; on normalised features, it is ours. "
-        f"Corpus: {settings['corpus']}."
-    )
+    parts.append(f"ADAM* is our reconstruction of the paper's rule. Corpus: {settings['corpus']}.")
     return " ".join(parts)
 
 
@@ -247,19 +233,6 @@ def _seeds(measured: WidthLimit) -> str:
     if len(shown) == 1:
         return next(iter(shown.values()))
     return ", ".join(f"{shown[n]} ({SCALES[p]})" for p, n in counts.items())
-
-
-def _limits(measured: WidthLimit) -> str:
-    said = []
-    for comparison in measured.comparisons:
-        limit = measured.difference(comparison).interval(measured.confidence)
-        name = f"{_label(comparison.variant)}, {SCALES[comparison.parametrization]}"
-        if math.isnan(limit.lower):
-            said.append(f"{name}, unknown")
-        else:
-            ends = f"{limit.lower:.3f} to {limit.upper:.3f}"
-            said.append(f"{name}, {limit.estimate:.3f} ({ends})".replace("-", "−"))
-    return "; ".join(said)
 
 
 def _unfitted(measured: WidthLimit) -> str:

@@ -26,6 +26,7 @@ from infwidth.plots.style import TEXT_WIDTH, look, paper_style
 
 COLUMNS = 3
 LABEL_SIZE = 6.5
+_PAST_THE_MARKER = 1.25
 
 _SOLID, _DASHED, _DOTTED, _MIXED = "-", (0, (3, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1))
 
@@ -165,8 +166,9 @@ def _curve(axes: Axes, variant: str, curve: Curve, top: float) -> EndLabel:
     axes.plot(above, np.ones_like(above), marker=6, markersize=4, color=style.color, **edge)
     lost = rates[np.isnan(mean)]
     axes.plot(lost, np.ones_like(lost), marker="x", markersize=4, color=style.color, **edge)
-    finite = mean[np.isfinite(mean)]
-    return EndLabel(float(finite[-1]) if finite.size else top, curve.name, style.ink)
+    finite = np.isfinite(mean)
+    end = float(mean[finite][-1]) if finite.any() else top
+    return EndLabel(end, curve.name, style.ink, float(rates[-1]) * _PAST_THE_MARKER)
 
 
 def _mark_choice(axes: Axes, measured: Measurements, variant: str) -> None:
@@ -209,14 +211,20 @@ def _limits(curves: list[Curve]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
+def _others_note(measured: Measurements) -> str:
+    runs = measured.runs
+    count = runs.loc[runs["role"] == "sensitivity", "seed"].nunique()
+    return "mean and range over the first reported seeds" if count > 1 else "one reported seed"
+
+
 def _print(measured: Measurements, anything: bool, control: bool) -> str:
     runs = measured.runs
     seeds = runs.loc[runs["role"] == "tuning", "seed"].nunique()
     over = f"mean and range over {seeds} tuning seeds" if seeds > 1 else "one tuning seed"
     parts = [
-        f"Filled: width {measured.reference_width:,}, where rates are tuned ({over}); numbers at "
-        "the lines are MLP widths. Open: one seed of the "
-        "reported. Vertical line: the rate chosen. × diverged; caret: above the axis."
+        f"Filled: width {measured.reference_width:,}, where rates are tuned ({over}). Open: other "
+        f"MLP widths, {_others_note(measured)}. Vertical line: the rate chosen. × diverged; caret: "
+        "above the axis."
         if anything
         else "",
         race_note(measured.settings["lm_width"].get("tuning", {})),

@@ -5,7 +5,6 @@ import math
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import rgb2hex
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ from infwidth.plots.layout import (
     set_margins,
     small_print,
 )
-from infwidth.plots.style import TEXT_WIDTH, Look, look, paper_style
+from infwidth.plots.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 
 SHOWN_FROM = 0.2
 """The axes of the curves are scaled to what comes after this share of the run."""
@@ -34,7 +33,7 @@ _INFINITE = Look("#000000", "", (0, (4, 1.5)))
 
 
 def draw(measured: InfiniteLm) -> Figure:
-    """Distance and final loss over width; below, loss curves, and those less the infinite one."""
+    """Distance and final loss over width; below, loss curves less the infinite one."""
     with paper_style():
         return _draw(measured)
 
@@ -42,7 +41,7 @@ def draw(measured: InfiniteLm) -> Figure:
 def _draw(measured: InfiniteLm) -> Figure:
     rules = measured.infinite_variants
     columns = max(2, len(rules))
-    rows = 3 if rules else 1
+    rows = 2 if rules else 1
     figure = new_figure(TEXT_WIDTH, 1.25 + 1.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in [*grid[0, 1:-1], *grid[1:, len(rules) :].flat]:
@@ -51,12 +50,10 @@ def _draw(measured: InfiniteLm) -> Figure:
     labels = [(grid[0, -1], _losses(grid[0, -1], measured))]
     if rules:
         last = len(rules) - 1
-        ends = [_curves(grid[1:, column], measured, name) for column, name in enumerate(rules)]
-        labels.append((grid[2, last], ends[last]))
+        ends = [_curves(grid[1, column], measured, name) for column, name in enumerate(rules)]
+        labels.append((grid[1, last], ends[last]))
         _same_limits(grid[1, : last + 1])
-        _same_limits(grid[2, : last + 1])
-        grid[1, 0].set_ylabel("training loss\n(nats per token)")
-        grid[2, 0].set_ylabel("minus $H = \\infty$\n(nats per token)")
+        grid[1, 0].set_ylabel("training loss − loss at $\\infty$\n(nats per token)")
     foot = small_print(figure, _print(measured))
     right = label_width(figure, [label for _, some in labels for label in some])
     figure.align_ylabels(grid[:, 0])
@@ -78,7 +75,8 @@ def _gaps(axes: Axes, measured: InfiniteLm) -> None:
         axes.fill_between(
             widths, np.maximum(lower, mean / 10), upper, color=style.color, alpha=0.16, linewidth=0
         )
-        _line(axes, widths, mean, style)
+        _line(axes, widths, mean, style, VARIANTS[name].label)
+    axes.legend(loc="lower left", fontsize=SMALL_PRINT, frameon=False, handlelength=2.4)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(_at_2_and_5))
@@ -88,7 +86,11 @@ def _gaps(axes: Axes, measured: InfiniteLm) -> None:
 
 
 def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
-    """Final loss of every variant over width; where it is known at infinity, a marker there."""
+    """Final loss of every variant over width; where it is known at infinity, a marker there.
+
+    Bars leave out what a seed's models share, which moves all of them together.
+    """
+    half = measured.half_width()
     finite = measured.finite_widths
     infinity = finite[-1] * 2**_OCTAVES_TO_INFINITY
     labels = []
@@ -102,6 +104,8 @@ def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
         else:
             x = np.array([min(width, infinity) for width in widths])
             known = np.isfinite(widths)
+            if math.isfinite(half):
+                axes.vlines(x, mean - half, mean + half, style.color, linewidth=0.6, alpha=0.6)
             _line(axes, x[known], mean[known], style)
             if not known.all():
                 axes.plot(x[-2:], mean[-2:], color=style.color, linestyle=":", linewidth=0.7)
@@ -118,35 +122,25 @@ def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
     return labels
 
 
-def _curves(panels: np.ndarray, measured: InfiniteLm, name: str) -> list[EndLabel]:
-    """Loss curves of one rule, mean over seeds, and below them their distance from the infinite."""
-    above, below = panels
+def _curves(axes: Axes, measured: InfiniteLm, name: str) -> list[EndLabel]:
+    """Loss curves of one rule less the infinite one's, mean over seeds."""
     infinite = measured.curves(name, math.inf)
     widths = [width for width in measured.widths(name) if math.isfinite(width)]
     labels = []
     for width, style in zip(widths, _shades(len(widths)), strict=True):
-        finite = measured.curves(name, width)
-        _curve(above, finite, style)
-        difference = (finite - infinite).dropna(axis=1, how="all").dropna()
-        _curve(below, difference, style)
-        if len(difference):
-            end = float(difference.mean(axis=1).iloc[-1])
-            labels.append(EndLabel(end, f"$H$ = {width:,.0f}", style.ink))
-    _curve(above, infinite, _INFINITE)
-    below.axhline(0, color=_INFINITE.color, linestyle=_INFINITE.line, linewidth=0.9)
+        difference = (measured.curves(name, width) - infinite).dropna(axis=1, how="all").dropna()
+        mean = difference.mean(axis=1)
+        axes.plot(mean.index, mean, color=style.color, linestyle=style.line, linewidth=0.9)
+        if len(mean):
+            labels.append(EndLabel(float(mean.iloc[-1]), f"$H$ = {width:,.0f}", style.ink))
+    axes.axhline(0, color=_INFINITE.color, linestyle=_INFINITE.line, linewidth=0.9)
     labels.append(EndLabel(0.0, "$H = \\infty$", _INFINITE.ink))
-    for axes in panels:
-        axes.set_xlabel("training step")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_xlim(0, infinite.index[-1])
-        _late_limits(axes, SHOWN_FROM * infinite.index[-1])
-    above.set_title(VARIANTS[name].label, loc="left", pad=3)
+    axes.set_xlabel("training step")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlim(0, infinite.index[-1])
+    _late_limits(axes, SHOWN_FROM * infinite.index[-1])
+    axes.set_title(VARIANTS[name].label, loc="left", pad=3)
     return labels
-
-
-def _curve(axes: Axes, by_seed: pd.DataFrame, style: Look) -> None:
-    mean = by_seed.mean(axis=1)
-    axes.plot(mean.index, mean, color=style.color, linestyle=style.line, linewidth=0.9)
 
 
 def _shades(count: int) -> list[Look]:
@@ -155,10 +149,13 @@ def _shades(count: int) -> list[Look]:
     return [Look(rgb2hex(mpl.colormaps["viridis"](place)), "", "-") for place in places]
 
 
-def _line(axes: Axes, x: np.ndarray | list[float], y: np.ndarray, style: Look) -> None:
+def _line(
+    axes: Axes, x: np.ndarray | list[float], y: np.ndarray, style: Look, label: str = ""
+) -> None:
     axes.plot(
         x,
         y,
+        label=label,
         color=style.color,
         marker=style.marker,
         linestyle=style.line,
@@ -211,21 +208,15 @@ def _print(measured: InfiniteLm) -> str:
     tokens = own["batch_size"] * model["context"]
     count = len(measured.seeds)
     seeds = "one seed" if count == 1 else f"{count} seeds"
-    whole, left = measured.seed_spread()
     parts = [
         f"{own['steps']:,} steps of {tokens:,} tokens, {model['layers']} layers, $D$ = "
-        f"{model['d_model']}, {seeds}.",
-        "A seed's models start from one trunk and see the same batches; a rule's learning rate is "
-        f"tuned at $H$ = {own['reference_width']:,} and the same at every width.",
+        f"{model['d_model']}, {seeds}; rates tuned at $H$ = {own['reference_width']:,}.",
     ]
-    if math.isfinite(whole):
+    if count > 1:
         parts.append(
-            f"Final losses are means; they vary by {whole:.3f} from seed to seed (standard "
-            f"deviation), and by {left:.3f} about what a seed's models share."
+            f"Bands and bars: {measured.confidence:.0%} t intervals; bars without what a seed's "
+            "models share."
         )
-    if measured.infinite_variants and count > 1:
-        parts.append(f"Bands of the distance: {measured.confidence:.0%} t intervals.")
-    parts.append("No rate of convergence is predicted for losses.")
     lost = measured.diverged()
     if lost:
         parts.append(f"{lost} reported {'run' if lost == 1 else 'runs'} diverged.")

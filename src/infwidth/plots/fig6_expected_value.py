@@ -60,7 +60,7 @@ def _fixed(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
     single, mean, noise = (
         [getattr(cell, name) for cell in cells] for name in ("single", "mean", "noise")
     )
-    axes.plot(widths, single, color=_GREY, marker="o", linewidth=0.8, markersize=3)
+    axes.plot(widths, single, color="black", marker="o", linewidth=0.8, markersize=3)
     axes.plot(widths, noise, color=_MEAN.color, linestyle=(0, (3, 2)), linewidth=0.8)
     axes.plot(widths, mean, color=_MEAN.color, marker=_MEAN.marker, linestyle="")
     off = [cell for cell in cells if not cell.unbiased]
@@ -69,7 +69,7 @@ def _fixed(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
     )
     _log_axes(axes, widths)
     _reference(axes, widths, 2.2 * single[0], -0.5, r"$\propto H^{-1/2}$", above=True)
-    return [EndLabel(single[-1], "one", _GREY), EndLabel(mean[-1], "mean", _MEAN.ink)]
+    return [EndLabel(single[-1], "one", "black"), EndLabel(mean[-1], "mean", _MEAN.ink)]
 
 
 def _trained(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
@@ -165,12 +165,10 @@ def _print(measured: ExpectedValue) -> str:
     ]
     stop = f"Not resolved, where larger widths were not tried: {'; '.join(lost)} (arrows)."
     parts = [
-        f"Left: grey, one finite model; blue, the mean over {cells[0].inits:,} to "
-        f"{cells[-1].inits:,} inits; dashed, its Monte-Carlo error. The mean is "
-        f"{verdict} ({confidence}; largest z over all outputs and widths, Bonferroni).",
-        "Right: bias of the mean over inits by the pair estimator, "
-        f"{settings['trained']['inits_per_unit']} H inits, {confidence} jackknife intervals; pale, "
-        f"one model. Exponents of the bias in H: {slopes}.",
+        f"Left: one finite model; the mean over {cells[0].inits:,} to {cells[-1].inits:,} inits; "
+        f"dashed, its Monte-Carlo error. The mean is {verdict} ({confidence}).",
+        f"Right: bias of the mean over {settings['trained']['inits_per_unit']} H inits, "
+        f"{confidence} intervals; pale, one model. Exponents in H: {slopes}.",
         stop if lost else "",
         f"scikit-learn's digits, {settings['classes']} classes. "
         "ADAM* is our reconstruction of the paper's rule.",

@@ -9,7 +9,7 @@ from infwidth.plots.layout import new_figure, set_margins, small_print
 from infwidth.plots.style import TEXT_WIDTH, paper_style
 
 PANELS = (
-    ("(a) trained networks made again", panels.made_again),
+    ("(a) trained networks rebuilt", panels.made_again),
     ("(b) what reweighting costs", panels.price),
     ("(c) planted: mass on aligned features", panels.mass),
     ("(d) planted: test loss", panels.planted_loss),
@@ -37,35 +37,18 @@ def _draw(measured: FeatureSelection) -> Figure:
 
 def _print(measured: FeatureSelection) -> str:
     confidence, seeds = f"{measured.confidence:.0%}", len(measured.seeds)
-    settings, found = measured.settings, effects(measured)
-    slopes = [effect.estimate for effect in found["reweighting_error_slope"]]
-    pairs = zip(found["least_squares_error_slope"], found["least_squares_price_slope"], strict=True)
-    best = "; ".join(
-        f"{error.where}: error ∝ {_power(error.estimate)}, E[M²] ∝ {_power(price.estimate)}"
-        for error, price in pairs
-    )
+    slopes = [effect.estimate for effect in effects(measured)["reweighting_error_slope"]]
     lost = sum(map(measured.lost, ("planted", "infinite", "pruning")))
     selection = measured.table("selection")
     open_ends = [
         f"{row.study}, {LABELS[row.rule]}" for row in selection[~selection["interior"]].itertuples()
     ]
     parts = [
-        f"(a, b) Blue, pink: {settings['density_ratio']['particles']:,} units whose features "
-        "trained, at κ times the readout's rate, made again by frozen features that are weighted "
-        f"by density ratio: errors from ∝ {_power(max(slopes))} to ∝ {_power(min(slopes))}. Where "
-        r"coarser cells (open) give less, $\mathbf{E}[\tilde{M}^2]$ is not resolved. Orange, "
-        f"brown: {settings['least_squares']['units']} trained units, by the best readout of frozen "
-        f"features; {best}.",
-        f"(c) Aligned: |cos| to one of {settings['planted']['units']} planted directions in the "
-        f"top {settings['planted']['aligned_share']:.0%} of the features as drawn; dotted: a "
-        "random readout, of features that stay (grey) and of those that learned (black).",
-        "(d) ∞: the exact kernel machine; dotted: the best that any readout of as many frozen "
-        "features can do. (e, f) Top: features of the largest readout. (e) Dotted: all features. "
-        "(f) As is: not retrained, but multiplied by one number, fitted on validation.",
-        f"Bands: {confidence} intervals over {seeds} seeds, paired in (f), where they are drawn "
-        "for what is retrained."
-        if seeds > 1
-        else "One seed.",
+        f"(a) Networks whose features trained at κ times the readout's rate, rebuilt from frozen "
+        f"features weighted by density ratio (errors from ∝ {_power(max(slopes))} to ∝ "
+        f"{_power(min(slopes))}), or by the best readout. (c) Dotted: a random readout. "
+        "(e, f) Top: features of the largest readout.",
+        f"Bands: {confidence} intervals over {seeds} seeds." if seeds > 1 else "One seed.",
         f"Rates not bracketed by the search: {'; '.join(open_ends)}." if open_ends else "",
         f"Networks that diverged and are left out: {lost}." if lost else "",
         "ADAM* is our reconstruction of the paper's rule.",

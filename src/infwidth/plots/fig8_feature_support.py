@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from infwidth.analysis.feature_support import ANALYTIC, TOTAL, FeatureSupport, Readout
+from infwidth.analysis.feature_support import FeatureSupport, Readout
 from infwidth.plots.layout import (
     EndLabel,
     end_labels,
@@ -41,6 +41,7 @@ _LABELS = {
     "atoms": "atoms",
 }
 _TARGET = "#b5b5b5"
+_RESIDUAL = (0, (1, 2))
 _LOWEST = 3e-4
 """Errors below this are as good as none, and would take the room of the others."""
 
@@ -101,8 +102,8 @@ def _shown(measured: FeatureSupport) -> list[str]:
 def _function(axes: Axes, measured: FeatureSupport, case: str, style: Look) -> None:
     table = measured.functions(case)
     axes.plot(table["x"], table["target"], color=_TARGET, linewidth=3)
-    axes.plot(table["x"], table["adam_star"], color="black", linewidth=0.7, linestyle=(0, (2, 1)))
     axes.plot(table["x"], table["best"], color=style.color, linewidth=1.2)
+    axes.plot(table["x"], table["adam_star"], color="black", linewidth=0.6)
     axes.set_title(label(case), loc="left", pad=3, color=style.ink)
     axes.set_xlabel("$x$", labelpad=1)
     axes.xaxis.set_major_locator(FixedLocator([-2, 0, 2]))
@@ -121,7 +122,7 @@ def _errors(
         error = [cell.error for cell in cells]
         residual = measured.residual(case)
         if residual > _LOWEST:
-            axes.axhline(residual, color=style.color, linewidth=0.7, linestyle=(0, (4, 3)))
+            axes.axhline(residual, color=style.color, linewidth=0.7, linestyle=_RESIDUAL)
         axes.plot(
             widths,
             error,
@@ -156,16 +157,13 @@ def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
 def _print(measured: FeatureSupport) -> str:
     widest, seeds = max(measured.settings["widths"]), len(measured.settings["seeds"])
     parts = [
-        f"Above: target (grey), best readout (colour) and ADAM*'s (dashed) at H = {widest:,}, one "
-        "seed. Below: dashed, the population residual, which no width removes; bands, the range of "
-        f"{seeds} seeds; errors below {_LOWEST:g} are not shown.",
+        f"Above: target (grey), best readout (colour) and ADAM*'s (black) at H = {widest:,}, one "
+        "seed. Below: dotted, the population residual, which no width removes; bands, the range of "
+        f"{seeds} seeds.",
         *(_verdict(measured, readout) for readout in _PANELS),
-        _tiny(measured),
-        _reports(measured),
-        f"ReLU but for erf; x ~ N(0, I), 1 input, on the plane 2. ADAM* ({measured.steps()[-1]:,} "
-        "steps) is our reconstruction of the paper's rule.",
+        f"ADAM* ({measured.steps()[-1]:,} steps) is our reconstruction of the paper's rule.",
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join(parts)
 
 
 def _verdict(measured: FeatureSupport, readout: Readout) -> str:
@@ -173,28 +171,5 @@ def _verdict(measured: FeatureSupport, readout: Readout) -> str:
     margin = measured.margin(readout)
     away = [label(case) for case in measured.cases if not measured.levels_off(case, readout)]
     who = "The best readout" if readout == "best" else "ADAM*"
-    found = f"{who} is shown to be at the residual within {margin:g} ({measured.confidence:.0%})"
+    found = f"{who} is at the residual within {margin:g} ({measured.confidence:.0%})"
     return f"{found}, but for {'; '.join(away)}." if away else f"{found} in every case."
-
-
-def _tiny(measured: FeatureSupport) -> str:
-    """Where being at the residual within the margin says no more than being near 0."""
-    margin = measured.margin("best")
-    tiny = [f"{label(c)} {r:.2g}" for c in measured.limited if (r := measured.residual(c)) < margin]
-    return f"Residuals below {margin:g} themselves: {'; '.join(tiny)}." if tiny else ""
-
-
-def _reports(measured: FeatureSupport) -> str:
-    """What the diagnostic said."""
-    finds = "; ".join(
-        f"{label(case)} {found.missing}/{found.count}"
-        for case in measured.limited
-        if (found := measured.reports(case)).count
-    )
-    controls, analytic = measured.reports(*TOTAL), measured.reports(*ANALYTIC)
-    alarms = f"total support {controls.missing}/{controls.count}"
-    if analytic.count:
-        alarms += f"; cone, erf {analytic.missing}/{analytic.count}"
-    return (
-        f"support_report says that something is missing: {finds}; where none is missing: {alarms}."
-    )

@@ -18,11 +18,10 @@ from infwidth.analysis.optimizer_ablation import (
     OptimizerAblation,
     label_of_context,
 )
-from infwidth.analysis.selection import race_note
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
 from infwidth.plots.layout import new_figure, small_print, text_size
-from infwidth.plots.style import LABEL, SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
+from infwidth.plots.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
@@ -31,8 +30,9 @@ _KERNELS = {
     "normalized": look("adam_star_normalized"),
     "shifted": _OTHER,
 }
-_ROW = 0.185
+_ROW = 0.13
 """Inches a row."""
+_LABEL = 6.5
 _TITLE = 14.0
 """Points between a panel and its title, with room for the key."""
 _TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
@@ -138,7 +138,7 @@ def _point(
         color=style.color,
         markeredgecolor="white",
         markeredgewidth=0.4,
-        markersize=4.5,
+        markersize=3.8,
         linestyle="",
     )
 
@@ -148,7 +148,7 @@ def _finish(axes: Axes, rows: int, title: str) -> None:
     axes.set_ylim(rows - 0.5, -0.5)
     axes.grid(False)
     axes.grid(True, axis="x")
-    axes.tick_params(axis="y", length=0, labelsize=LABEL)
+    axes.tick_params(axis="y", length=0, labelsize=_LABEL)
     axes.set_title(title, loc="left", pad=_TITLE)
     axes.set_xlabel("loss − frozen, nats per token")
 
@@ -209,11 +209,8 @@ def _print(measured: OptimizerAblation) -> str:
     parts = [
         f"Paired by seed, {seeds} seeds{on_digits}, {confidence} t intervals; H = "
         f"{measured.width:,}. "
-        "Each rule is tuned by itself in each context. 0 is Adam on frozen features in the same "
-        "context; losses of different contexts are not compared.",
-        race_note(measured.settings["optimizer_ablation"]["tuning"]),
-        "On digits 0 is Adam, elementwise, on wide frozen ReLU features; it and D keep no kernel "
-        "and have finite width.",
+        "Each rule is tuned by itself in each context; 0 is Adam on frozen features there.",
+        "On digits, Adam and D have finite width; all else is infinitely wide.",
         "† The rate's optimum is not interior." if loose else "",
         "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
         measured.corpus_note,

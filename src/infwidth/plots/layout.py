@@ -21,11 +21,12 @@ _POINT = 1 / 72
 
 
 class EndLabel(NamedTuple):
-    """A label that belongs at a height of the y axis."""
+    """A label that belongs at a height of the y axis; its line ends at x, by default the edge."""
 
     y: float
     text: str
     color: object
+    x: float | None = None
 
 
 def spread(
@@ -134,9 +135,9 @@ _LEADER = 0.16
 
 
 def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> list[Text]:
-    """Writes each label to the right of the axes at its height, moved where two would overlap.
+    """Writes each label to the right of all lines at its height, moved where two would overlap.
 
-    A thin leader joins the height on the axis with the label. Limits and margins must be final.
+    A thin leader joins the end of the line with the label. Limits and margins must be final.
     """
     if not labels:
         return []
@@ -145,14 +146,22 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
     box = axes.get_window_extent()
     low, high = axes.get_ylim()
     edge = axes.get_xlim()[1]
-    wanted = [axes.transData.transform((edge, min(max(label.y, low), high)))[1] for label in labels]
+    ends = [
+        axes.transData.transform(
+            (edge if label.x is None else label.x, min(max(label.y, low), high))
+        )
+        for label in labels
+    ]
+    wanted = [end[1] for end in ends]
     gap = (size + 1.5) * _POINT * dpi
     placed = spread(wanted, gap, box.y0, box.y1)
+    starts = [(end[0] - box.x0) / box.width for end in ends]
+    right = max(starts)
     texts = []
-    for label, start, end in zip(labels, wanted, placed, strict=True):
+    for label, left, start, end in zip(labels, starts, wanted, placed, strict=True):
         heights = [(y - box.y0) / box.height for y in (start, start, end, end)]
-        inches = [0.02, 0.05, _LEADER - 0.05, _LEADER - 0.02]
-        across = [1 + x * dpi / box.width for x in inches]
+        inches = [0.05, _LEADER - 0.05, _LEADER - 0.02]
+        across = [left + 0.02 * dpi / box.width, *(right + x * dpi / box.width for x in inches)]
         axes.plot(
             across,
             heights,
@@ -163,7 +172,7 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
         )
         texts.append(
             axes.text(
-                1 + _LEADER * dpi / box.width,
+                right + _LEADER * dpi / box.width,
                 heights[-1],
                 label.text,
                 transform=axes.transAxes,
@@ -171,6 +180,10 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
                 fontsize=size,
                 va="center_baseline",
                 ha="left",
+                # Inside the axes a level may run behind it.
+                bbox=None
+                if label.x is None
+                else {"facecolor": "white", "pad": 0.4, "linewidth": 0},
             )
         )
     return texts

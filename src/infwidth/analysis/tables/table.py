@@ -12,6 +12,7 @@ import pandas as pd
 
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.statistics import Interval
+from infwidth.analysis.verdicts import Verdict
 from infwidth.atomic import write_atomically, write_json
 from infwidth.provenance import SHA256, sha256
 
@@ -58,6 +59,16 @@ class Table:
     caption: str
     raw: pd.DataFrame
     shown: pd.DataFrame
+
+
+def comparison(found: Verdict, holds: str, fails: str) -> str:
+    """What one comparison by itself shows; the words of verdicts are for claims."""
+    words = {
+        Verdict.REPRODUCED: holds,
+        Verdict.CONTRADICTED: fails,
+        Verdict.INCONCLUSIVE: "unresolved",
+    }
+    return words.get(found, str(found))
 
 
 def write_table(

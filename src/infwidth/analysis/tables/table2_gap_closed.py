@@ -14,6 +14,7 @@ from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.tables.table import (
     MISSING,
     Table,
+    comparison,
     corpus_note,
     number,
     plus_minus,
@@ -47,11 +48,12 @@ OURS = (
 COLUMNS = [
     *("width", "quantity", "unit", "first", "second", "estimate", "seeds_lower", "seeds_upper"),
     *("documents_lower", "documents_upper", "sd_of_differences", "correlation", "pairs"),
-    *("pairs_lost", "seeds_needed", "power", "rule", "p_holds", "p_opposite", "verdict"),
+    *("pairs_lost", "seeds_needed", "power", "rule", "p_holds", "p_opposite", "found"),
 ]
 """Of the CSV: one row a (width, quantity), and one a claim over every width."""
 
-RULES = {"worse": "NTK worse than frozen", "tracks": "ADAM* tracks frozen"}
+RULES = {"worse": "NTK against frozen", "tracks": "ADAM* against frozen"}
+WORDS = {"worse": ("worse", "better"), "tracks": ("within margin", "beyond margin")}
 
 
 def build(measured: Measurements) -> Table:
@@ -70,7 +72,7 @@ def build(measured: Measurements) -> Table:
             if pair.rule is not None:
                 found = _evidence(measured, pair, compared[pair])
                 evidence[pair.rule].append(found)
-                verdicts[pair.rule] = _word(measured, found, compared[pair] is not None)
+                verdicts[pair.rule] = _word(measured, pair.rule, found, compared[pair] is not None)
         raw += [_row(measured, pair, each) for pair, each in compared.items() if each]
         extra = ((pair, compare(measured, pair.first, pair.second, width)) for pair in OURS)
         raw += [_row(measured, pair, each) for pair, each in extra if each]
@@ -105,10 +107,10 @@ def _caption(measured: Measurements) -> str:
             "r is the lowest correlation of a pair over seeds;",
             f"seeds needed show a difference of {settings.effect_of_interest:g} with power "
             f"{settings.power:g}, for the most demanding pair.",
-            f"Worse: paired t test at level {1 - settings.confidence:.2g}.",
-            f"Tracks: equivalence (TOST) within ±{settings.equivalence_margin:g}.",
-            "Words are of one width by itself. Every width: p of an intersection-union test, and p "
-            "of its opposite, at some width after Holm over widths; the verdict, after correction "
+            f"Worse, better: paired t test at level {1 - settings.confidence:.2g}.",
+            f"Margin: equivalence (TOST) within ±{settings.equivalence_margin:g}.",
+            "Last columns: one width by itself. Every width: p of an intersection-union test, and "
+            "p of its opposite, at some width after Holm over widths; the verdict, after correction "
             "for the family of the claim, is in table 5.",
             corpus_note(measured),
         ]
@@ -123,9 +125,10 @@ def _evidence(measured: Measurements, pair: Pair, compared: Comparison | None) -
     return compared.tracks(measured.statistics.equivalence_margin)
 
 
-def _word(measured: Measurements, evidence: Evidence, ran: bool = True) -> str:
+def _word(measured: Measurements, rule: str, evidence: Evidence, ran: bool = True) -> str:
     settings = measured.statistics
-    return str(verdict(evidence, settings.confidence, settings.judge)) if ran else MISSING
+    found = verdict(evidence, settings.confidence, settings.judge)
+    return comparison(found, *WORDS[rule]) if ran else MISSING
 
 
 def _every_width(
@@ -217,7 +220,7 @@ def _row(measured: Measurements, pair: Pair, compared: Comparison) -> dict[str, 
         "rule": pair.rule,
         "p_holds": evidence.p_holds,
         "p_opposite": evidence.p_opposite,
-        "verdict": _word(measured, evidence) if pair.rule else None,
+        "found": _word(measured, pair.rule, evidence) if pair.rule else None,
     }
 
 

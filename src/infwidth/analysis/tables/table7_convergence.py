@@ -17,7 +17,7 @@ from infwidth.analysis.convergence import (
     root,
 )
 from infwidth.analysis.statistics import Interval
-from infwidth.analysis.tables.table import MISSING, Table, number, sentences, signed
+from infwidth.analysis.tables.table import MISSING, Table, comparison, number, sentences, signed
 
 _SPLIT = {"test": "test", "train": "training"}
 
@@ -38,7 +38,7 @@ def build(measured: Convergence) -> Table:
                 "at ∞": "0" if row["rule"] != "adam" else _interval(row, "limit_distance"),
                 "slope": MISSING if row["rule"] == "adam" else _slope(row),
                 "p (TOST)": _p(row["p_equivalent"]),
-                "verdict": row["verdict"],
+                "found": row["found"],
                 f"loss at {last:,}": number(row["loss_widest"]),
                 "loss at ∞": number(row["loss_limit"]),
             }
@@ -67,7 +67,7 @@ def _kernel_row(measured: Convergence, rule: str, split: str) -> dict[str, Any]:
         "margin": measured.margin,
         "p_equivalent": slope.evidence.p_holds,
         "p_different": slope.evidence.p_opposite,
-        "verdict": str(slope.verdict),
+        "found": comparison(slope.verdict, "within margin", "beyond margin"),
         "loss_limit": measured.limit(rule, split, "loss"),
         "limit_rms": measured.limit(rule, split, "rms_outputs"),
     }
@@ -84,7 +84,7 @@ def _adam_row(measured: Convergence, view: str, split: str) -> dict[str, Any]:
         "label": ADAM + (", centred" if view == "centred" else ""),
         "view": view,
         "p_equivalent": math.nan,
-        "verdict": measured.limits_differ(split, view),
+        "found": measured.limits_differ(split, view),
         "loss_limit": math.nan,
         "limit_rms": measured.limit("adam_star", split, f"rms_{view}"),
         "limit_distance": limit.estimate,
@@ -144,7 +144,7 @@ def _caption(measured: Convergence) -> str:
             "Slope: of log distance on log width from "
             f"H = {measured.fitted_widths[0]:,}, ± half the {confidence} interval over seeds.",
             f"Rule: {signed(EXPECTED_SLOPE, 1)} within ±{measured.margin:g} by two one-sided tests "
-            f"(reproduced: p < {1 - measured.confidence:.2g}), for one row by itself; for all rows "
+            f"(p < {1 - measured.confidence:.2g}), for one row by itself; for all rows "
             f"together p = {_p(measured.all_slopes())}, and the verdict, after correction for the "
             "family of the claim, is in table 5.",
             f"{ADAM}, has no kernel form: distances are from ADAM*'s limit; at ∞ that of the mean "
