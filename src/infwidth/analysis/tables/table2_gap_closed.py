@@ -110,7 +110,7 @@ def _caption(measured: Measurements) -> str:
             f"Worse, better: paired t test at level {1 - settings.confidence:.2g}.",
             f"Margin: equivalence (TOST) within ±{settings.equivalence_margin:g}.",
             "Last columns: one width by itself. Every width: p of an intersection-union test, and "
-            "p of its opposite, at some width after Holm over widths; the verdict, after correction "
+            "p of its opposite, at some width after Holm; the verdict, after correction "
             "for the family of the claim, is in table 5.",
             corpus_note(measured),
         ]
