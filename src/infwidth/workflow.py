@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the Snakefile needs of the project, besides names and paths."""
 
+import argparse
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +18,7 @@ from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
 from infwidth.code_digest import remember_source
 from infwidth.config.errors import UserError
-from infwidth.config.load import pick, validate
+from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.data.c4_catalogue import check_against_catalogue
@@ -43,6 +45,35 @@ def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
         print(f"infwidth: {error}", file=sys.stderr, flush=True)
         # An exception would be wrapped in a trace of the Snakefile.
         os._exit(2)
+
+
+def check_configuration(workflow: Any) -> None:
+    """Looks for what Snakemake would drop: an option's first values, the first of two equal keys.
+
+    Args:
+        workflow: Snakemake's, before it reads the configuration file of the Snakefile.
+
+    Raises:
+        UserError: a file or an override has a key twice, or an option is given twice.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-C", nargs="*", action="append", default=[])
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="append", default=[])
+    asked, _ = parser.parse_known_args(sys.argv[1:])
+    for option, values in vars(asked).items():
+        if len(values) > 1:
+            raise UserError(
+                f"--{option} is given {len(values)} times, and Snakemake takes the last: give it "
+                "once, with all values after it"
+            )
+    files = [*map(Path, workflow.configfiles), DEFAULT_CONFIG]
+    for file in filter(Path.exists, files):
+        read_yaml(file)
+    for override in chain(*asked.config):
+        key, _, value = override.partition("=")
+        # Others are another workflow's, which has this one as a module.
+        if key in Settings.model_fields:
+            parse_yaml(f"--config {key}", value)
 
 
 def validated(config: Mapping[str, Any]) -> Settings:

@@ -27,6 +27,10 @@ MISTAKES = {
         {"lm_width": {"seeds": [0], "tuning": {"seeds": [0]}}},
         ["lm_width", "seed 0", "tuning.seeds"],
     ),
+    "a seed that is another one modulo 2³²": (
+        {"lm_width": {"seeds": [5, 2**32 + 5]}},
+        ["lm_width.seeds.1", "less than 4294967296", "4294967301"],
+    ),
     "unknown variant": ({"lm_width": {"variants": ["ntkk"]}}, ["ntkk", "known: unfrozen"]),
     "heads": ({"model": {"heads": 3}}, ["heads (3) must divide d_model"]),
     "no path": ({"data": {"corpus": "text"}}, ["data.path"]),
@@ -171,6 +175,31 @@ def test_an_override_that_is_not_yaml_is_one_line(override):
         read_config([], [override])
     assert str(caught.value).startswith(f"--config {override.split('=')[0]}: not valid YAML: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: 2\na: 3", "'a' is in line 1 and again in line 3"),
+        ("a:\n  b: 1\n  c: 2\n  b: 1", "'b' is in line 2 and again in line 4"),
+        ("a:\n- c: 1\n- b: 1\n  'b': 2", "'b' is in line 3 and again in line 4"),
+        ("{x: &x {b: 1,\nb: 2}, y: *x}", "'b' is in line 1 and again in line 2"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_one_line_with_both_places(text, words, tmp_path):
+    (tmp_path / "twice.yaml").write_text(text)
+    for source, read in (
+        (f"{tmp_path}/twice.yaml", lambda: read_config([tmp_path / "twice.yaml"])),
+        ("--config name", lambda: read_config([], [f"name={text}"])),
+    ):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(caught.value) == f"{source}: {words}; give each key once"
+
+
+def test_a_merge_key_may_bring_what_is_overridden(tmp_path):
+    (tmp_path / "merge.yaml").write_text("x: &x {a: 1, b: 2}\ny: {<<: *x, a: 3}")
+    assert read_config([tmp_path / "merge.yaml"])["y"] == {"a": 3, "b": 2}
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):

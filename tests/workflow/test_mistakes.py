@@ -28,6 +28,41 @@ def test_a_mistake_is_one_line(fresh, override, words):
     assert not (fresh.folder / "results").exists()
 
 
+TWICE = "training: {steps: 100}\ntraining: {batch_size: 4}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("--config", "training={steps: 100}", "--config", "training={batch_size: 4}"),
+            "--config is given 2 times",
+        ),
+        (("-C", "name=a", "-C", "name=b"), "--config is given 2 times"),
+        (
+            ("--configfile", "config/smoke.yaml", "--configfile", "config/quick.yaml"),
+            "--configfile is given 2 times",
+        ),
+        (("--configfile", "twice.yaml"), "twice.yaml: 'training' is in line 1 and again in line 2"),
+        (("--config", "training={steps: 1,\nsteps: 2}"), "--config training: 'steps' is in line 1"),
+    ],
+)
+def test_what_snakemake_would_drop_is_one_line(fresh, words, line):
+    (fresh.folder / "twice.yaml").write_text(TWICE)
+    (output,) = lines(fresh.run("snakemake", "-n", *words, status=2))
+    assert line in output
+
+
+def test_a_mistake_in_the_default_file_is_one_line(fresh):
+    default = fresh.folder / "config/config.yaml"
+    default.write_text(default.read_text() + "training: [\n")
+    (output,) = lines(fresh.run("snakemake", "-n", status=2))
+    assert output.startswith("infwidth: config/config.yaml: not valid YAML: ")
+    default.write_text(TWICE)
+    (output,) = lines(fresh.run("snakemake", "-n", status=2))
+    assert output.startswith("infwidth: config/config.yaml: 'training' is in line 1 and again")
+
+
 def test_a_missing_configuration_file_is_one_line(fresh):
     output = fresh.run("infwidth", "reproduce", "--configfile", "config/qiuck.yaml", status=2)
     assert lines(output) == [

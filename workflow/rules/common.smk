@@ -6,7 +6,6 @@
 from functools import cache, partial
 from pathlib import Path
 
-from infwidth import workflow as support
 from infwidth.analysis.schema import TABLES as STUDY_TABLES
 from infwidth.catalogue import (
     FIGURES,

@@ -35,7 +35,8 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
     """Reads the default configuration, overlays `files`, then `KEY=VALUE` overrides (YAML values).
 
     Raises:
-      UserError: a file cannot be read or is not YAML, or an override has no `=` or is not YAML.
+      UserError: a file cannot be read or is not YAML, or an override has no `=` or is not YAML; or
+        one of them has a key twice.
     """
     config: dict[str, Any] = {}
     for file in [DEFAULT_CONFIG, *map(Path, files)]:
@@ -46,7 +47,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
             raise UserError(
                 f"--config {override}: write KEY=VALUE, as in 'lm_width={{seeds: [10, 11]}}'"
             )
-        config = merge(config, {key: _parse_yaml(f"--config {key}", value)})
+        config = merge(config, {key: parse_yaml(f"--config {key}", value)})
     return config
 
 
@@ -129,7 +130,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 ({error.reason}); save it as UTF-8") from None
-    content = _parse_yaml(str(file), text)
+    content = parse_yaml(str(file), text)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -137,12 +138,43 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_yaml(source: str, text: str) -> Any:
+def parse_yaml(source: str, text: str) -> Any:
+    """Reads YAML in which no map has a key twice: PyYAML would keep the last, without a word.
+
+    Raises:
+      UserError: it is something else; the line begins with `source`.
+    """
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_keys(source, node, set())
+        return loader.construct_document(node)
     # A date that does not exist is a ValueError.
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _check_keys(source: str, node: yaml.Node, seen: set[yaml.Node]) -> None:
+    # What has aliases would be looked at once for each.
+    if isinstance(node, yaml.ScalarNode) or node in seen:
+        return
+    seen.add(node)
+    values = node.value
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            identity, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if identity in lines:
+                raise UserError(
+                    f"{source}: '{key.value}' is in line {lines[identity]} and again in line "
+                    f"{line}; give each key once"
+                )
+            lines[identity] = line
+        values = [value for _, value in node.value]
+    for value in values:
+        _check_keys(source, value, seen)
 
 
 def _describe(error: ValidationError, config: Mapping[str, Any]) -> str:
