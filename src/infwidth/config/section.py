@@ -17,7 +17,8 @@ from pydantic import (
 from infwidth.config.variants import VARIANTS
 
 Width = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+# JAX's generator takes a seed modulo 2³²: beyond, two seeds would be one.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 LearningRate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
