@@ -241,6 +241,16 @@ def spoil_a_row(path: Path) -> None:
     path.write_bytes(gzip.compress(b"\n".join(lines)))
 
 
+def nest_a_row(path: Path) -> None:
+    lines = gzip.decompress(path.read_bytes()).split(b"\n")
+    lines[6] = b'{"text": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    path.write_bytes(gzip.compress(b"\n".join(lines)))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(gzip.compress(b""))
+
+
 DAMAGED = r" is damaged at or before byte \d+ of \d+, after row "
 
 
@@ -251,6 +261,8 @@ DAMAGED = r" is damaged at or before byte \d+ of \d+, after row "
         (change_text, DAMAGED + r"[1-9]\d* \(CRC check failed"),
         (cut, DAMAGED + r"[1-9]\d* \(Compressed file ended"),
         (spoil_a_row, r":7 \(unpacked byte \d+\) is not JSON"),
+        (nest_a_row, r":7 \(unpacked byte \d+\) is JSON that is nested too deep"),
+        (empty, r" holds no row: download it again"),
     ],
 )
 def test_a_spoilt_shard_is_named_with_its_place_and_the_others_are_kept(
@@ -288,8 +300,12 @@ def test_a_shard_that_changes_between_runs_is_named(shards: Path, tmp_path: Path
         with pytest.raises(UserError, match=re.escape(str(path)) + ".*" + message):
             make(data, tmp_path / "out")
     path.unlink()
+    with pytest.raises(UserError, match=r"c4-train\.00001.* is missing"):
+        make(data, tmp_path / "out")
+    shard_path(shards, "train", 2, 3).rename(shards / "aside")
     with pytest.raises(UserError, match=r"c4-train\.00001.* is gone"):
         make(data, tmp_path / "out")
+    (shards / "aside").rename(shard_path(shards, "train", 2, 3))
     path.write_bytes(good)
     # A size that is taken as it is, by a new catalogue, is other data.
     path.write_bytes(good + gzip.compress(b'{"text": "more"}\n'))
@@ -367,13 +383,67 @@ def test_without_the_data_the_error_says_what_to_download(tmp_path: Path):
         find_shards(data_settings(tmp_path / "half"))
 
 
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "split", "number", "words"),
+    [
+        (Path.unlink, "train", 0, "is missing, and later ones are there: download it"),
+        (Path.unlink, "train", 1, "is missing, and later ones are there: download it"),
+        (Path.unlink, "validation", 0, "is missing, and all validation shards are held out"),
+        (Path.unlink, "validation", 1, "is missing, and all validation shards are held out"),
+        (lambda path: path.write_bytes(b""), "train", 2, "is empty: download it again"),
+        (lambda path: path.write_bytes(b""), "validation", 1, "is empty: download it again"),
+        (link_to_nothing, "train", 2, "is a folder, or a link to nothing: download it again"),
+        (make_folder, "validation", 0, "is a folder, or a link to nothing: download it again"),
+    ],
+)
+def test_a_shard_that_is_not_there_whole_is_named_before_any_job(
+    shards: Path, spoil, split: str, number: int, words: str
+):
+    path = shard_path(shards, split, number, {"train": 3, "validation": 2}[split])
+    spoil(path)
+    with pytest.raises(UserError, match=f"{re.escape(str(path))} {words}") as caught:
+        find_shards(data_settings(shards))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_so_is_one_of_a_prepared_tfds_folder(texts: Shards, tmp_path: Path, split: str):
+    folder = prepare_tfds(tmp_path, texts) / "c4/en/3.0.1"
+    first, *_ = sorted(folder.glob(f"c4-{split}.array_record-00000-of-*"))
+    first.write_bytes(b"")
+    with pytest.raises(UserError, match=f"{re.escape(str(first))} is empty"):
+        find_shards(data_settings(tmp_path))
+    first.unlink()
+    with pytest.raises(UserError, match=f"{re.escape(str(first))} is missing"):
+        find_shards(data_settings(tmp_path))
+
+
+def test_blank_lines_of_a_shard_are_no_documents(shards: Path, tmp_path: Path):
+    data = data_settings(shards, c4={"train_shards": 1})
+    first = make(data, tmp_path / "out")
+    path = shard_path(shards, "train", 0, 3)
+    rows = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(rows.replace(b"\n", b"\r\n") + b"\r\n \n"))
+    assert make(data, tmp_path / "blank").digest == first.digest
+
+
 def test_the_plan_counts_shards_by_their_sizes(tmp_path: Path):
     for number in range(40):
         path = shard_path(tmp_path, "train", number, 1024)
         path.touch()
         # A hole of that size takes no disk.
         os.truncate(path, 319_000_000)
-    shard_path(tmp_path, "validation", 0, 8).touch()
+    write_shard(shard_path(tmp_path, "validation", 0, 1), ["text"])
 
     def planned(budget: int, **kwargs) -> int:
         data = data_settings(tmp_path, vocabulary_size=32_000, **kwargs)

@@ -168,6 +168,8 @@ def test_gzipped_rows_and_another_key_are_read(tmp_path: Path):
 
 
 ROW = json.dumps({"text": "fine"}).encode() + b"\n"
+DEEP = b'{"text": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}\n"
+LONG = b'{"text": "long", "more": ' + b"1" * 5000 + b"}\n"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,8 @@ def test_a_row_that_the_standard_library_reads_is_read(line: str):
         ("bad.jsonl", ROW + b'{"body": "x"}\n', r"bad\.jsonl:2 has no key 'text'.*data\.text_key"),
         ("bad.jsonl", b"[1]\n", r"bad\.jsonl:1 has no key 'text'"),
         ("bad.jsonl", b'{"text": 3}\n', r"bad\.jsonl:1: the value of 'text' is not a string"),
+        ("bad.jsonl", ROW + DEEP, r"bad\.jsonl:2 is JSON that is nested too deep"),
+        ("bad.jsonl", ROW + LONG, r"bad\.jsonl:2 has a number of too many digits"),
         ("bad.jsonl", b'{"text": "\\ud800"}\n', r"bad\.jsonl:1: 'text' holds half a surrogate"),
         ("bad.jsonl.gz", gzip.compress(ROW * 99, mtime=0)[:-9], r"bad\.jsonl\.gz is truncated"),
         ("bad.jsonl.gz", b"no gzip", r"bad\.jsonl\.gz is truncated or not gzip"),

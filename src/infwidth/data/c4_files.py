@@ -97,20 +97,24 @@ def find_shards(data: DataSettings, budget: int | None = None) -> C4Files:
         The shards; no file is opened but TFDS's description.
 
     Raises:
-        UserError: there are none, with what to download, how large it is, and where it goes.
+        UserError: there are none, with what to download, how large it is, and where it goes; or one
+            is missing or empty.
     """
     root = Path(data.path or "")
     names = ("", data.c4.config, TFDS_VERSION, f"{data.c4.config}/{TFDS_VERSION}")
     for folder in (root / name for name in (*names, f"c4/{data.c4.config}/{TFDS_VERSION}")):
         if (folder / "dataset_info.json").is_file():
-            return _tfds_files(folder, data)
-        if folder.is_dir() and (files := _json_files(folder)):
-            if not (files.train and files.validation):
-                missing = "validation" if files.train else "train"
-                raise UserError(
-                    f"data.path: {folder} has no {missing} shards of C4. {_advice(data, budget)}"
-                )
-            return files
+            files = _tfds_files(folder, data)
+        elif not (folder.is_dir() and (files := _json_files(folder))):
+            continue
+        if not (files.train and files.validation):
+            missing = "validation" if files.train else "train"
+            raise UserError(
+                f"data.path: {folder} has no {missing} shards of C4. {_advice(data, budget)}"
+            )
+        _check_complete(files.train)
+        _check_complete(files.validation)
+        return files
     raise UserError(f"data.path: no C4 in {root.absolute()}. {_advice(data, budget)}")
 
 
@@ -183,6 +187,8 @@ def _json_files(folder: Path) -> C4Files | None:
                     f"data.path: {folder} has {split} shards of {int(totals[split])} and of "
                     f"{int(total)}, which are two data sets: keep one there"
                 )
+            if not path.is_file():
+                raise UserError(f"{path} is a folder, or a link to nothing: download it again")
             size = path.stat().st_size
             shards[split].append(
                 C4Shard(split, int(number), path, size, size * _TEXT_PER_COMPRESSED_BYTE)
@@ -190,6 +196,24 @@ def _json_files(folder: Path) -> C4Files | None:
     if not totals:
         return None
     return C4Files("json", folder, shards["train"], shards["validation"])
+
+
+def _check_complete(shards: list[C4Shard]) -> None:
+    """Training shards are read from the first on; validation shards are held out, all of them."""
+    name = shards[0].path.name
+    # As in c4-train.00000-of-01024.json.gz and in c4-train.array_record-00000-of-01024.
+    of_all = re.compile(r"\d{5}-of-(\d{5})")
+    train = shards[0].split == "train"
+    wanted = len(shards) if train else int(of_all.search(name)[1])  # type: ignore[index]
+    there = {shard.number for shard in shards}
+    for number in range(wanted):
+        if number not in there:
+            path = shards[0].path.with_name(of_all.sub(rf"{number:05d}-of-\1", name))
+            why = "later ones are there" if train else "all validation shards are held out"
+            raise UserError(f"{path} is missing, and {why}: download it")
+    for shard in shards:
+        if not shard.bytes:
+            raise UserError(f"{shard.path} is empty: download it again")
 
 
 def _tfds_files(folder: Path, data: DataSettings) -> C4Files:
@@ -209,9 +233,6 @@ def _tfds_files(folder: Path, data: DataSettings) -> C4Files:
             f"{path} is of {'/'.join(found[:2])}:{found[2]} in {found[3]}, but this needs "
             f"{'/'.join(wanted[:2])}:{wanted[2]} in {wanted[3]}: name another folder in data.path"
         )
-    for name, some in shards.items():
-        if not some:
-            raise UserError(f"data.path: no {name} file of C4 lies beside {path}: restore them")
     return C4Files("tfds", folder, shards["train"], shards["validation"])
 
 

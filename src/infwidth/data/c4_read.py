@@ -64,10 +64,13 @@ def _json_rows(shard: C4Shard, text_key: str) -> Iterator[tuple[int, str]]:
                     f"after row {row} ({error}): download it again"
                 ) from None
             if not line:
-                return
+                break
             row += 1
-            yield row, row_text(line, text_key, f"{name}:{row} (unpacked byte {offset})")
+            if line.strip():
+                yield row, row_text(line, text_key, f"{name}:{row} (unpacked byte {offset})")
             offset += len(line)
+        if not row:
+            raise UserError(f"{shard.path} holds no row: download it again")
 
 
 def _tfds_rows(shard: C4Shard) -> Iterator[tuple[int, str]]:

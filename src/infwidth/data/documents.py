@@ -173,6 +173,10 @@ def _row_by_the_standard_library(line: bytes, text_key: str, where: str) -> Any:
         row = json.loads(_decoded(line, where).removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise UserError(f"{where} is not JSON ({error.msg} at column {error.colno})") from None
+    except RecursionError:
+        raise UserError(f"{where} is JSON that is nested too deep to read: mend it") from None
+    except ValueError:
+        raise UserError(f"{where} has a number of too many digits to read: mend it") from None
     if isinstance(row, dict) and isinstance(text := row.get(text_key), str):
         try:
             text.encode()
