@@ -2,6 +2,7 @@
 import gzip
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -210,6 +211,53 @@ def test_bad_text_is_named_in_one_line(tmp_path: Path, name: str, content: bytes
         prepare_corpus(settings_for(texts), tmp_path / "corpus")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+
+
+def test_what_is_not_read_is_counted_by_kind(tmp_path: Path, caplog):
+    texts = write_texts(tmp_path / "texts")
+    read = documents.text_files(texts)
+    assert caplog.messages == []
+    (texts / "sub").mkdir()
+    for name in ("a.json.gz", "sub/b.json.gz", "c.TXT", "d.parquet", "README", "._00.txt"):
+        (texts / name).write_text("not text")
+    # What programs keep for themselves is no text that was forgotten.
+    (texts / ".git").mkdir()
+    (texts / ".git" / "index").touch()
+    (texts / ".DS_Store").touch()
+    (texts / "folder").symlink_to(tmp_path)
+    assert documents.text_files(texts) == read
+    assert caplog.messages == [
+        f"data.path: {texts} holds what is not read: 1 .TXT ('c.TXT'), 2 .gz ('a.json.gz'), "
+        "1 .parquet ('d.parquet'), 1 link ('folder'), 1 no suffix ('README')"
+    ]
+
+
+def test_a_link_out_of_the_folder_is_followed_and_named(tmp_path: Path, caplog):
+    texts = write_texts(tmp_path / "texts")
+    (tmp_path / "outside.txt").write_text(sentence(1))
+    (texts / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (texts / "inside.txt").symlink_to(texts / "00.txt")
+    assert {texts / "link.txt", texts / "inside.txt"} <= set(documents.text_files(texts))
+    assert caplog.messages == [
+        f"data.path: of the files read in {texts} are 1 from elsewhere, by a link ('link.txt')"
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_named_in_one_line(tmp_path: Path):
+    texts = write_texts(tmp_path / "texts")
+    try:
+        Path(os.fsdecode(bytes(texts) + b"/caf\xe9.txt")).touch()
+    except OSError:
+        pytest.skip("a file system of names in Unicode")
+    with pytest.raises(UserError, match=r"the name b'.*/caf\\xe9\.txt' is not UTF-8: rename it"):
+        prepare_corpus(settings_for(texts), tmp_path / "corpus")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = DataSettings(corpus="text", path="~/texts", vocabulary_model="~/a.model")
+    assert settings.path == f"{tmp_path}/texts"
+    assert settings.vocabulary_model == f"{tmp_path}/a.model"
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):

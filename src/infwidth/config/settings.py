@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting, typed once: defaults, JSON Schema and the reference page come from here."""
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -72,6 +73,11 @@ class DataSettings(Section):
         description="A SentencePiece model's file, used as it is; null: one is trained.",
     )
     c4: C4Settings = Field(default_factory=C4Settings)
+
+    @field_validator("path", "vocabulary_model")
+    @classmethod
+    def _home_is_meant(cls, path: str | None) -> str | None:
+        return path and os.path.expanduser(path)
 
     @model_validator(mode="after")
     def _path_goes_with_files(self) -> "DataSettings":

