@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data import documents
 from infwidth.data.corpus import open_documents, prepare_corpus, read_corpus_manifest
-from infwidth.data.files import describe_files
+from infwidth.data.files import describe_files, replacing_folder
 from infwidth.data.splits import SPLITS
 from tests.data.texts import WORDS, write_texts
 
@@ -37,6 +38,24 @@ def test_preparing_imports_no_tensorflow(texts: Path, tmp_path: Path):
         "sys.exit('tensorflow' in sys.modules or 'jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_preparing_leaves_nothing_elsewhere(texts: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    prepare_corpus(settings_for(texts), tmp_path / "corpus")
+    open_documents(tmp_path / "corpus", "train")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_full_disk_that_the_writer_of_records_meets_is_one_line(tmp_path: Path):
+    folder = tmp_path / "corpus"
+    with (
+        pytest.raises(UserError, match=f"^the disk of {folder} is full: free some space and run"),
+        replacing_folder(folder, frozenset()),
+    ):
+        raise RuntimeError("Failed to finalize: write() failed: No space left on device; at byte 9")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_document_is_in_exactly_one_split_with_its_bytes(texts: Path, tmp_path: Path):

@@ -29,6 +29,11 @@ _OWNED = frozenset({MANIFEST, "text_corpus"})
 _LOG = logging.getLogger(__name__)
 
 
+class _OwnInfo(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """Asks nobody: TFDS would look in a bucket of its own, and leave a folder in /tmp."""
+
+
 class TextCorpus(tfds.core.GeneratorBasedBuilder):
     """Documents of plain text under `text`, with their `name`; shards are array_record.
 
@@ -61,7 +66,7 @@ class TextCorpus(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return _OwnInfo(
             builder=self,
             description="Plain text by document, for language models.",
             features=tfds.features.FeaturesDict(

@@ -112,8 +112,9 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
             # Another maker may be as far.
             with contextlib.suppress(FileNotFoundError):
                 folder.rename(Path(tempfile.mkdtemp(prefix="replaced-", dir=partial)) / "folder")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:
+        # TFDS raises what the system said as text in errors of other kinds.
+        if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
             raise
         raise UserError(f"the disk of {folder} is full: free some space and run again") from None
     finally:
