@@ -132,8 +132,30 @@ def test_a_bundle_knows_its_commit_and_whether_it_was_edited(small, tmp_path):
     assert (commit(folder), edited(folder)) == (f"{head}-dirty", ["a", "b/run"])
 
 
-def test_without_git_and_bundle_the_commit_is_unknown(tmp_path):
+def test_without_git_and_bundle_the_commit_is_unknown_and_a_line_says_so(tmp_path, caplog):
     assert commit(tmp_path) == "unknown"
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"the commit of {tmp_path} is unknown, and no record will name it: fatal"
+    )
+
+
+def test_where_git_refuses_a_folder_its_own_advice_is_told(small, monkeypatch, caplog):
+    # Git's own tests make it take a folder for another user's by this.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert commit(small) == "unknown"
+    assert commit(small) == "unknown"
+    (line,) = caplog.messages
+    advice = f"git config --global --add safe.directory {small}"
+    assert line.endswith(advice)
+    with pytest.raises(UserError, match=f"not a git checkout with a commit.*{advice}"):
+        read_tree(small, dirty=False)
+
+
+def test_without_git_the_line_says_that(small, monkeypatch, caplog):
+    monkeypatch.setenv("PATH", "")
+    assert commit(small) == "unknown"
+    assert "No such file or directory: 'git'" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["a", "new"])

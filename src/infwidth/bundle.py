@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infwidth.atomic import replacing_file
-from infwidth.checkout import COMMIT, SUMS, commit, git
+from infwidth.checkout import COMMIT, SUMS, commit, git, in_words
 from infwidth.config.errors import UserError
 
 _LINK, _MODULE = "120000", "160000"
@@ -52,10 +52,10 @@ def read_tree(folder: Path, dirty: bool) -> Tree:
         changes = git(folder, "status", "--porcelain", "-z").decode().split("\0")
         tracked = git(folder, "ls-files", "--stage", "-z").decode().split("\0")
         time = int(git(folder, "log", "-1", "--format=%ct"))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
             "not a git checkout with a commit: a bundle is packed from one (an unpacked bundle is "
-            "one already)"
+            f"one already); {in_words(error)}"
         ) from None
     if top.resolve() != folder.resolve():
         raise UserError(f"the git checkout around is {top}: run this at its root")

@@ -2,7 +2,9 @@
 """Which commit this folder is: of a git checkout, or of a bundle, which has no git."""
 
 import hashlib
+import logging
 import subprocess
+from functools import cache
 from pathlib import Path
 
 COMMIT = "COMMIT"
@@ -13,15 +15,35 @@ SUMS = "SHA256SUMS"
 
 UNKNOWN = "unknown"
 
+_log = logging.getLogger(__name__)
 
-def commit(folder: Path = Path()) -> str:
-    """The commit in hexadecimal, with "-dirty" where files were edited; "unknown" without one."""
+
+def code_commit() -> str:
+    """The commit of the code that runs, as `commit` gives it; "unknown" if it is in no checkout."""
+    here = Path(__file__)
+    root = here.parents[2]
+    if not (root / COMMIT).is_file():
+        try:
+            # A package that is installed below somebody else's checkout is not a part of that.
+            git(here.parent, "ls-files", "--error-unmatch", here.name)
+        except (OSError, subprocess.CalledProcessError) as error:
+            _warn(root, in_words(error))
+            return UNKNOWN
+    return commit(root)
+
+
+def commit(folder: Path) -> str:
+    """The commit in hexadecimal, with "-dirty" where files were edited.
+
+    Without one it is "unknown", which a warning says, with git's own advice.
+    """
     if (folder / COMMIT).is_file():
         named = (folder / COMMIT).read_text(encoding="utf-8").strip()
         return named if named.endswith("-dirty") or not edited(folder) else f"{named}-dirty"
     try:
         described = git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.CalledProcessError) as error:
+        _warn(folder, in_words(error))
         return UNKNOWN
     return described.decode().strip()
 
@@ -42,6 +64,17 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def in_words(error: OSError | subprocess.CalledProcessError) -> str:
+    """Why git did not answer, in its own words, which say what to do about it."""
+    said = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else error
+    return " ".join(str(said).split())
+
+
+@cache
+def _warn(folder: Path, reason: str) -> None:
+    _log.warning("the commit of %s is unknown, and no record will name it: %s", folder, reason)
+
+
 def git(folder: Path, *words: str) -> bytes:
     """What a git command prints.
 
@@ -49,5 +82,5 @@ def git(folder: Path, *words: str) -> bytes:
         OSError: there is no git.
         subprocess.CalledProcessError: it failed, as outside a checkout.
     """
-    command = ["git", "-C", str(folder), *words]
+    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, check=True).stdout

@@ -2,7 +2,6 @@
 """Which code, environment and machine made an output: what its record keeps under `MADE_BY`."""
 
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from infwidth.checkout import COMMIT, commit, sha256
+from infwidth.checkout import UNKNOWN, code_commit, sha256
 
 MADE_BY = "made_by"
 SHA256 = "sha256"
@@ -59,23 +58,8 @@ def checkout() -> tuple[str | None, bool | None]:
     (None, None) for code that is in no repository of its own, such as an installed package. A
     bundle has no git, and says by itself which commit it is.
     """
-    root = _HERE.parents[1]
-    if (root / COMMIT).is_file():
-        name, _, edited = commit(root).partition("-")
-        return name, bool(edited)
-    try:
-        # A package that is installed below somebody else's checkout is not a part of that.
-        _git("ls-files", "--error-unmatch", Path(__file__).name)
-        return _git("rev-parse", "HEAD"), bool(
-            _git("status", "--porcelain", "--untracked-files=no")
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "--no-optional-locks", "-C", str(_HERE), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    name, _, edited = code_commit().partition("-")
+    return (None, None) if name == UNKNOWN else (name, bool(edited))
 
 
 def _lock() -> dict[str, str] | None:

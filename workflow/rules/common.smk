@@ -17,6 +17,7 @@ from infwidth.catalogue import (
     reader,
     table_code,
 )
+from infwidth.checkout import code_commit
 from infwidth.code_digest import code_digest
 from infwidth.config.claims import read_claims
 from infwidth.config.load import CLAIMS
@@ -36,6 +37,8 @@ CONDA = "../../envs/conda.yaml"
 slice_of = partial(support.slice_of, SETTINGS)
 support.prepare_jobs(SETTINGS)
 support.or_exit(support.share_volume, workflow)
+# Where git does not tell it, this says so, too: what the jobs say is in their logs.
+code_commit()
 
 # A training job asks for GPUs only where there are any; a run that devices share takes as many.
 GPUS = support.gpus(workflow, SETTINGS)

@@ -11,7 +11,7 @@ import yaml
 
 from infwidth.atomic import write_atomically
 from infwidth.catalogue import TABLES, covered
-from infwidth.checkout import commit
+from infwidth.checkout import code_commit
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import pick
@@ -71,7 +71,7 @@ def _circumstances(settings: Settings) -> str:
             "Of the environment that made this report. The record of each figure and of each",
             "measurement (the `.json` beside it) says what that one was made with.",
             "",
-            f"- Commit: `{commit()}`",
+            f"- Commit: `{code_commit()}`",
             f"- System: {platform.platform()}, {os.cpu_count()} cores, {_processor()}",
             f"- Python {platform.python_version()}",
             "",

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from infwidth.atomic import replacing_file, write_json
-from infwidth.checkout import commit
+from infwidth.checkout import code_commit
 from infwidth.provenance import versions
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
@@ -31,7 +31,7 @@ def write_measurements(
     for name, table in tables.items():
         with replacing_file(out / f"{name}.parquet") as path:
             table.to_parquet(path, index=False)
-    record = {"commit": commit(), "software": software()}
+    record = {"commit": code_commit(), "software": software()}
     write_json(out / "settings.json", dict(settings) | record)
 
 
