@@ -1,7 +1,7 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
 .PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
-.PHONY: report test check format docs tools-env metadata lock clean
+.PHONY: report test check format docs tools-env metadata lock clean distclean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -10,7 +10,9 @@ TARGET ?=
 # The lock to install: run, or cuda where an NVIDIA driver is found (tpu, cluster, cluster-cuda, cloud:
 # say so; the last three have a folder of their own).
 ENV ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,run)
-OVERLAY := $(if $(CONFIG),--configfile $(CONFIG))
+# As it was given, whatever is in it: the shell takes it from the environment.
+export OVERLAY := $(value CONFIG)
+OVERLAID := $${OVERLAY:+--configfile "$$OVERLAY"}
 BIN := .venv$(addprefix -,$(filter cluster cluster-cuda cloud,$(ENV)))/bin
 DEV := .venv-dev/bin
 LIGHT := .venv-figures/bin
@@ -22,37 +24,37 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONNOUSERSITE = 1
 
 help: ## Show this list
-	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+	@grep -E '^[a-z -]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 22
 
 env: ## Build .venv from the lock (again only when the lock changes)
-	@$(PYTHON) envs/make_env.py $(ENV)
+	@"$(PYTHON)" envs/make_env.py $(ENV)
 
 dev-env:
-	@$(PYTHON) envs/make_env.py dev
+	@"$(PYTHON)" envs/make_env.py dev
 
 figures-env:
-	@$(PYTHON) envs/make_env.py figures
+	@"$(PYTHON)" envs/make_env.py figures
 
 figures: figures-env ## Redraw every figure, table and claim from the published measurements
 	@$(LIGHT)/infwidth redraw
 
 reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml, TARGET=train for a part
-	@$(BIN)/infwidth reproduce $(TARGET) --cores $(CORES) $(OVERLAY)
+	@$(BIN)/infwidth reproduce $(TARGET) --cores "$(CORES)" $(OVERLAID)
 
 compare: figures-env ## Say what of your own results agrees with the published ones
 	@$(LIGHT)/infwidth compare
 
 publish: env ## Run the whole workflow and copy what it made to results/published
-	@$(BIN)/infwidth reproduce publish --cores $(CORES)
+	@$(BIN)/infwidth reproduce publish --cores "$(CORES)"
 
 bundle: figures-env ## Pack the commit, with what is published, into dist/, the same bytes each time
 	@$(LIGHT)/infwidth bundle
 
 report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
-	@$(BIN)/infwidth reproduce --report --cores $(CORES) $(OVERLAY)
+	@$(BIN)/infwidth reproduce --report --cores "$(CORES)" $(OVERLAID)
 
 status: env ## List the runs of the paper's experiment and how far each is
-	@$(BIN)/infwidth status $(OVERLAY)
+	@$(BIN)/infwidth status $(OVERLAID)
 
 test: dev-env ## Run the tests
 	@$(DEV)/python -m pytest -n auto
@@ -70,18 +72,20 @@ format: dev-env ## Format the code
 	@$(DEV)/snakefmt Snakefile workflow
 
 tools-env:
-	@$(PYTHON) envs/make_env.py tools
+	@"$(PYTHON)" envs/make_env.py tools
 
 metadata: tools-env ## Write codemeta.json, .zenodo.json, the SBOM and the RO-Crate anew
 	@$(TOOLS)/python -m metadata write
 
 docs: ## Build the documentation in site/, which opens from disk; warnings are errors
-	@$(PYTHON) envs/make_env.py docs
+	@"$(PYTHON)" envs/make_env.py docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
 
 lock: ## Write envs/*.lock anew from envs/*.in (needs uv)
 	@sh envs/lock.sh
 
-clean: ## Remove the environments, all results and what was packed
-	rm -rf .venv .venv-* .snakemake site dist
-	git clean -fdXq results paper_figures
+clean: ## Remove all results and what was packed; refused while a workflow runs here
+	@"$(PYTHON)" envs/clean.py
+
+distclean: clean ## Remove the environments, too
+	rm -rf .venv .venv-*

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Setting up: what is supported, and when an environment is built anew."""
 
+import fcntl
 import importlib.util
 import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +79,58 @@ def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
     make("run")
     make("dev")
     assert built[2:] == [(".venv", "run.lock")]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """As much of a checkout as `make clean` looks at, with results and environments."""
+    for name in ("envs/clean.py", "envs/find_python.sh", "Makefile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    for name in (*MADE, *KEPT):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+MADE = ("results/smoke/runs/a", "results/report.html", "paper_figures/a.pdf", ".snakemake/log/a")
+KEPT = ("results/published/a", "results/README.md", "paper_figures/README.md", ".venv/bin/python")
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    command = ["make", "-C", str(folder), f"PYTHON={sys.executable}", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_clean_takes_results_and_distclean_environments_too(folder):
+    assert make(folder, "clean").returncode == 0
+    assert [name for name in MADE if (folder / name).exists()] == []
+    assert [name for name in KEPT if not (folder / name).exists()] == []
+    assert make(folder, "distclean").returncode == 0
+    assert not (folder / ".venv").exists()
+
+
+def test_clean_is_refused_while_a_workflow_runs(folder):
+    with (folder / "results/.reproduce.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for target in ("clean", "distclean"):
+            refused = make(folder, target)
+            assert refused.returncode != 0
+            assert refused.stderr.startswith("infwidth: a workflow runs in this folder")
+    (folder / ".snakemake/locks").mkdir()
+    (folder / ".snakemake/locks/0.output.lock").touch()
+    assert make(folder, "clean").stderr.startswith("infwidth: Snakemake runs in this folder, or")
+    assert [name for name in (*MADE, *KEPT) if not (folder / name).exists()] == []
+
+
+def test_the_name_of_a_configuration_reaches_the_command_as_it_is(folder):
+    name = "a b$(false)'\"{c}.yaml"
+    program = folder / ".venv/bin/infwidth"
+    program.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    program.chmod(0o755)
+    (folder / "envs/make_env.py").touch()
+    output = make(folder, "reproduce", "ENV=run", "CORES=1", f"CONFIG={name}").stdout
+    assert f"reproduce|--cores|1|--configfile|{name}|" in output
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
