@@ -63,6 +63,8 @@ def test_every_command_explains_itself(words, capsys):
         (["config", "check", "--configfile", "config"], "config: cannot be read (Is a directory)"),
         (["config", "check", "--config", "name=runs"], "results/runs/ has a use of its own"),
         (["figure", "fig1_loss_vs_width", "--measurements", "nowhere"], "nowhere"),
+        (["reproduce", "--cores", "0"], "--cores 0: write how many, 1 or more, or all"),
+        (["reproduce", "--cores", "some"], "--cores some: write how many, 1 or more, or all"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(words, line, capsys):

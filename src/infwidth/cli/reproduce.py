@@ -40,6 +40,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
     if find_spec("snakemake") is None:
         raise ModuleNotFoundError("the workflow needs Snakemake", name="snakemake")
+    if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores)):
+        raise UserError(f"--cores {args.cores}: write how many, 1 or more, or all")
     if args.report and not args.targets:
         args.targets = ["all", "pages"]
     _LOCK.parent.mkdir(exist_ok=True)
