@@ -26,7 +26,7 @@ def load_digits() -> Digits:
     Raises:
       UserError: scikit-learn is not installed.
 
-    Reference:
+    References:
       E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
     try:

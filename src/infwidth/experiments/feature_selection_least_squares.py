@@ -77,7 +77,7 @@ def products(a_Hxd: np.ndarray, b_Nxd: np.ndarray) -> np.ndarray:
     Returns:
       product_HxN.
 
-    Reference:
+    References:
       docs/theory.md, equation (18); the bivariate normal distribution function by D. B. Owen, Ann.
       Math. Stat. 27 (1956).
     """

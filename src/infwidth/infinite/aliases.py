@@ -72,7 +72,7 @@ def adam_star(
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
-    Reference:
+    References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9).
     """
     rule = scale_by_adam_star(b1, b2, eps, second_moment, bias_correction)

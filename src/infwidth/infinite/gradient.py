@@ -73,7 +73,7 @@ def chain(*transformations: KernelTransformation) -> KernelTransformation:
     Returns:
       The transformation whose state is the tuple of theirs.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth import infinite
       >>> solver = infinite.chain(infinite.clip_by_functional_norm(1.0), infinite.sgd(0.5))

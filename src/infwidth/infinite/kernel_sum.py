@@ -47,7 +47,7 @@ def kernel_sum(x_DxN: jax.Array, support: Support, bias: float) -> jax.Array:
     Returns:
       f_ExN.
 
-    Reference:
+    References:
       docs/theory.md, equations (5), (6) and (10).
     """
     return _forward(x_DxN, support, bias)[0]

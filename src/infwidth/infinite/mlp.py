@@ -107,7 +107,7 @@ def squared_gradient(x_DxN: jax.Array, delta_ExN: jax.Array, bias: float) -> jax
     Returns:
       square_E, not negative.
 
-    Reference:
+    References:
       docs/theory.md, equations (3) and (9).
     """
     # With the coefficients −δ the layer's value is −Σ_l δ_l Θ(x, x_l).

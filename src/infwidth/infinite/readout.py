@@ -42,7 +42,7 @@ class Readout:
 
     The object is the data set and its kernel and never changes; coefficients are handed in and out.
 
-    Example:
+    Examples:
       >>> from functools import partial
       >>> import jax.numpy as jnp
       >>> from infwidth import infinite

@@ -74,13 +74,13 @@ def scale_by_adam_star(
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth import infinite
       >>> infinite.scale_by_adam_star().init(jnp.zeros((100, 8))).nu.shape
       (8,)
 
-    Reference:
+    References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9); `global` and
       `error` are rows A and C of the table in its section 7.
     """
@@ -137,7 +137,7 @@ def scale_by_rms_star(
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
-    Reference:
+    References:
       docs/theory.md, equation (23).
     """
     check_second_moment(second_moment)
@@ -192,7 +192,7 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
     Returns:
       A stateless transformation; put it before any momentum.
 
-    Reference:
+    References:
       docs/theory.md, equation (13).
 
     Raises:
@@ -255,7 +255,7 @@ def decay_weights(weight_decay: Number, schedule: Schedule | None = None) -> Ker
     Returns:
       A transformation whose state is the number of steps taken.
 
-    Reference:
+    References:
       docs/theory.md, equation (14).
     """
 

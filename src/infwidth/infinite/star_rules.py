@@ -54,7 +54,7 @@ def scale_by_adagrad_star(
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
-    Reference:
+    References:
       docs/theory.md, equation (24).
     """
     check_second_moment(second_moment)
@@ -95,7 +95,7 @@ def scale_by_nadam_star(
     Raises:
       ValueError: `second_moment` is unknown, or leaves the kernel.
 
-    Reference:
+    References:
       docs/theory.md, equation (25).
     """
     check_second_moment(second_moment)
@@ -150,7 +150,7 @@ def scale_by_muon_star(b1: Number = 0.9, eps: Number = 1e-4) -> KernelTransforma
     Returns:
       A transformation whose state is a `ScaleByMuonStarState`.
 
-    Reference:
+    References:
       docs/theory.md, equations (12), (26) and (27).
     """
 

@@ -57,7 +57,7 @@ def advance(
     Raises:
       ValueError: no such rule.
 
-    Reference:
+    References:
       docs/theory.md, equation (10), for reconstruction B; equation (7) for SGD.
     """
     if rule not in get_args(StreamRule):

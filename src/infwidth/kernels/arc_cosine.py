@@ -37,7 +37,7 @@ def arc_cosine_0(minus: jax.Array, plus: jax.Array) -> jax.Array:
     Returns:
       π − θ, of the same shape.
 
-    Reference:
+    References:
       Cho & Saul (2009), equation (4), n = 0.
     """
     obtuse = plus < minus
@@ -58,7 +58,7 @@ def arc_cosine_1(minus: jax.Array, plus: jax.Array) -> jax.Array:
     Returns:
       sin θ + (π − θ) cos θ, of the same shape.
 
-    Reference:
+    References:
       Cho & Saul (2009), equation (4), n = 1; docs/theory.md, equation (5).
     """
     obtuse = plus < minus

@@ -61,7 +61,7 @@ def nngp_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit, or a setting is out of its range.
 
-    Reference:
+    References:
       Lee et al. (2018), equations (4) to (6); Cho & Saul (2009).
     """
     return _recursion(x_NxD, y_MxD, hidden_layers, weight_variance, bias_variance, bias)[0]
@@ -97,7 +97,7 @@ def ntk_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit, or a setting is out of its range.
 
-    Reference:
+    References:
       Jacot et al. (2018), theorem 1.
     """
     return _recursion(x_NxD, y_MxD, hidden_layers, weight_variance, bias_variance, bias)[1]

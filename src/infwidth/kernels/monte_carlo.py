@@ -52,7 +52,7 @@ def monte_carlo_kernel(
       ValueError: if the inputs' shapes do not fit, b is negative, `samples` or `block` is below 1,
         or a feature is not one number.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from infwidth.kernels import monte_carlo_kernel
       >>> def cosine(omega, x):
@@ -67,7 +67,7 @@ def monte_carlo_kernel(
       >>> bool(abs(gaussian[0, 1] - jnp.exp(-1.0)) < 0.05)
       True
 
-    Reference:
+    References:
       docs/theory.md, section 3.
     """
     for name, count in (("samples", samples), ("block", block)):

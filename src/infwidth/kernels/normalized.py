@@ -73,7 +73,7 @@ def normalized_relu_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit or b is not positive.
 
-    Reference:
+    References:
       docs/theory.md, equations (15) to (18).
     """
     if not bias > 0:

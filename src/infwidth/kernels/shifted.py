@@ -51,7 +51,7 @@ def shifted_relu_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit, b is not positive or the shift is not finite.
 
-    Reference:
+    References:
       docs/theory.md, end of section 9.
     """
     if not bias > 0:

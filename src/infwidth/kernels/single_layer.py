@@ -40,13 +40,13 @@ def relu_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit or b is negative.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth.kernels import relu_kernel
       >>> print(relu_kernel(jnp.array([[3.0, 4.0]]), jnp.array([[3.0, 4.0], [-3.0, -4.0]])))
       [[6.25 0.  ]]
 
-    Reference:
+    References:
       Cho & Saul (2009), equation (3), n = 1; docs/theory.md, equations (5) and (6).
     """
     x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
@@ -80,7 +80,7 @@ def erf_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit or b is negative.
 
-    Reference:
+    References:
       Williams (1997), equation (11), with the weights' covariance I / d.
     """
     p_NxM, q_Nx1, q_1xM = _covariances(*extended_inputs(x_NxD, y_MxD, bias))
@@ -112,7 +112,7 @@ def gelu_kernel(
     Raises:
       ValueError: if the inputs' shapes do not fit or b is negative.
 
-    Reference:
+    References:
       Tsuchida et al. (2021), the GELU kernel. It follows from Stein's lemma and from
       E[Φ(u) Φ(w)] = 1/4 + arctan(p / √Δ) / 2π and E[φ(u) φ(w)] = 1 / (2π √Δ).
     """

@@ -151,7 +151,7 @@ def support_report(
       ValueError: shapes do not fit, a number is not finite, there are fewer than 16 inputs, all
         features are 0, or `draws` cannot reach `level`, which lies between 0 and 1.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> from infwidth.kernels import support_report
       >>> rng = np.random.default_rng(0)

@@ -86,14 +86,14 @@ def scale_by_adam_star(
       ValueError: `second_moment` is unknown; at init and update, `width_axis` does not fit; at
         update, `squared_errors` is needed and missing, or of another shape.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth.optim import scale_by_adam_star
       >>> readout_HxE = jnp.zeros((1024, 8))
       >>> scale_by_adam_star().init(readout_HxE).nu.shape
       (8,)
 
-    Reference:
+    References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8); `global`,
       `error` and `factored` are rows A, C and D of the table in its section 7.
     """
@@ -179,7 +179,7 @@ def adam_star(
       ValueError: `second_moment` is unknown; `width_axis` does not fit the parameters; `update`
         got no parameters though weights decay.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp, optax
       >>> from infwidth.optim import adam_star, scale_by_width
       >>> features_NxH = jax.random.normal(jax.random.key(0), (32, 256))
@@ -194,7 +194,7 @@ def adam_star(
       >>> bool(loss(readout_HxE) < 0.5)
       True
 
-    Reference:
+    References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8).
     """
     rule = scale_by_adam_star(b1, b2, eps, width_axis, second_moment)

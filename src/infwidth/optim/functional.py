@@ -31,7 +31,7 @@ def scale_by_width(width_axis: WidthAxis = 0) -> optax.GradientTransformation:
     Raises:
       ValueError: At update, if `width_axis` does not fit the gradients.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> from infwidth.optim import scale_by_width
       >>> functional = scale_by_width()
@@ -39,7 +39,7 @@ def scale_by_width(width_axis: WidthAxis = 0) -> optax.GradientTransformation:
       >>> print(updates[0])
       [4. 4.]
 
-    Reference:
+    References:
       docs/theory.md, equation (3).
     """
 
@@ -71,7 +71,7 @@ def clip_by_functional_norm(
     Raises:
       ValueError: At update, if `width_axis` does not fit the gradients.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> from infwidth.optim import clip_by_functional_norm, scale_by_width
       >>> clip = optax.chain(scale_by_width(), clip_by_functional_norm(1.0))
@@ -79,7 +79,7 @@ def clip_by_functional_norm(
       >>> print(updates[0])
       [1.]
 
-    Reference:
+    References:
       docs/theory.md, equation (13).
     """
 

@@ -69,7 +69,7 @@ def on_measured_scales(
       ValueError: `hold_after` is negative; at init and update, `width_axis` does not fit, or the
         parameters are missing.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp, optax
       >>> from infwidth.optim import on_measured_scales
       >>> rule = on_measured_scales(optax.identity(), hold_after=0)
@@ -78,7 +78,7 @@ def on_measured_scales(
       >>> print(updates.T.round(3))
       [[1.581 0.791]]
 
-    Reference:
+    References:
       docs/theory.md, equations (29) and (30).
     """
     if hold_after is not None and hold_after < 0:

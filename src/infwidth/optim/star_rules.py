@@ -60,7 +60,7 @@ def scale_by_rms_star(
     Raises:
       ValueError: At init and update, `width_axis` does not fit.
 
-    Example:
+    Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth.optim import scale_by_rms_star
       >>> rule = scale_by_rms_star()
@@ -68,7 +68,7 @@ def scale_by_rms_star(
       >>> print(updates[0].round(3))
       [1. 1.]
 
-    Reference:
+    References:
       docs/theory.md, equation (23).
     """
 
@@ -115,7 +115,7 @@ def scale_by_adagrad_star(
     Raises:
       ValueError: At init and update, `width_axis` does not fit.
 
-    Reference:
+    References:
       docs/theory.md, equation (24).
     """
 
@@ -167,7 +167,7 @@ def scale_by_nadam_star(
     Raises:
       ValueError: At init and update, `width_axis` does not fit.
 
-    Reference:
+    References:
       Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016; docs/theory.md,
       equation (25).
     """
@@ -205,7 +205,7 @@ def scale_by_adam_star_uncorrected(
     Raises:
       ValueError: At init and update, `width_axis` does not fit.
 
-    Reference:
+    References:
       docs/theory.md, equation (8) with m and v in place of m̂ and v̂.
     """
     return _with_momentum(b1, b2, eps, width_axis, lambda g, mu, count: mu, lambda nu, count: nu)
@@ -250,7 +250,7 @@ def scale_by_muon_star(
     Raises:
       ValueError: At init and update, `width_axis` does not fit.
 
-    Example:
+    Examples:
       >>> import jax, jax.numpy as jnp
       >>> from infwidth.optim import scale_by_muon_star
       >>> g_HxE = jax.random.normal(jax.random.key(0), (64, 2)) * jnp.array([[1.0, 100.0]])
@@ -259,7 +259,7 @@ def scale_by_muon_star(
       >>> bool(abs(u_HxE.T @ u_HxE / 64 - jnp.eye(2)).max() < 1e-2)
       True
 
-    Reference:
+    References:
       Jordan et al., Muon, 2024, https://kellerjordan.github.io/posts/muon/; docs/theory.md,
       equations (12) and (26).
     """

@@ -63,7 +63,7 @@ def group_transforms(
       KeyError: The variant names a rule that does not exist.
       UserError: Gradients are clipped, but the variant's rule is given unclipped errors.
 
-    Reference:
+    References:
       docs/theory.md, sections 2 and 8.
     """
     trunk = RULES[training.trunk_optimizer].make(training)
@@ -92,7 +92,7 @@ def learning_rates(
       Scalars by group: η for the trunk, η_readout for the readout, κ√d η for the features, each
       times the schedule's value.
 
-    Reference:
+    References:
       docs/theory.md, section 11.
     """
     trunk = hyperparameters.trunk * schedule_value
@@ -146,7 +146,7 @@ def sgd_unit(functional_gradients: Any) -> jax.Array:
     Returns:
       1 / √(mean of G² over all entries of all readouts), a scalar.
 
-    Reference:
+    References:
       docs/theory.md, section 11.
     """
     leaves = jax.tree.leaves(functional_gradients)
