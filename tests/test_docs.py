@@ -2,10 +2,12 @@
 """What the documents show runs, and what they point to exists."""
 
 import itertools
+import json
 import re
 import shlex
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from infwidth.config.load import read_config, validate
@@ -20,6 +22,7 @@ PAGES = [
     ),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 OVERRIDING = [
     command
     for page in PAGES
@@ -58,6 +61,17 @@ def test_examples_print_what_the_page_shows(name, count, capsys):
     for code, output in shown:
         exec(compile(code, name, "exec"), names)
         assert capsys.readouterr().out.split() == output.split()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_runs_and_prints_what_it_shows(notebook, capsys):
+    plt.switch_backend("agg")
+    names = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), notebook.name, "exec"), names)
+            shown = "".join(line for output in cell["outputs"] for line in output["text"])
+            assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -101,5 +115,8 @@ def test_the_page_of_determinism_names_tests_that_exist():
 
 def test_the_navigation_holds_every_page_of_the_docs_that_is_there_for_readers():
     navigation = (ROOT / "mkdocs.yml").read_text()
-    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    pages = {
+        str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")
+    }
+    pages |= {f"notebooks/{notebook.stem}.md" for notebook in NOTEBOOKS}
     assert [page for page in pages if f": {page}\n" not in navigation] == []

@@ -3,9 +3,10 @@
 
 A Markdown file becomes a page of the site, any other file a copy that a browser shows; a link to a
 folder leads to its page if it has one, and is plain text otherwise. So the pages are written with
-links that hold in the repository, and the site needs nothing but itself.
+links that hold in the repository, and the site needs nothing but itself. A notebook is a page, too.
 """
 
+import json
 import re
 from pathlib import Path
 from posixpath import dirname, normpath, relpath
@@ -29,7 +30,7 @@ def address(path: str) -> str:
     if path == HOME:
         return "index.md"
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        return path.removeprefix("docs/").replace(".ipynb", ".md")
     suffix = Path(path).suffix
     return f"files/{path}" if suffix == ".md" or suffix in IMAGES else f"files/{path}.txt"
 
@@ -52,6 +53,17 @@ def relative(match: re.Match) -> bool:
     return target is not None and "://" not in target and not target.startswith("#")
 
 
+def markdown_of(notebook: Path) -> str:
+    """A notebook as Markdown: its texts, its code and what that printed."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            parts.append(f"```text\n{''.join(output['text'])}```")
+    return "\n\n".join(parts) + "\n"
+
+
 def on_config(config):
     """Headings get the anchors that they have on GitHub."""
     config["mdx_configs"].setdefault("toc", {})["slugify"] = slugify(case="lower")
@@ -60,16 +72,23 @@ def on_config(config):
 
 def on_files(files, config):
     """Adds the home page, and all that is linked to."""
-    sources = {f"docs/{file.src_uri}": file for file in files if file.is_documentation_page()}
-    pending = [*sources, HOME]
+    pages = [f"docs/{file.src_uri}" for file in files if file.is_documentation_page()]
+    notebooks = {
+        f"docs/notebooks/{path.name}": markdown_of(path)
+        for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+    }
+    for path, text in notebooks.items():
+        files.append(File.generated(config, address(path), content=text))
+    pending = [*pages, *notebooks, HOME]
     seen = set(pending)
     while pending:
         path = pending.pop()
         if not path.startswith("docs/"):
             files.append(File.generated(config, address(path), abs_src_path=str(ROOT / path)))
-        if not path.endswith(".md"):
+        if not path.endswith(".md") and path not in notebooks:
             continue
-        for match in CODE_OR_LINK.finditer((ROOT / path).read_text(encoding="utf-8")):
+        text = notebooks.get(path) or (ROOT / path).read_text(encoding="utf-8")
+        for match in CODE_OR_LINK.finditer(text):
             found = relative(match) and destination(match[3].partition("#")[0], path)
             if found and found not in seen:
                 seen.add(found)
