@@ -9,6 +9,7 @@ include: "workflow/Snakefile"
 
 
 rule reproduce:
+    """The default: makes every figure and table, and judges every claim."""
     default_target: True
     input:
         rules.all.input,

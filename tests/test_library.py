@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from infwidth import __version__
 from infwidth.cli import entry
 
 ROOT = Path(__file__).parents[1]
@@ -118,6 +119,19 @@ def test_a_missing_package_is_one_line(missing, extra, monkeypatch, capsys):
     assert line.startswith(f"infwidth: the module '{missing}' is not installed")
     assert f"'.[{extra}]'" in line
     assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["--version"]])
+def test_the_bare_library_says_its_version_and_what_the_commands_need(words, monkeypatch, capsys):
+    def fails():
+        raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
+
+    monkeypatch.setattr("infwidth.cli.main.main", fails)
+    monkeypatch.setattr(sys, "argv", ["infwidth", *words])
+    entry.main()
+    printed = capsys.readouterr().out
+    assert printed.startswith(__version__ if words == ["--version"] else f"infwidth {__version__}")
+    assert ("pip install '.[workflow]'" in printed) == (words != ["--version"])
 
 
 def test_an_interrupt_while_the_program_is_still_imported_is_one_line(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,32 +19,80 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 
-COMMANDS = [
-    [],
-    ["data"],
-    ["data", "corpus"],
-    ["data", "show"],
-    ["tune"],
-    ["train"],
-    ["collect"],
-    ["table"],
-    ["figure"],
-    ["status"],
-    ["config", "check"],
-    ["reproduce"],
-    ["publish"],
-    ["redraw"],
-    ["compare"],
-    ["bundle"],
-]
 
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(words, capsys):
+def helped(words, capsys):
+    """What a command's --help prints, as one line."""
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
     assert ended.value.code == 0
-    assert "usage: infwidth" in capsys.readouterr().out
+    return " ".join(capsys.readouterr().out.split())
+
+
+def commands_in(text):
+    """The commands that a help lists: what stands first on the lines below COMMAND or ACTION."""
+    lines = re.split(r"\n  (?:COMMAND|ACTION)\n", text)[1:]
+    return re.findall(r"^    (\w+)", lines[0], re.MULTILINE) if lines else []
+
+
+def test_every_command_says_what_it_does_and_its_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    pending = [[]]
+    seen = 0
+    while pending:
+        words = pending.pop()
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--help"])
+        assert ended.value.code == 0
+        text = capsys.readouterr().out
+        usage, about, *_ = text.split("\n\n")
+        assert usage.startswith(" ".join(["usage: infwidth", *words]))
+        assert re.match(r"[A-Z].*\.$", about, re.DOTALL), words
+        # An option that takes a value and may be left out says what it is then.
+        for option in re.findall(r"\[(--\w+) [A-Z]", usage):
+            (lines,) = re.findall(rf"^  {option} .*(?:\n {{9,}}.*)*", text, re.MULTILINE)
+            assert "default" in lines, (words, option)
+        pending += [[*words, command] for command in commands_in(text)]
+        seen += 1
+    assert seen > 30
+
+
+def test_the_command_alone_prints_its_help(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["infwidth"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    alone = capsys.readouterr().out
+    assert " ".join(alone.split()) == helped([], capsys)
+    assert {"data", "figure", "reproduce"} <= set(commands_in(alone))
+
+
+def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name(capsys):
+    assert helped(["infinite-lm", "train"], capsys) == helped(["infinite_lm", "train"], capsys)
+    parse = command_line._parser().parse_args
+    for name in ("fig1", "fig1-loss", "fig1_loss_vs_width"):
+        assert parse(["figure", name]).which == "fig1_loss_vs_width"
+    assert parse(["table", "table5"]).which == "table5_claims"
+    assert parse(["tune", "--variant", "adam-star"]).variant == "adam_star"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["figure", "fig1_lost"],
+            "no figure is called 'fig1_lost'; there are fig1_loss_vs_width, ",
+        ),
+        (["figure", "fig"], "'fig' may be fig1_loss_vs_width or "),
+        (["tune", "--variant", "adam"], "'adam' may be adam_star or adam_star_normalized: write "),
+    ],
+)
+def test_a_name_that_is_none_or_several_is_one_line(words, line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"infwidth: {line}")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,11 @@ def test_a_slice_is_narrow_inside_a_section():
 def test_a_configuration_is_not_called_like_a_folder_of_the_default(folder):
     with pytest.raises(UserError, match=f"results/{folder}/ has a use of its own"):
         validate({"name": folder})
+
+
+def test_the_default_configuration_shows_what_is_changed_first_and_its_defaults():
+    shown = read_config()
+    assert validate(shown) == Settings()
+    assert shown["data"].keys() >= {"corpus", "vocabulary"}
+    assert shown["training"].keys() >= {"steps", "batch_size"}
+    assert shown["lm_width"].keys() >= {"variants", "widths", "seeds", "tuning"}

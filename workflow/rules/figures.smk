@@ -6,6 +6,7 @@
 for _figure, _experiment in FIGURES.items():
 
     rule:
+        """Draws this figure from what its experiment measured."""
         name:
             _figure
         input:

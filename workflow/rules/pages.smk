@@ -8,6 +8,7 @@ PAGES["circumstances"] = "4. Settings, software, hardware"
 
 
 rule pages:
+    """Writes claims, tables and circumstances as HTML, for the report."""
     input:
         claims=rules.claims.output.page,
         tables=expand(f"{LAYOUT.tables}/{{table}}.md", table=COVERED_TABLES),

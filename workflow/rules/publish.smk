@@ -5,6 +5,7 @@
 
 
 rule publish:
+    """Brings all of it up to date and copies it to results/published, to be committed."""
     input:
         rules.figures.input,
         rules.tables.input,

@@ -6,6 +6,7 @@
 for _table, _experiment in TABLES.items():
 
     rule:
+        """Makes this table from what its experiment measured."""
         name:
             _table
         input:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
+from infwidth.cli.parser import one_of
 from infwidth.config.architectures import Architecture
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -15,14 +16,16 @@ from infwidth.layout import Layout
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    parser = commands.add_parser("architectures", help="the variants in an MLP, a CNN and an RNN")
+    parser = commands.add_parser(
+        "architectures", help="train the variants in an MLP, a CNN and an RNN"
+    )
     settings_options(parser, "architectures")
     known = get_args(Architecture)
     parser.add_argument(
         "--architecture",
-        choices=known,
+        type=one_of(known, "architecture"),
         metavar="NAME",
-        help=f"train this one's models and gather nothing yet: {', '.join(known)}",
+        help=f"train this one's models and gather nothing yet: {', '.join(known)} (default: all)",
     )
     parser.add_argument("--parts", type=Path, help="folder of what is trained already")
     parser.add_argument(

@@ -23,9 +23,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "bundle",
         help="pack the commit into one archive, the same bytes each time",
         description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder (default: dist)")
+    parser.add_argument("--out", type=Path, default=Path("dist"), help="folder to write to")
     parser.add_argument(
         "--dirty", action="store_true", help="pack edited files as they are, and mark the commit"
     )

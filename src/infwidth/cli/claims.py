@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser("claims", help=f"judge every claim by its rule in {CLAIMS}")
     settings_options(parser, "claims")
-    parser.add_argument("--rules", type=Path, default=CLAIMS, help=f"the rules (default: {CLAIMS})")
+    parser.add_argument("--rules", type=Path, default=CLAIMS, help="the rules")
     parser.add_argument(
         "--measured",
         action="append",

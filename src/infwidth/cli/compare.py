@@ -54,7 +54,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "compare",
         help="say what of your own results agrees with the published ones",
         description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "published",
@@ -62,7 +61,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=Path,
         default=PUBLISHED,
         metavar="PUBLISHED",
-        help=f"folder that `infwidth publish` wrote (default: {PUBLISHED})",
+        help="folder that `infwidth publish` wrote",
     )
     parser.add_argument(
         "results",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
+from infwidth.cli.parser import one_of
 from infwidth.config.convergence import RULES
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -15,14 +16,14 @@ from infwidth.layout import Layout
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser(
-        "convergence", help="finite widths against the exact infinite model"
+        "convergence", help="compare finite widths with the exact infinite model"
     )
     settings_options(parser, "convergence")
     parser.add_argument(
         "--rule",
-        choices=RULES,
+        type=one_of(RULES, "rule"),
         metavar="NAME",
-        help=f"train this rule's models and compare nothing yet: {', '.join(RULES)}",
+        help=f"train this rule's models and compare nothing yet: {', '.join(RULES)} (default: all)",
     )
     parser.add_argument("--parts", type=Path, help="folder of what is trained already")
     parser.add_argument(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
-    parser = commands.add_parser("data", help="corpus, vocabulary, tokens; show a batch")
+    parser = commands.add_parser("data", help="make corpus, vocabulary and tokens; show a batch")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     corpus = actions.add_parser("corpus", help="prepare the corpus as a TFDS dataset")
@@ -35,7 +35,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     shard = actions.add_parser("shard", help="make the tokens of one shard of C4")
     shard.add_argument("name", help="the shard, as in train-00003 or validation-00000")
     shard.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
-    shard.add_argument("--stamp", type=Path, help="file to write once they are there")
+    shard.add_argument(
+        "--stamp", type=Path, help="file to write once they are there (default: none)"
+    )
     shard.set_defaults(run=_shard)
 
     for action in (shard, tokenize):
@@ -47,9 +49,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
     show = actions.add_parser("show", help="print the very batch that training sees, as text")
     show.add_argument("--tokens", type=Path, help="what `data tokenize` made")
-    show.add_argument("--step", type=_natural, default=0, help="training step, from 0 (default 0)")
-    show.add_argument("--seed", type=_natural, default=0, help="seed of the run (default 0)")
-    show.add_argument("--rows", type=_natural, help="print only that many rows")
+    show.add_argument("--step", type=_natural, default=0, help="training step, from 0")
+    show.add_argument("--seed", type=_natural, default=0, help="seed of the run")
+    show.add_argument("--rows", type=_natural, help="print only that many rows (default: all)")
     show.set_defaults(run=_show)
 
     for name, action in actions.choices.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.options import settings_options
+from infwidth.cli.parser import one_of
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -15,7 +16,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     for command, names, run in (("table", TABLES, _table), ("figure", FIGURES, _figure)):
         draw = commands.add_parser(command, help=f"write one {command} of this artifact")
         settings_options(draw, command)
-        draw.add_argument("which", choices=list(names), metavar="NAME", help=", ".join(names))
+        kinds = f"{', '.join(names)}; {next(iter(names)).partition('_')[0]} will do, too"
+        draw.add_argument("which", type=one_of(names, command), metavar="NAME", help=kinds)
         draw.add_argument("--measurements", type=Path, help="what the experiment measured")
         draw.add_argument("--out", type=Path, help="folder to write to")
         draw.set_defaults(run=run)

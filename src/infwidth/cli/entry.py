@@ -3,6 +3,7 @@
 
 import sys
 
+from infwidth import __version__
 from infwidth.code_digest import remember_source
 from infwidth.pins import own_packages, pin_numerics
 
@@ -17,9 +18,24 @@ EXTRAS = {
 }
 """By module, the smallest extra of pyproject.toml that lets the commands which need it run."""
 
+BARE = f"""\
+infwidth {__version__}: ADAM*, models of infinite width, and what reproduces their figures.
+
+Installed is the library: infwidth.optim, infwidth.kernels, infwidth.infinite. Its commands need
+more; in a checkout:
+  pip install '.[figures]'   draws figures and tables and judges claims, from what is published
+  pip install '.[workflow]'  everything; `make env` installs the same as it is locked
+Then `infwidth --help` lists them.
+"""
+"""What --help says where the packages of the commands are missing."""
+
 
 def main() -> None:
     """Runs the command line; a missing package of an extra ends it with status 2."""
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        print(__version__)
+        return
     own_packages()
     pin_numerics()
     try:
@@ -33,6 +49,9 @@ def main() -> None:
         print("infwidth: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     except ModuleNotFoundError as error:
+        if words in ([], ["-h"], ["--help"]):
+            print(BARE, end="")
+            return
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:
             raise

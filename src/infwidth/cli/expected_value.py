@@ -14,7 +14,7 @@ from infwidth.layout import Layout
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser(
-        "expected_value", help="the mean over inits against the infinite model"
+        "expected_value", help="compare the mean over inits with the infinite model"
     )
     settings_options(parser, "expected_value")
     parser.add_argument("--parts", type=Path, help="folder of what is computed already")

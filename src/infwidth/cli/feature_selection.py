@@ -14,7 +14,8 @@ from infwidth.layout import Layout
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser(
-        "feature_selection", help="frozen features, weighted up and down, against trained ones"
+        "feature_selection",
+        help="weight frozen features up and down, and compare them with trained ones",
     )
     settings_options(parser, "feature_selection")
     parser.add_argument("--parts", type=Path, help="folder of what is computed already")

@@ -14,7 +14,7 @@ from infwidth.layout import Layout
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser(
-        "feature_support", help="the error that stays where features leave a direction out"
+        "feature_support", help="measure the error that stays where features leave a direction out"
     )
     settings_options(parser, "feature_support")
     parser.add_argument("--parts", type=Path, help="folder of what is computed already")

@@ -7,22 +7,23 @@ from pathlib import Path
 
 from infwidth.atomic import read_json, write_json
 from infwidth.cli.bench import set_up_benches
-from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
-from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm_plan import training_of
 from infwidth.layout import Layout
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
-    parser = commands.add_parser("infinite_lm", help="the infinite-width transformer")
+    parser = commands.add_parser(
+        "infinite_lm", help="train transformers of infinite and of finite width"
+    )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     train = actions.add_parser("train", help="tune and train a variant at every width")
-    train.add_argument("--variant", required=True, choices=list(VARIANTS), metavar="NAME")
+    variant_option(train)
     train.add_argument("--out", type=Path, help="file to write")
     train.add_argument(
         "--retrain",

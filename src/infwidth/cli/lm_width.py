@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
-from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _training_options(parser: argparse.ArgumentParser, command: str) -> None:
     settings_options(parser, command)
-    parser.add_argument("--variant", required=True, choices=list(VARIANTS), metavar="NAME")
+    variant_option(parser)
     parser.add_argument("--tokens", type=Path, help="folder of the tokens")
     parser.add_argument("--runs", type=Path, help="folder of the runs")
     parser.add_argument("--out", type=Path, help="file to write")

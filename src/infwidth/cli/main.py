@@ -41,6 +41,7 @@ from infwidth.cli import (
 )
 from infwidth.cli.out_of_memory import out_of_memory
 from infwidth.cli.parent import end_with_workflow
+from infwidth.cli.parser import Parser
 from infwidth.config.errors import Preempted, UserError
 from infwidth.config.load import parse_slice, read_config, restrict, validate
 from infwidth.config.settings import Settings
@@ -71,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
-    arguments = _parser().parse_args(argv)
-    end_with_workflow()
     try:
+        words = sys.argv[1:] if argv is None else argv
+        arguments = _parser().parse_args(words or ["--help"])
+        end_with_workflow()
         status = arguments.run(arguments, *_settings(arguments))
         # Here, and not when Python ends, a reader that has gone is no surprise.
         print(end="", flush=True)
@@ -137,12 +139,14 @@ def _fail(text: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="infwidth",
         description="Infinite-width models and ADAM*: data, training, tables and figures.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="say which version this is"
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiments = (
         *(lm_width, convergence, infinite_lm, expected_value, memory),

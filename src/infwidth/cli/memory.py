@@ -12,7 +12,9 @@ from infwidth.layout import Layout
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    parser = commands.add_parser("memory", help="bytes of the kernel form and the dense form")
+    parser = commands.add_parser(
+        "memory", help="count the bytes of the kernel form and the dense form"
+    )
     settings_options(parser, "memory")
     parser.add_argument("--out", type=Path, help="folder of the measurements")
     parser.set_defaults(run=_run)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
     parser = commands.add_parser(
-        "optimizer_ablation", help="the parts of the optimizer, one by one"
+        "optimizer_ablation", help="try the parts of the optimizer one by one"
     )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
@@ -47,7 +47,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     for action in (train, collect):
         action.add_argument("--tokens", type=Path, help="folder of the tokens")
 
-    digits = actions.add_parser("digits", help="the rules at exactly infinite width, on digits")
+    digits = actions.add_parser(
+        "digits", help="tune and train the rules at exactly infinite width, on digits"
+    )
     digits.add_argument("--rules", nargs="+", metavar="NAME", help="these alone; all by default")
     digits.add_argument("--parts", type=Path, help="folder of what is computed already")
     digits.set_defaults(run=_digits)

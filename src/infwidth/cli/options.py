@@ -3,6 +3,9 @@
 
 import argparse
 
+from infwidth.cli.parser import one_of
+from infwidth.config.variants import VARIANTS
+
 RETRAIN = "INFWIDTH_RETRAIN"
 """Environment variable: 1 where the workflow wants its runs trained anew."""
 
@@ -22,12 +25,23 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
         "--configfile",
         action="append",
         metavar="FILE",
-        help="overlay on config/config.yaml, such as config/quick.yaml",
+        help="overlay on config/config.yaml, such as config/quick.yaml (default: none)",
     )
     group.add_argument(
         "--config",
         action="append",
         metavar="KEY=VALUE",
-        help="override, such as 'training={steps: 2000}'",
+        help="override, such as 'training={steps: 2000}' (default: none)",
     )
     group.add_argument("--settings", metavar="JSON", help=argparse.SUPPRESS)
+
+
+def variant_option(parser: argparse.ArgumentParser) -> None:
+    """Adds which variant a command trains."""
+    parser.add_argument(
+        "--variant",
+        required=True,
+        type=one_of(VARIANTS, "variant"),
+        metavar="NAME",
+        help=", ".join(VARIANTS),
+    )

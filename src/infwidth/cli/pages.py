@@ -25,7 +25,7 @@ CIRCUMSTANCES = "circumstances"
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    parser = commands.add_parser("pages", help="claims, tables and circumstances as HTML")
+    parser = commands.add_parser("pages", help="write claims, tables and circumstances as HTML")
     settings_options(parser, "pages")
     parser.add_argument("--claims", type=Path, help="the page of the claims, Markdown")
     parser.add_argument("--tables", type=Path, help="folder of the tables")

@@ -15,13 +15,15 @@ from infwidth.planning.chips import DEFAULT_UTILISATION
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    parser = commands.add_parser("plan", help="runs, FLOPs, memory, disk and device-hours ahead")
+    parser = commands.add_parser(
+        "plan", help="say what runs, FLOPs, memory, disk and device-hours it takes"
+    )
     settings_options(parser, "plan")
     parser.add_argument(
         "--utilisation",
         default=str(DEFAULT_UTILISATION),
         metavar="SHARE",
-        help=f"share of a chip's peak that is reached (default {DEFAULT_UTILISATION})",
+        help="share of a chip's peak that is reached",
     )
     parser.add_argument(
         "--platform",

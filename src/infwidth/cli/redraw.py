@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from infwidth.cli.parser import one_of
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
@@ -27,17 +28,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "redraw",
         help="redraw every figure, table and claim from the published measurements",
         description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="such as fig1_loss_vs_width or claims; else all"
     )
-    parser.add_argument(
-        "--published", type=Path, default=PUBLISHED, help=f"what to draw (default: {PUBLISHED})"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=REDRAWN, help=f"folder to write to (default: {REDRAWN})"
-    )
+    parser.add_argument("--published", type=Path, default=PUBLISHED, help="what to draw")
+    parser.add_argument("--out", type=Path, default=REDRAWN, help="folder to write to")
     parser.add_argument(
         "--unverified", action="store_true", help="draw measurements that the manifest disowns, too"
     )
@@ -49,9 +45,7 @@ def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
     from infwidth.analysis.sameness import Sameness
     from infwidth.plots.redraw import NAMES, redraw
 
-    for name in args.names:
-        if name not in NAMES:
-            raise UserError(f"nothing is called '{name}'; there are {', '.join(NAMES)}")
+    names = [one_of(NAMES, "figure or table")(name) for name in args.names]
     published = Published(args.published)
     if args.out.resolve() == args.published.resolve():
         raise UserError(f"--out {args.out} is what is published: name another folder")
@@ -60,7 +54,7 @@ def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
         print(f"{args.published}: {count} files have the sha256 of the manifest")
     width = max(map(len, NAMES))
     words: Counter[str] = Counter()
-    for each in redraw(args.names or NAMES, published, args.out, settings, CLAIMS):
+    for each in redraw(names or NAMES, published, args.out, settings, CLAIMS):
         words[each.sameness] += 1
         print(f"{each.name:{width}}  {each.sameness}{_details(each.files, each.note)}", flush=True)
     print(f"\n{args.out}: {', '.join(f'{words[word]} {word}' for word in Sameness if words[word])}")

@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     settings_options(parser, "reproduce")
     parser.add_argument("targets", nargs="*", help="such as figures; everything if none is named")
-    parser.add_argument("--cores", default="all", help="cores to use (default: all)")
+    parser.add_argument("--cores", default="all", help="cores to use")
     parser.add_argument(
         "--report", action="store_true", help="then write the report, one HTML file"
     )

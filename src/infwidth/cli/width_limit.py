@@ -30,7 +30,7 @@ _ARM = f"{REFERENCE}, ntk"
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
-    parser = commands.add_parser("width_limit", help="losses extrapolated to infinite width")
+    parser = commands.add_parser("width_limit", help="extrapolate losses to infinite width")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     tune = actions.add_parser("tune", help="choose the rates of the NTK parametrization")
