@@ -17,7 +17,7 @@ class Rule:
 
     second_moment: str | None = None
     kind: str = "adam"
-    """`adam`, `nadam`, `adagrad` or `muon`; the last two have no use for b2."""
+    """`adam`, `nadam`, `adagrad`, `muon` or `eigenpro`; the last three have no use for b2."""
     momentum: float | None = None
     nesterov: bool = False
     b1: float = 0.0
@@ -27,6 +27,8 @@ class Rule:
     rate: float = 0.1
     weight_decay: float = 0.0
     max_norm: float | None = None
+    components: int = 0
+    """Of `eigenpro`, which knows them from all examples."""
 
 
 def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
@@ -51,6 +53,8 @@ def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
         m_HxE = rule.b1 * m_HxE + (1 - rule.b1) * gradient_HxE
         if rule.kind == "muon":
             step_HxE = _polar_factor(m_HxE, rule.eps)
+        elif rule.kind == "eigenpro":
+            step_HxE = preconditioned(gradient_HxE, g_NxH, rule.components, len(batch_K))
         elif rule.kind == "adagrad":
             v_E = v_E + _seen(rule, gradient_HxE, delta_KxE, batch_K)
             step_HxE = gradient_HxE / (np.sqrt(v_E) + rule.eps)
@@ -88,3 +92,14 @@ def _polar_factor(m_HxE, eps):
     left_HxR, size_R, right_RxE = np.linalg.svd(m_HxE / np.sqrt(H), full_matrices=False)
     shrunk_R = size_R / np.sqrt(size_R**2 + eps * np.sum(size_R**2) / E)
     return np.sqrt(H) * left_HxR * shrunk_R @ right_RxE
+
+
+def preconditioned(gradient_HxE, g_SxH, components, batch):
+    """EigenPro's step, from the second moments of the features over a subsample."""
+    S, H = g_SxH.shape
+    value_H, direction_HxH = np.linalg.eigh(g_SxH.T @ g_SxH / H)
+    value_Q, direction_HxQ = value_H[-components:], direction_HxH[:, -components:]
+    next_value = value_H[-components - 1]
+    shrink_HxH = np.eye(H) - direction_HxQ * (1 - next_value / value_Q) @ direction_HxQ.T
+    diagonal_S = np.sum(g_SxH * (g_SxH @ shrink_HxH), axis=1) / H
+    return batch / (diagonal_S.max() + (batch - 1) * next_value / S) * shrink_HxH @ gradient_HxE

@@ -59,6 +59,30 @@ def test_blocks_change_nothing(block):
     np.testing.assert_allclose(blocks(c_NxE, X_NxD), whole(c_NxE, X_NxD), **CLOSE)
 
 
+def test_many_examples_are_summed_in_blocks():
+    # A kernel that is nowhere defined at 0, where inputs that fill up a block must not lie.
+    def cosine(x_NxD, y_MxD):
+        x_NxD, y_MxD = (z / jnp.linalg.norm(z, axis=1, keepdims=True) for z in (x_NxD, y_MxD))
+        return x_NxD @ y_MxD.T
+
+    N, M = 20_001, 601
+    x_NxD, y_MxD = RNG.normal(size=(N, 3)), RNG.normal(size=(M, 3))
+    c_NxE = RNG.normal(size=(N, 2)) / N
+    readout = infinite.Readout(cosine, x_NxD, 2, gram_limit=0)
+    found_MxE = readout(jnp.asarray(c_NxE, jnp.float32), y_MxD)
+    unit_NxD, unit_MxD = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x_NxD, y_MxD))
+    np.testing.assert_allclose(found_MxE, unit_MxD @ (unit_NxD.T @ c_NxE), atol=1e-6)
+
+
+def test_rows_are_those_of_the_kernel():
+    readout = infinite.Readout(KERNEL, X_NxD, 2, block=5)
+    blocks = list(readout.rows(X_NxD))
+    assert [len(theta_BxN) for theta_BxN in blocks] == [5, 5, 2]
+    np.testing.assert_array_equal(np.concatenate(blocks), readout.gram_NxN)
+    with pytest.raises(ValueError, match="must have dimension 3"):
+        next(readout.rows(X_NxD[:, :2]))
+
+
 def test_without_room_for_the_kernel_matrix_it_trains_the_same():
     kept, expected = trained()
     _, state = without, _ = trained(gram_limit=12 * 12 * 4 - 1)

@@ -38,6 +38,11 @@ def empirical(x_MxD, y_MxD):
     return g_x @ g_y.T / WIDTH
 
 
+def examples(**options):
+    with jax.enable_x64(True):
+        return infinite.Readout(empirical, X_PxD[:EXAMPLES], OUTPUTS, **options)
+
+
 def half_square(f_KxE, target_KxE):
     return jnp.sum(jnp.square(f_KxE - target_KxE)) / (2 * f_KxE.shape[0])
 
@@ -48,8 +53,8 @@ def falling(count):
 
 def in_coefficients(solver):
     """f at all inputs after every step, a step a call."""
+    readout = examples()
     with jax.enable_x64(True):
-        readout = infinite.Readout(empirical, X_PxD[:EXAMPLES], OUTPUTS)
         state, found = readout.init(solver), []
         for batch_K in BATCH_SxK:
             state, _ = readout.train(solver, half_square, TARGET_NxE, batch_K[None], state)
@@ -105,6 +110,10 @@ SOLVERS = {
         Rule(kind="muon", b1=0.8, eps=1e-3),
         lambda **end: infinite.muon_star(0.1, 0.8, 1e-3, **end),
     ),
+    "eigenpro": (
+        Rule(kind="eigenpro", components=3),
+        lambda **end: infinite.eigenpro(0.1, examples(), 3, **end),
+    ),
 }
 
 
@@ -131,7 +140,7 @@ def test_parameter_space_is_kernel_space_under_schedule_decay_and_clipping(name,
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("name", ["sgd", "rmsprop_star per_output"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop_star per_output", "eigenpro"])
 def test_momentum_in_parameter_space_is_momentum_in_kernel_space(name, nesterov):
     rule, make = SOLVERS[name]
     expected, _ = in_parameters(changed(rule, momentum=0.7, nesterov=nesterov), scheduled=False)
@@ -177,6 +186,7 @@ def test_no_gradient_moves_nothing():
         infinite.nadam_star(1.0),
         infinite.adagrad_star(1.0),
         infinite.muon_star(1.0),
+        infinite.eigenpro(1.0, infinite.Readout(empirical, X_PxD[:4], 3)),
         infinite.chain(infinite.clip_by_functional_norm(1.0), infinite.sgd(1.0)),
     ):
         updates, _ = solver.update(gradient, solver.init(c_NxE), c_NxE)
@@ -225,6 +235,7 @@ def test_transformations_of_arrays_are_refused_in_a_chain(stranger):
         infinite.scale_by_nadam_star(),
         infinite.scale_by_adagrad_star(),
         infinite.scale_by_muon_star(),
+        infinite.scale_by_eigenpro(examples()),
     ],
 )
 def test_what_needs_the_batch_is_refused_after_momentum(late):
@@ -265,7 +276,7 @@ def test_decay_without_coefficients_is_refused():
         solver.update(gradient, solver.init(jnp.zeros((4, 3))))
 
 
-@pytest.mark.parametrize("name", ["gradient", "rules", "readout"])
+@pytest.mark.parametrize("name", ["aliases", "gradient", "readout", "ridge", "rules"])
 def test_examples_run(name):
     module = importlib.import_module(f"infwidth.infinite.{name}")
     failed, attempted = doctest.testmod(module)

@@ -181,6 +181,8 @@ def test_half_precision_and_integers_are_computed_in_float32():
         (np.ones((2, 3)), np.ones((2, 4)), 0.0, "differ in dimension: 3 in x and 4 in y"),
         (np.ones(3), np.ones((2, 3)), 0.0, r"shapes \(3,\) and \(2, 3\)"),
         (np.ones((2, 0)), np.ones((2, 0)), 0.0, "dimension 0"),
+        (np.ones((2, 3), complex), np.ones((2, 3)), 0.0, "inputs are real; got complex64 and"),
+        (np.ones((2, 3)), np.ones((2, 3), complex), 0.0, "inputs are real; got float32 and comp"),
         (np.ones((2, 3)), np.ones((2, 3)), -1.0, "bias .* got -1.0"),
         (np.ones((2, 3)), np.ones((2, 3)), math.nan, "bias .* got nan"),
     ],

@@ -4,18 +4,23 @@
 from infwidth.infinite.aliases import (
     adagrad_star,
     adam_star,
+    eigenpro,
     muon_star,
     nadam_star,
     rmsprop_star,
     sgd,
 )
+from infwidth.infinite.eigenpro import scale_by_eigenpro
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
+    Updates,
     apply_updates,
     chain,
+    of_batch,
+    over_data,
 )
-from infwidth.infinite.readout import Readout, ReadoutState, train_coefficients
+from infwidth.infinite.readout import Kernel, Loss, Readout, ReadoutState, train_coefficients
 from infwidth.infinite.refused import (
     adagrad,
     adam,
@@ -30,7 +35,9 @@ from infwidth.infinite.refused import (
     scale_by_sign,
     sign_sgd,
 )
+from infwidth.infinite.ridge import Solution, posterior_variance, solve
 from infwidth.infinite.rules import (
+    Schedule,
     clip_by_functional_norm,
     decay_weights,
     scale_by_adam_star,
@@ -47,9 +54,14 @@ from infwidth.infinite.star_rules import (
 
 __all__ = [
     "FunctionalGradient",
+    "Kernel",
     "KernelTransformation",
+    "Loss",
     "Readout",
     "ReadoutState",
+    "Schedule",
+    "Solution",
+    "Updates",
     "adagrad",
     "adagrad_star",
     "adam",
@@ -60,17 +72,22 @@ __all__ = [
     "clip",
     "clip_by_functional_norm",
     "decay_weights",
+    "eigenpro",
     "lion",
     "load",
     "muon_star",
     "nadam",
     "nadam_star",
+    "of_batch",
+    "over_data",
+    "posterior_variance",
     "rmsprop",
     "rmsprop_star",
     "save",
     "scale_by_adagrad_star",
     "scale_by_adam",
     "scale_by_adam_star",
+    "scale_by_eigenpro",
     "scale_by_learning_rate",
     "scale_by_muon_star",
     "scale_by_nadam_star",
@@ -80,6 +97,7 @@ __all__ = [
     "scale_by_sign",
     "sgd",
     "sign_sgd",
+    "solve",
     "trace",
     "train_coefficients",
 ]

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from infwidth.infinite.arrays import product
+
 
 class FunctionalGradient(NamedTuple):
     """G_ω = Σ_k δ_k g_ω(x_k), the functional gradient of a batch (docs/theory.md, equation (3))."""
@@ -43,8 +45,7 @@ class FunctionalGradient(NamedTuple):
 
 def _quadratic_form(matrix_KxK: jax.Array, delta_KxE: jax.Array) -> jax.Array:
     """The form of a positive semi-definite matrix, which only rounding can make negative."""
-    product_KxE = jnp.matmul(matrix_KxK, delta_KxE, precision=jax.lax.Precision.HIGHEST)
-    return jnp.maximum(jnp.sum(delta_KxE * product_KxE, axis=0), 0)
+    return jnp.maximum(jnp.sum(delta_KxE * product(matrix_KxK, delta_KxE), axis=0), 0)
 
 
 Updates = FunctionalGradient | jax.Array

@@ -24,6 +24,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from infwidth.infinite.arrays import product
 from infwidth.infinite.support import Support, block_shape, column_blocks, polar_columns
 from infwidth.kernels.arc_cosine import arc_cosine_0, arc_cosine_1
 
@@ -91,9 +92,9 @@ def _weighted_sum(support: Support, direction_dxQ: jax.Array) -> jax.Array:
     """h_ExQ = Σ_i |x̃_i| c_i J(ρ_i) for some directions."""
 
     def add(block: jax.Array, h_ExQ: jax.Array) -> jax.Array:
-        cosine_KxQ = _product(support.direction_BxKxd[block], direction_dxQ)
+        cosine_KxQ = product(support.direction_BxKxd[block], direction_dxQ)
         theta_KxQ = arc_cosine_1(1 - cosine_KxQ, 1 + cosine_KxQ)
-        return h_ExQ + _product(_coefficients(support, block), theta_KxQ)
+        return h_ExQ + product(_coefficients(support, block), theta_KxQ)
 
     E, Q = support.q_SxE.shape[1], direction_dxQ.shape[1]
     return _over_blocks(support, add, jnp.zeros((E, Q), direction_dxQ.dtype))
@@ -104,10 +105,10 @@ def _weighted_directions(support: Support, direction_dxQ: jax.Array, g_ExQ: jax.
 
     def add(block: jax.Array, w_dxQ: jax.Array) -> jax.Array:
         seen_Kxd = support.direction_BxKxd[block]
-        cosine_KxQ = _product(seen_Kxd, direction_dxQ)
-        slope_KxQ = _product(_coefficients(support, block).T, g_ExQ)
+        cosine_KxQ = product(seen_Kxd, direction_dxQ)
+        slope_KxQ = product(_coefficients(support, block).T, g_ExQ)
         slope_KxQ = slope_KxQ * arc_cosine_0(1 - cosine_KxQ, 1 + cosine_KxQ)
-        return w_dxQ + _product(seen_Kxd.T, slope_KxQ)
+        return w_dxQ + product(seen_Kxd.T, slope_KxQ)
 
     return _over_blocks(support, add, jnp.zeros_like(direction_dxQ))
 
@@ -127,7 +128,3 @@ def _coefficients(support: Support, block: jax.Array) -> jax.Array:
 
 def _blocks_a_step(support: Support) -> int:
     return support.direction_BxKxd.shape[0] // support.q_SxE.shape[0]
-
-
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

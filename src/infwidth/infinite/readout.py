@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infwidth.infinite.arrays import check_finite, product
 from infwidth.infinite.gradient import FunctionalGradient, KernelTransformation, apply_updates
+from infwidth.infinite.support import block_shape
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 """(x_NxD, y_MxD) -> theta_NxM, as the kernels of `infwidth.kernels` with their keywords bound."""
@@ -26,6 +28,9 @@ Loss = Callable[[jax.Array, Any], jax.Array]
 
 GRAM_LIMIT = 2 * 2**30
 """Bytes up to which the kernel matrix of the data set is kept."""
+
+ROWS_LIMIT = 32 * 2**20
+"""Bytes up to which rows of the kernel are multiplied by coefficients whole, what a cache holds."""
 
 
 class ReadoutState(NamedTuple):
@@ -99,7 +104,7 @@ class Readout:
         for name, value in (("outputs", outputs), ("block", block)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
-        _check_finite("example", x_NxD)
+        check_finite("example", x_NxD)
         self.kernel, self.x_NxD, self.outputs, self.block = kernel, x_NxD, outputs, block
         shape = jax.eval_shape(kernel, x_NxD[:1], x_NxD)
         N = x_NxD.shape[0]
@@ -157,7 +162,7 @@ class Readout:
             if leaf.ndim == 0 or leaf.shape[0] != N:
                 raise ValueError(f"{N} examples need {N} targets; got shape {leaf.shape}")
             if jnp.issubdtype(leaf.dtype, jnp.floating):
-                _check_finite("target", leaf)
+                check_finite("target", leaf)
         state = self.init(solver) if state is None else state
         data = self.x_NxD if self.gram_NxN is None else self.gram_NxN
         kernel = self.kernel if self.gram_NxN is None else None
@@ -185,22 +190,45 @@ class Readout:
             )
         if y_MxD is None:
             if self.gram_NxN is not None:
-                return _product(self.gram_NxN, c_NxE)
+                return product(self.gram_NxN, c_NxE)
             y_MxD = self.x_NxD
+        y_MxD = self._inputs(y_MxD)
+        if self.block * self.x_NxD.shape[0] * self.dtype.itemsize <= ROWS_LIMIT:
+            values = [product(rows_BxN, c_NxE) for rows_BxN in self._rows(y_MxD)]
+        else:
+            cut = self._cut(y_MxD)
+            values = [_sum_in_blocks(self.kernel, y_BxD, self.x_NxD, c_NxE) for y_BxD in cut]
+        return jnp.concatenate([jnp.zeros((0, self.outputs), c_NxE.dtype), *values])
+
+    def rows(self, y_MxD: jax.typing.ArrayLike) -> Iterator[jax.Array]:
+        """Rows of the kernel of some inputs with the examples, a block of them at a time.
+
+        Args:
+          y_MxD: inputs, one a row, of the dimension of the examples.
+
+        Yields:
+          theta_BxN.
+
+        Raises:
+          ValueError: the inputs are no matrix of that dimension, or one is not finite.
+        """
+        return self._rows(self._inputs(y_MxD))
+
+    def _rows(self, y_MxD: jax.Array) -> Iterator[jax.Array]:
+        return (self._compiled_kernel(y_BxD, self.x_NxD) for y_BxD in self._cut(y_MxD))
+
+    def _cut(self, y_MxD: jax.Array) -> Iterator[jax.Array]:
+        return (y_MxD[first : first + self.block] for first in range(0, len(y_MxD), self.block))
+
+    def _inputs(self, y_MxD: jax.typing.ArrayLike) -> jax.Array:
         y_MxD = jnp.asarray(y_MxD, self.x_NxD.dtype)
         if y_MxD.ndim != 2 or y_MxD.shape[1] != self.x_NxD.shape[1]:
             raise ValueError(
                 f"inputs must have dimension {self.x_NxD.shape[1]}, as the examples have; got "
                 f"shape {y_MxD.shape}"
             )
-        _check_finite("input", y_MxD)
-        values = [_product(rows, c_NxE) for rows in self._rows(y_MxD)]
-        return jnp.concatenate([jnp.zeros((0, self.outputs), c_NxE.dtype), *values])
-
-    def _rows(self, y_MxD: jax.Array) -> Iterator[jax.Array]:
-        """Rows of the kernel of some inputs with the examples, a block at a time."""
-        for first in range(0, y_MxD.shape[0], self.block):
-            yield self._compiled_kernel(y_MxD[first : first + self.block], self.x_NxD)
+        check_finite("input", y_MxD)
+        return y_MxD
 
 
 def train_coefficients(
@@ -230,7 +258,7 @@ def train_coefficients(
         c_NxE, optimizer = state
         theta_KxN = rows(index_K)
         target_K = jax.tree.map(lambda leaf: leaf[index_K], targets)
-        value, delta_KxE = jax.value_and_grad(loss)(_product(theta_KxN, c_NxE), target_K)
+        value, delta_KxE = jax.value_and_grad(loss)(product(theta_KxN, c_NxE), target_K)
         gradient = FunctionalGradient(delta_KxE, index_K, theta_KxN[:, index_K], theta_KxN)
         updates, optimizer = solver.update(gradient, optimizer, c_NxE)
         return ReadoutState(apply_updates(c_NxE, updates), optimizer), value
@@ -256,12 +284,23 @@ def _train(
     return train_coefficients(solver, loss, rows, targets, batch_SxK, state)
 
 
-def _product(theta_MxN: jax.Array, c_NxE: jax.Array) -> jax.Array:
-    return jnp.matmul(theta_MxN, c_NxE, precision=jax.lax.Precision.HIGHEST)
+@partial(jax.jit, static_argnames="kernel")
+def _sum_in_blocks(
+    kernel: Kernel, y_MxD: jax.Array, x_NxD: jax.Array, c_NxE: jax.Array
+) -> jax.Array:
+    """f_MxE = Θ(y, x) c in blocks of Θ that a CPU's nearest caches hold: none goes to memory."""
+    (M, _), (N, E) = y_MxD.shape, c_NxE.shape
+    (B, Q), (A, K) = block_shape(M), block_shape(N)
+    # Filled up with copies of an input, at which any kernel is finite, of coefficients 0.
+    y_BxQxD = jnp.pad(y_MxD, ((0, B * Q - M), (0, 0)), mode="edge").reshape(B, Q, -1)
+    x_AxKxD = jnp.pad(x_NxD, ((0, A * K - N), (0, 0)), mode="edge").reshape(A, K, -1)
+    c_AxKxE = jnp.pad(c_NxE, ((0, A * K - N), (0, 0))).reshape(A, K, E)
 
+    def of_rows(y_QxD: jax.Array) -> jax.Array:
+        def add(f_QxE: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            x_KxD, c_KxE = block
+            return f_QxE + product(kernel(y_QxD, x_KxD), c_KxE), None
 
-def _check_finite(what: str, values: jax.Array) -> None:
-    finite = np.isfinite(np.asarray(values))
-    if not finite.all():
-        first = int(np.argwhere(~finite)[0, 0])
-        raise ValueError(f"{what} {first} holds a number that is not finite")
+        return jax.lax.scan(add, jnp.zeros((Q, E), c_NxE.dtype), (x_AxKxD, c_AxKxE))[0]
+
+    return jax.lax.map(of_rows, y_BxQxD).reshape(B * Q, E)[:M]

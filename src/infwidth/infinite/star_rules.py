@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from infwidth.infinite.arrays import product
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
@@ -165,7 +166,7 @@ def scale_by_muon_star(b1: Number = 0.9, eps: Number = 1e-4) -> KernelTransforma
         gradient = of_batch(updates, "scale_by_muon_star")
         mu_NxE = running_mean(over_data(gradient, state.mu_NxE), state.mu_NxE, b1)
         gram_ExE = _moved_gram(gradient, state, as_type_of(b1, state.gram_ExE))
-        step_NxE = _product(mu_NxE, inverse_root(gram_ExE, eps))
+        step_NxE = product(mu_NxE, inverse_root(gram_ExE, eps))
         return step_NxE, ScaleByMuonStarState(mu_NxE, gram_ExE)
 
     return KernelTransformation(init, update)
@@ -180,11 +181,7 @@ def _moved_gram(
             "FunctionalGradient its theta_KxN"
         )
     delta_KxE = gradient.delta_KxE
-    cross_ExE = _product(delta_KxE.T, _product(gradient.theta_KxN, state.mu_NxE))
-    fresh_ExE = _product(delta_KxE.T, _product(gradient.theta_KxK, delta_KxE))
+    cross_ExE = product(delta_KxE.T, product(gradient.theta_KxN, state.mu_NxE))
+    fresh_ExE = product(delta_KxE.T, product(gradient.theta_KxK, delta_KxE))
     both_ExE = cross_ExE + cross_ExE.T
     return b1**2 * state.gram_ExE + (1 - b1) * (b1 * both_ExE + (1 - b1) * fresh_ExE)
-
-
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

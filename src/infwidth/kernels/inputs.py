@@ -1,32 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all kernels do with their inputs: checks, the appended constant, products, directions.
+"""What all kernels do with their arguments: compiling, checks, the appended constant, directions.
 
 Shapes: N and M inputs of dimension D; d = D + 1 with the appended constant, else D.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+Number = jax.typing.ArrayLike
+"""A hyperparameter: a number, or an array of JAX of shape (), which may be traced."""
+
+
+def compiled(kernel: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Compiles a kernel: with hyperparameters that are numbers built in, and arrays as arguments.
+
+    So a number is checked and simplifies the program, and an array of JAX can be differentiated,
+    mapped, and changed without compiling again.
+
+    Args:
+      kernel: (x_NxD, y_MxD, *, hyperparameters) -> theta_NxM.
+
+    Returns:
+      The same function, compiled, which refuses hyperparameters that are no real numbers.
+    """
+
+    @partial(jax.jit, static_argnames="numbers")
+    def program(
+        x_NxD: jax.typing.ArrayLike,
+        y_MxD: jax.typing.ArrayLike,
+        arrays: dict[str, jax.Array],
+        numbers: tuple[tuple[str, float], ...],
+    ) -> jax.Array:
+        return kernel(x_NxD, y_MxD, **arrays, **dict(numbers))
+
+    @wraps(kernel)
+    def call(
+        x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, **hyperparameters: Any
+    ) -> jax.Array:
+        checked = {name: _checked(name, hyperparameters[name]) for name in sorted(hyperparameters)}
+        arrays = {name: value for name, value in checked.items() if not is_number(value)}
+        numbers = tuple((name, value) for name, value in checked.items() if is_number(value))
+        return program(x_NxD, y_MxD, arrays, numbers)
+
+    return call
+
+
+def is_number(value: Number) -> bool:
+    """Whether a hyperparameter is known when the kernel is compiled."""
+    return not isinstance(value, jax.Array)
+
+
+def _checked(name: str, value: Any) -> float | jax.Array:
+    """A hyperparameter as a number of Python or an array of JAX."""
+    if is_number(value):
+        value = np.asarray(value)
+    if value.shape != ():
+        raise ValueError(
+            f"{name} is one number; got shape {value.shape}: use jax.vmap for several of them"
+        )
+    if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
+        raise ValueError(f"{name} is a real number; got {value}")
+    return value.item() if isinstance(value, np.ndarray) else value
+
+
+def as_type(value: Number, dtype: Any) -> Any:
+    """A hyperparameter for arrays of a type; a number is of any."""
+    return value if is_number(value) else jnp.asarray(value, dtype)
 
 
 def extended_inputs(
-    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, bias: float
+    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, bias: Number
 ) -> tuple[jax.Array, jax.Array]:
-    """x̃ = (x, b) for both sets of inputs, checked; x̃ = x if b is 0.
+    """x̃ = (x, b) for both sets of inputs, checked; x̃ = x if b is the number 0.
 
     Args:
       x_NxD: inputs, one a row.
       y_MxD: inputs, one a row.
-      bias: b ≥ 0.
+      bias: b ≥ 0; of an array only the shape and type are known, so it is always appended.
 
     Returns:
       x_Nxd and y_Mxd, both of float32 or both of float64; shorter floats and integers become
       float32.
 
     Raises:
-      ValueError: if the inputs are not two matrices with rows of one dimension, above 0, or b is
-        negative or not finite.
+      ValueError: if the inputs are not two real matrices with rows of one dimension, above 0, or b
+        is a number that is negative or not finite.
     """
     x_NxD, y_MxD = jnp.asarray(x_NxD), jnp.asarray(y_MxD)
     if x_NxD.ndim != 2 or y_MxD.ndim != 2:
@@ -39,9 +103,14 @@ def extended_inputs(
         )
     if x_NxD.shape[1] == 0:
         raise ValueError("inputs have dimension 0")
-    if not (math.isfinite(bias) and bias >= 0):
+    if is_number(bias) and not (math.isfinite(bias) and bias >= 0):
         raise ValueError(f"bias is the constant appended to each input, finite and ≥ 0; got {bias}")
     dtype = jnp.result_type(x_NxD, y_MxD)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(
+            f"inputs are real; got {x_NxD.dtype} and {y_MxD.dtype}: give real and imaginary parts "
+            "as coordinates of their own"
+        )
     if dtype not in (jnp.float32, jnp.float64):
         dtype = jnp.float32
     return _append(x_NxD.astype(dtype), bias), _append(y_MxD.astype(dtype), bias)
@@ -107,7 +176,11 @@ def _versines_jvp(primals: tuple, tangents: tuple) -> tuple:
     return versines(u_Nxd, w_Mxd), (-dot_NxM, dot_NxM)
 
 
-def _append(x_NxD: jax.Array, bias: float) -> jax.Array:
+def _append(x_NxD: jax.Array, bias: Number) -> jax.Array:
+    if not is_number(bias):
+        # JAX 0.10.2 cannot differentiate `jnp.pad` in the constant alone.
+        bias_Nx1 = jnp.broadcast_to(jnp.asarray(bias, x_NxD.dtype), (x_NxD.shape[0], 1))
+        return jnp.concatenate([x_NxD, bias_Nx1], axis=1)
     if bias == 0:
         return x_NxD
     return jnp.pad(x_NxD, ((0, 0), (0, 1)), constant_values=bias)

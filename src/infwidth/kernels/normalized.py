@@ -19,15 +19,23 @@ Shapes: N and M inputs of dimension D, Q nodes of ω_b, P nodes of t.
 """
 
 import math
-from functools import cache, partial
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtr
 
-from infwidth.kernels.inputs import extended_inputs, polar, product
+from infwidth.kernels.inputs import (
+    Number,
+    as_type,
+    compiled,
+    extended_inputs,
+    is_number,
+    polar,
+    product,
+)
 
 NODES = 32
 """Gauss–Legendre nodes of |ω_b|, each of which stands for both signs."""
@@ -49,9 +57,9 @@ class _Nodes(NamedTuple):
     weight_Q: np.ndarray
 
 
-@partial(jax.jit, static_argnames="bias")
+@compiled
 def normalized_relu_kernel(
-    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: float
+    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: Number
 ) -> jax.Array:
     """The kernel of normalised ReLU features, Θ_u(x, y) = E_ω[g_ω(x) g_ω(y) / s(ω)²].
 
@@ -71,21 +79,19 @@ def normalized_relu_kernel(
       theta_NxM, in the inputs' precision, at least float32.
 
     Raises:
-      ValueError: if the inputs' shapes do not fit or b is not positive.
+      ValueError: if the inputs' shapes do not fit, they are complex, or b is not positive.
 
     References:
       docs/theory.md, equations (15) to (18).
     """
-    if not bias > 0:
+    if is_number(bias) and not bias > 0:
         raise ValueError(
             f"without a bias coordinate nothing is normalised; bias must be > 0: {bias}"
         )
     x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
     x_NxD, y_MxD = x_Nxd[:, :-1], y_Mxd[:, :-1]
     D = x_NxD.shape[1]
-    quadrature = nodes(bias / math.sqrt(D))
-    a_Q = jnp.asarray(quadrature.omega_Q * bias / math.sqrt(D + 1), x_NxD.dtype)
-    weight_Q = jnp.asarray(quadrature.weight_Q, x_NxD.dtype)
+    a_Q, weight_Q = _arguments(as_type(bias, x_NxD.dtype), D, x_NxD.dtype)
     x_N, u_NxD = polar(x_NxD)
     y_M, v_MxD = polar(y_MxD)
     sigma_N, sigma_M = x_N / math.sqrt(D + 1), y_M / math.sqrt(D + 1)
@@ -100,6 +106,19 @@ def normalized_relu_kernel(
     )
 
 
+def _arguments(bias: Any, D: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """The mean a of the features' arguments at each node of ω_b, and the node's weight."""
+    if is_number(bias):
+        omega_Q, weight_Q = nodes(bias / math.sqrt(D))
+        return jnp.asarray(omega_Q * bias / math.sqrt(D + 1), dtype), jnp.asarray(weight_Q, dtype)
+    omega_Q, weight_Q = (jnp.asarray(values_Q, dtype) for values_Q in _plain_nodes())
+    u_Q = _mean_square(bias / math.sqrt(D) * omega_Q, jnp, jax.scipy.special.ndtr)
+    relative_Q = u_Q / jnp.sum(weight_Q * u_Q)
+    fires_Q = relative_Q > max(NEVER, float(jnp.finfo(dtype).tiny) ** 0.8)
+    weight_Q = weight_Q / jnp.sqrt(jnp.where(fires_Q, relative_Q, jnp.inf))
+    return omega_Q * bias / math.sqrt(D + 1), weight_Q
+
+
 @cache
 def nodes(per_omega_b: float) -> _Nodes:
     """Quadrature over ω_b ~ N(0, 1) with the weight 1/s².
@@ -111,21 +130,29 @@ def nodes(per_omega_b: float) -> _Nodes:
     Returns:
       Nodes and weights, float64.
     """
-    node_P, weight_P = np.polynomial.legendre.leggauss(NODES)
-    half_P = LARGEST / 2 * (node_P + 1)
-    omega_Q = np.concatenate([half_P, -half_P])
-    weight_Q = np.tile(LARGEST / 2 * weight_P, 2) * _density(omega_Q)
-    r_Q = per_omega_b * omega_Q
-    # E[relu(r + z)²] = r E[relu(r + z)] + E[z relu(r + z)], of which the latter is P(r + z > 0).
-    u_Q = r_Q * (r_Q * ndtr(r_Q) + _density(r_Q)) + ndtr(r_Q)
+    omega_Q, weight_Q = _plain_nodes()
+    u_Q = _mean_square(per_omega_b * omega_Q, np, ndtr)
     relative_Q = u_Q / (weight_Q @ u_Q)
     # Features that (all but) never fire would have weights beyond float32.
     fires_Q = relative_Q > NEVER
     return _Nodes(omega_Q, weight_Q / np.sqrt(np.where(fires_Q, relative_Q, np.inf)))
 
 
-def _density(z: np.ndarray) -> np.ndarray:
-    return np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
+def _plain_nodes() -> _Nodes:
+    """Quadrature over ω_b ~ N(0, 1)."""
+    node_P, weight_P = np.polynomial.legendre.leggauss(NODES)
+    half_P = LARGEST / 2 * (node_P + 1)
+    omega_Q = np.concatenate([half_P, -half_P])
+    return _Nodes(omega_Q, np.tile(LARGEST / 2 * weight_P, 2) * _density(omega_Q, np))
+
+
+def _mean_square(r_Q: Any, xp: Any, ndtr: Any) -> Any:
+    """E[relu(r + z)²] = r E[relu(r + z)] + E[z relu(r + z)], of which the last is P(r + z > 0)."""
+    return r_Q * (r_Q * ndtr(r_Q) + _density(r_Q, xp)) + ndtr(r_Q)
+
+
+def _density(z: Any, xp: Any) -> Any:
+    return xp.exp(-xp.square(z) / 2) / math.sqrt(2 * math.pi)
 
 
 def _one_variable(sigma_N: jax.Array, a_Q: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -135,8 +162,7 @@ def _one_variable(sigma_N: jax.Array, a_Q: jax.Array) -> tuple[jax.Array, jax.Ar
     h_NxQ = a_Q[None, :] / _positive(sigma_N)[:, None]
     certain_1xQ = (a_Q > 0).astype(a_Q.dtype)[None, :]
     active_NxQ = jnp.where(varies_Nx1, jax.scipy.special.ndtr(h_NxQ), certain_1xQ)
-    density_NxQ = jnp.exp(-jnp.square(h_NxQ) / 2) / math.sqrt(2 * math.pi)
-    return active_NxQ, a_Q[None, :] * active_NxQ + sigma_N[:, None] * density_NxQ
+    return active_NxQ, a_Q[None, :] * active_NxQ + sigma_N[:, None] * _density(h_NxQ, jnp)
 
 
 def _remainder(

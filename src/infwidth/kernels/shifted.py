@@ -15,21 +15,28 @@ Shapes: N and M inputs of dimension D, P nodes of t.
 """
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infwidth.kernels.inputs import extended_inputs, polar, product
+from infwidth.kernels.inputs import (
+    Number,
+    as_type,
+    compiled,
+    extended_inputs,
+    is_number,
+    polar,
+    product,
+)
 
 ANGLES = 24
 """Gauss–Legendre nodes of t."""
 
 
-@partial(jax.jit, static_argnames=("bias", "shift"))
+@compiled
 def shifted_relu_kernel(
-    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: float, shift: float = -0.41
+    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: Number, shift: Number = -0.41
 ) -> jax.Array:
     """The kernel of ReLU features under ω = (ω_x, ω_b), ω_x ~ N(0, I_D), ω_b ~ N(shift, 1).
 
@@ -49,21 +56,22 @@ def shifted_relu_kernel(
       theta_NxM, in the inputs' precision, at least float32.
 
     Raises:
-      ValueError: if the inputs' shapes do not fit, b is not positive or the shift is not finite.
+      ValueError: if the inputs' shapes do not fit, they are complex, b is not positive or the shift
+        is not finite.
 
     References:
       docs/theory.md, end of section 9.
     """
-    if not bias > 0:
+    if is_number(bias) and not bias > 0:
         raise ValueError(f"without a bias coordinate nothing is shifted; bias must be > 0: {bias}")
-    if not math.isfinite(shift):
+    if is_number(shift) and not math.isfinite(shift):
         raise ValueError(f"the shift must be finite: {shift}")
     x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
     root_d = math.sqrt(x_Nxd.shape[1])
     x_N, u_Nxd = polar(x_Nxd)
     y_M, w_Mxd = polar(y_Mxd)
     sigma_N, sigma_M = x_N / root_d, y_M / root_d
-    a = shift * bias / root_d
+    a = as_type(shift, x_Nxd.dtype) * as_type(bias, x_Nxd.dtype) / root_d
     active_N, mean_N = _one_variable(sigma_N, a)
     active_M, mean_M = _one_variable(sigma_M, a)
     rho_NxM = product(u_Nxd, w_Mxd)
@@ -74,7 +82,7 @@ def shifted_relu_kernel(
     )
 
 
-def _one_variable(sigma_N: jax.Array, a: float) -> tuple[jax.Array, jax.Array]:
+def _one_variable(sigma_N: jax.Array, a: Number) -> tuple[jax.Array, jax.Array]:
     """P(z > 0) and E[relu(z)] for z ~ N(a, σ²)."""
     h_N = a / sigma_N
     active_N = jax.scipy.special.ndtr(h_N)
@@ -82,7 +90,7 @@ def _one_variable(sigma_N: jax.Array, a: float) -> tuple[jax.Array, jax.Array]:
     return active_N, a * active_N + sigma_N * density_N
 
 
-def _remainder(rho_NxM: jax.Array, sigma_N: jax.Array, sigma_M: jax.Array, a: float) -> jax.Array:
+def _remainder(rho_NxM: jax.Array, sigma_N: jax.Array, sigma_M: jax.Array, a: Number) -> jax.Array:
     """The last term of E[relu relu] without σ_x σ_y."""
     node_P, weight_P = np.polynomial.legendre.leggauss(ANGLES)
     # The integrand is 0 at its upper end, so that the end's own derivative does not count; that of

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Preconditioned SGD after EigenPro, which shrinks the gradient where it limits the rate.
+
+SGD is stable up to a rate of 2 over the kernel's largest eigenvalue, and along an eigenfunction
+whose eigenvalue is a thousandth of it learning takes a thousand times as long. EigenPro shrinks the
+gradient along the Q largest eigenfunctions to the size of the next one, so that the rate may grow.
+
+Shapes: N examples in the data set, S of them in a subsample, K in a batch, Q eigenfunctions, E
+outputs.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+
+from infwidth.infinite.arrays import product
+from infwidth.infinite.gradient import KernelTransformation, Updates, of_batch, over_data
+from infwidth.infinite.readout import Readout
+
+
+class ScaleByEigenproState(NamedTuple):
+    """State of EigenPro, which no step changes: S Q + S + Q + 2 numbers."""
+
+    index_S: jax.Array
+    """The subsample, numbers of examples."""
+    vector_SxQ: jax.Array
+    """v_q, eigenvectors of the subsample's kernel matrix, of the largest eigenvalues σ_q."""
+    weight_Q: jax.Array
+    """(1 − τ / σ_q) / σ_q, with τ the eigenvalue after those."""
+    diagonal: jax.Array
+    """max_s of the preconditioned kernel Θ_P(x_s, x_s)."""
+    average: jax.Array
+    """τ / S, the largest eigenvalue of the preconditioned kernel as an average over examples."""
+
+
+def scale_by_eigenpro(
+    readout: Readout, components: int = 100, *, subsample: int = 2000, seed: int = 0
+) -> KernelTransformation:
+    """Shrinks a functional gradient along the kernel's largest eigenfunctions, and sets its unit.
+
+        G_ω ← u (G_ω − Σ_q (1 − τ/σ_q) h_qω ⟨h_q, G⟩),   h_qω = Σ_s v_qs g_ω(x_s) / √σ_q
+
+    It keeps the kernel: a batch moves its own coefficients and those of the subsample. The unit
+    u = K / (max Θ_P + (K − 1) τ/S) is such that with half the mean squared error of a batch a
+    learning rate of 1 is stable, at every batch size K.
+
+    Args:
+      readout: whose kernel and examples they are.
+      components: Q ≥ 1, how many eigenfunctions; fewer where the kernel has fewer that rounding
+        does not hide.
+      subsample: S, how many examples they are estimated from, at random; all where there are no
+        more.
+      seed: of the choice of the subsample.
+
+    Returns:
+      A transformation whose state is a `ScaleByEigenproState`. What it returns is no longer the
+      gradient of one batch: momentum may follow it, and no second moment.
+
+    Raises:
+      ValueError: `components` or `subsample` is below 1, or the kernel is 0 at all examples.
+
+    References:
+      S. Ma and M. Belkin, Diving into the shallows: a computational perspective on large-scale
+      shallow learning, NeurIPS 2017, arXiv:1703.10622; in coefficients, Kernel machines that adapt
+      to GPUs for effective large batch training, MLSys 2019, arXiv:1806.06144; docs/theory.md,
+      equation (30).
+    """
+    for name, value in (("components", components), ("subsample", subsample)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
+    preconditioner = _preconditioner(readout, components, subsample, seed)
+
+    def update(
+        updates: Updates, state: ScaleByEigenproState, c_NxE: jax.Array | None = None
+    ) -> tuple[jax.Array, ScaleByEigenproState]:
+        gradient = of_batch(updates, "scale_by_eigenpro")
+        if gradient.theta_KxN is None or c_NxE is None:
+            raise ValueError(
+                "scale_by_eigenpro needs the kernel of the batch with the whole data set and the "
+                "coefficients: give FunctionalGradient its theta_KxN, and update(updates, state, c)"
+            )
+        K = len(gradient.index_K)
+        along_QxE = product(
+            state.vector_SxQ.T, product(gradient.theta_KxN[:, state.index_S].T, gradient.delta_KxE)
+        )
+        shrink_SxE = product(state.vector_SxQ, state.weight_Q[:, None] * along_QxE)
+        step_NxE = over_data(gradient, c_NxE).at[state.index_S].add(-shrink_SxE)
+        return step_NxE * (K / (state.diagonal + (K - 1) * state.average)), state
+
+    return KernelTransformation(lambda _: preconditioner, update)
+
+
+def _preconditioner(
+    readout: Readout, components: int, subsample: int, seed: int
+) -> ScaleByEigenproState:
+    S = min(subsample, readout.x_NxD.shape[0])
+    index_S = np.sort(np.random.default_rng(seed).permutation(readout.x_NxD.shape[0])[:S])
+    x_SxD = readout.x_NxD[index_S]
+    theta_SxS = np.asarray(readout.kernel(x_SxD, x_SxD), np.float64)
+    largest_first = slice(None, None, -1)
+    value_R, vector_SxR = scipy.linalg.eigh(
+        theta_SxS, subset_by_index=(max(S - components - 1, 0), S - 1)
+    )
+    value_R, vector_SxR = value_R[largest_first], vector_SxR[:, largest_first]
+    # An eigenvalue that rounding may have made is nothing to divide by.
+    known = int((value_R > jnp.finfo(readout.dtype).eps * np.trace(theta_SxS)).sum())
+    if known == 0:
+        raise ValueError("the kernel is 0 at all examples, and leaves nothing to precondition")
+    next_value, value_Q, vector_SxQ = (
+        value_R[known - 1],
+        value_R[: known - 1],
+        vector_SxR[:, : known - 1],
+    )
+    diagonal_S = np.diag(theta_SxS) - np.square(vector_SxQ) @ (value_Q - next_value)
+    numbers = (
+        vector_SxQ,
+        (1 - next_value / value_Q) / value_Q,
+        diagonal_S.max(),
+        next_value / S,
+    )
+    return ScaleByEigenproState(
+        jnp.asarray(index_S), *(jnp.asarray(value, readout.dtype) for value in numbers)
+    )
