@@ -6,6 +6,8 @@ from pathlib import Path
 # No rule declares these: what is committed there would look to Snakemake as if it were done.
 PUBLISHED = Path("results/published")
 REDRAWN = Path("results/redrawn")
+RUNS = "runs.tar.xz"
+"""Among what is published: the records of the runs (`infwidth.training.archive`)."""
 
 
 class Layout:

@@ -4,12 +4,15 @@
 import hashlib
 import json
 import re
+import shutil
 
 import pytest
 
 from infwidth.analysis.claims import FILE
 from infwidth.atomic import write_json
 from infwidth.catalogue import FIGURES, TABLES
+from infwidth.training.records import Record, write_record
+from infwidth.training.spec import key_of
 from tests.analysis.claims_tables import judged, row
 
 EXPERIMENTS = {*FIGURES.values(), *TABLES.values()} - {"claims"}
@@ -25,6 +28,8 @@ def complete(project):
     for name in FILES:
         project.write(name, f"content of {name}")
     write_json(project.folder / "results" / FILE, judged(row("a", "worse")).as_json())
+    run = Record({"seed": 1}, {"key": key_of({"seed": 1}), "steps": 5}, [{"step": 5}])
+    write_record(project.folder / "results/runs" / key_of({"seed": 1}), run)
     return project
 
 
@@ -32,8 +37,8 @@ def test_the_manifest_describes_every_copy(complete):
     assert complete.run("publish")[0] == 0
     published = complete.folder / "results/published"
     digests = json.loads((published / "manifest.json").read_text())["sha256"]
-    assert digests.keys() >= {"claims.md", "claims.json"}
-    assert len(digests) == len(FILES) + 2
+    assert digests.keys() >= {"claims.md", "claims.json", "runs.tar.xz"}
+    assert len(digests) == len(FILES) + 3
     for name, digest in digests.items():
         assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
 
@@ -47,6 +52,22 @@ def test_the_page_of_claims_links_the_copies(complete):
     inside = [link for link in links if not link.startswith("../../config/")]
     assert len(inside) == 5
     assert all((published / link).exists() for link in inside)
+
+
+def test_the_published_runs_can_be_imported(complete):
+    assert complete.run("publish")[0] == 0
+    archive = "results/published/runs.tar.xz"
+    assert complete.run("runs", "import", archive)[1] == (
+        "results/runs: 0 runs imported, 1 there already\n"
+    )
+    shutil.rmtree(complete.folder / "results/runs")
+    assert complete.run("runs", "import", archive)[1] == (
+        "results/runs: 1 runs imported, 0 there already\n"
+    )
+    assert complete.run("runs", "export", "again.tar.xz")[0] == 0
+    assert (complete.folder / "again.tar.xz").read_bytes() == (
+        complete.folder / archive
+    ).read_bytes()
 
 
 def test_without_claims_nothing_is_published(complete):

@@ -142,6 +142,20 @@ def test_one_more_seed_trains_that_alone(checkout):
     assert len(after) - len(before) == 4 * 2 + 1
 
 
+def test_a_stranger_who_imports_the_runs_trains_one_more_seed_alone(checkout, fresh):
+    words = ("--configfile", "config/smoke.yaml")
+    checkout.run("infwidth", "runs", "export", "runs.tar.xz", *words)
+    archive = str(checkout.folder / "runs.tar.xz")
+    before = checkout.results()
+    imported = f"{len(before)} runs imported, 0 there already"
+    assert imported in fresh.run("infwidth", "runs", "import", archive, *words)
+    there = fresh.results()
+    fresh.snakemake("train", "--config", "lm_width={seeds: [10, 11, 12]}")
+    assert there.keys() == before.keys()
+    assert there.items() <= fresh.results().items()
+    assert len(fresh.results()) - len(there) == 4 * 2 + 1
+
+
 def test_one_more_width_trains_that_alone(checkout):
     before = checkout.results()
     checkout.snakemake("train", "--config", "lm_width={widths: [4, 8, 16], widths_per_job: 3}")

@@ -35,6 +35,7 @@ from infwidth.cli import (
     publish,
     redraw,
     reproduce,
+    runs,
     status,
     study,
     width_limit,
@@ -153,7 +154,7 @@ def _parser() -> Parser:
         *(architectures, feature_selection, feature_support),
         *(optimizer_ablation, width_limit, study),
     )
-    others = (config, doctor, reproduce, publish, redraw, compare, bundle)
+    others = (config, doctor, reproduce, publish, redraw, compare, bundle, runs)
     for module in (data, *experiments, claims, draw, pages, status, plan, *others):
         module.add_parser(commands)
     return parser

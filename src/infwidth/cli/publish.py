@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`infwidth publish`: copies a complete run's measurements, figures, tables and claims.
+"""`infwidth publish`: copies a complete run: measurements, figures, tables, claims, run records.
 
 The copy is there to be committed.
 """
@@ -16,12 +16,12 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
-from infwidth.layout import PUBLISHED, Layout
+from infwidth.layout import PUBLISHED, RUNS, Layout
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
-    text = f"copy measurements, figures, tables and claims to {PUBLISHED}"
+    text = f"copy measurements, figures, tables, claims and records of runs to {PUBLISHED}"
     parser = commands.add_parser(
         "publish",
         help=text,
@@ -36,6 +36,7 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.analysis.claims import FILE, load
     from infwidth.analysis.claims_page import PAGE, page
     from infwidth.analysis.published import Published
+    from infwidth.training.archive import export_runs
 
     if settings.name != "default":
         raise UserError(
@@ -61,12 +62,13 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         first = missing[0]
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
     with replacing_folder(
-        PUBLISHED, frozenset({"measurements", "figures", "tables", FILE, PAGE, MANIFEST})
+        PUBLISHED, frozenset({"measurements", "figures", "tables", RUNS, FILE, PAGE, MANIFEST})
     ) as folder:
         for kind, paths in sources.items():
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for path in paths:
                 shutil.copy(path, folder / kind / path.name)
+        export_runs(layout.runs, folder / RUNS)
         # The copies lie elsewhere than what they were made from, so the page's links are others.
         rules = Path(os.path.relpath(CLAIMS, PUBLISHED)).as_posix()
         links = Published(PUBLISHED).links(experiments, rules)

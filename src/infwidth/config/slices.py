@@ -118,6 +118,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         *STUDIES,
     ),
     "publish": ("name", "experiments"),
+    "runs": ("name",),
     "doctor": (),
     "plan": (
         *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),

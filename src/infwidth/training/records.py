@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from infwidth.atomic import disk_errors, finite, write_atomically, write_json
 from infwidth.training import processes
@@ -91,6 +91,41 @@ class RunRecord:
         if self._checkpoints is not None:
             self._checkpoints.close()
             self._checkpoints = None
+
+
+class Record(NamedTuple):
+    """All that is kept of a finished run but its states.
+
+    Attributes:
+      settings: what it is; its key is their digest.
+      result: what it measured.
+      rows: its metrics, a row a chunk of steps.
+    """
+
+    settings: dict[str, Any]
+    result: dict[str, Any]
+    rows: list[Row]
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a run; None if the run is not complete, or a part of its record is missing."""
+    result, rows = read_result(folder), read_rows(folder)
+    if result is None or not rows or rows[-1]["step"] != result["steps"]:
+        return None
+    if len(rows) * rows[0]["step"] != result["steps"]:
+        return None
+    try:
+        settings = json.loads((folder / SETTINGS).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return Record(settings, result, rows)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Writes the record of a finished run, the result last, as a run in training does."""
+    write_json(folder / SETTINGS, record.settings)
+    write_atomically(folder / METRICS, "".join(map(_line, record.rows)))
+    write_json(folder / RESULT, record.result)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -132,11 +132,18 @@ def in_training(folder: Path) -> bool:
     """Whether a living process trains the run of `folder`."""
     if not folder.is_dir():
         return False
+    with if_free(folder) as free:
+        return not free
+
+
+@contextmanager
+def if_free(folder: Path) -> Iterator[bool]:
+    """Keeps a run from being trained, unless it is in training; says whether it is not."""
     lock = FileLock(folder / _LOCK)
-    if not _taken(lock):
-        return True
-    lock.release()
-    return False
+    try:
+        yield _taken(lock)
+    finally:
+        lock.release()
 
 
 def _taken(lock: FileLock) -> bool:

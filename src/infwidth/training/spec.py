@@ -78,6 +78,12 @@ def _software() -> dict[str, str]:
     return versions(_SOFTWARE)
 
 
+def key_of(record: dict[str, Any]) -> str:
+    """The key of a run, from its `RunSpec.record()` or the `settings.json` that holds that."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One training run, (experiment, variant, width, learning rate, seed) and all the rest.
@@ -127,5 +133,4 @@ class RunSpec:
     @property
     def key(self) -> str:
         """16 hexadecimal digits that name the run's folder."""
-        text = json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(self.record())
