@@ -114,7 +114,11 @@ def main() -> None:
     rng = np.random.default_rng(1)
     shape = (options.rows, d)
     operands = tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(2))
-    functions = {"product": jax.jit(product), "relu_kernel": relu_kernel, "naive": jax.jit(naive)}
+    functions: dict[str, Callable[..., Any]] = {
+        "product": jax.jit(product),
+        "relu_kernel": relu_kernel,
+        "naive": jax.jit(naive),
+    }
     seconds = times_in_turn(functions, operands, options.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {

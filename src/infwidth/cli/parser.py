@@ -31,7 +31,9 @@ class _Help(argparse.HelpFormatter):
 class _Commands(argparse._SubParsersAction):
     """Describes a command by its line in the list; hyphens stand for underscores in its name."""
 
-    def add_parser(self, name: str, *, help: str, **options: Any) -> argparse.ArgumentParser:
+    def add_parser(  # type: ignore[override]  # a command without help has no place here
+        self, name: str, *, help: str, **options: Any
+    ) -> argparse.ArgumentParser:
         hyphened = name.replace("_", "-")
         options.setdefault("aliases", [hyphened] if hyphened != name else [])
         options.setdefault("description", f"{help[0].upper()}{help[1:]}.")

@@ -105,7 +105,9 @@ def find_shards(data: DataSettings, budget: int | None = None) -> C4Files:
     for folder in (root / name for name in (*names, f"c4/{data.c4.config}/{TFDS_VERSION}")):
         if (folder / "dataset_info.json").is_file():
             files = _tfds_files(folder, data)
-        elif not (folder.is_dir() and (files := _json_files(folder))):
+        elif folder.is_dir() and (found := _json_files(folder)):
+            files = found
+        else:
             continue
         if not (files.train and files.validation):
             missing = "validation" if files.train else "train"

@@ -72,7 +72,7 @@ def solve(
     if target_NxE.shape != shape:
         raise ValueError(f"targets must have shape {shape}; got {target_NxE.shape}")
     check_finite("target", target_NxE)
-    if not ridge >= 0:
+    if not jnp.asarray(ridge) >= 0:
         raise ValueError(f"ridge must be at least 0; got {ridge}")
     theta_NxN = readout.gram_NxN
     if theta_NxN is None:

@@ -7,7 +7,7 @@ Shapes: N and M inputs of dimension D; d = D + 1 with the appended constant, els
 import math
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def compiled(kernel: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return call
 
 
-def is_number(value: Number) -> bool:
+def is_number(value: Number) -> TypeGuard[float]:
     """Whether a hyperparameter is known when the kernel is compiled."""
     return not isinstance(value, jax.Array)
 

@@ -109,13 +109,13 @@ def normalized_relu_kernel(
 def _arguments(bias: Any, D: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """The mean a of the features' arguments at each node of ω_b, and the node's weight."""
     if is_number(bias):
-        omega_Q, weight_Q = nodes(bias / math.sqrt(D))
-        return jnp.asarray(omega_Q * bias / math.sqrt(D + 1), dtype), jnp.asarray(weight_Q, dtype)
-    omega_Q, weight_Q = (jnp.asarray(values_Q, dtype) for values_Q in _plain_nodes())
+        known = nodes(bias / math.sqrt(D))
+        return jnp.asarray(known[0] * bias / math.sqrt(D + 1), dtype), jnp.asarray(known[1], dtype)
+    omega_Q, plain_Q = (jnp.asarray(values_Q, dtype) for values_Q in _plain_nodes())
     u_Q = _mean_square(bias / math.sqrt(D) * omega_Q, jnp, jax.scipy.special.ndtr)
-    relative_Q = u_Q / jnp.sum(weight_Q * u_Q)
+    relative_Q = u_Q / jnp.sum(plain_Q * u_Q)
     fires_Q = relative_Q > max(NEVER, float(jnp.finfo(dtype).tiny) ** 0.8)
-    weight_Q = weight_Q / jnp.sqrt(jnp.where(fires_Q, relative_Q, jnp.inf))
+    weight_Q = plain_Q / jnp.sqrt(jnp.where(fires_Q, relative_Q, jnp.inf))
     return omega_Q * bias / math.sqrt(D + 1), weight_Q
 
 

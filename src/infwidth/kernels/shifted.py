@@ -15,6 +15,7 @@ Shapes: N and M inputs of dimension D, P nodes of t.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +83,7 @@ def shifted_relu_kernel(
     )
 
 
-def _one_variable(sigma_N: jax.Array, a: Number) -> tuple[jax.Array, jax.Array]:
+def _one_variable(sigma_N: jax.Array, a: Any) -> tuple[jax.Array, jax.Array]:
     """P(z > 0) and E[relu(z)] for z ~ N(a, σ²)."""
     h_N = a / sigma_N
     active_N = jax.scipy.special.ndtr(h_N)

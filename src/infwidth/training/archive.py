@@ -107,7 +107,7 @@ def _read(archive: Path) -> dict[str, Record]:
     try:
         # All at once, and not as a stream, which would end before the checksums at the end.
         with tarfile.open(fileobj=io.BytesIO(lzma.decompress(content)), mode="r:") as tar:
-            contents = {member.name: tar.extractfile(member).read() for member in tar}
+            contents = {m.name: file.read() for m in tar if (file := tar.extractfile(m))}
         index = json.loads(contents.pop(_INDEX))
         digests = {f"{key}.json": digest for key, digest in index.items()}
         if digests != {name: hashlib.sha256(c).hexdigest() for name, c in contents.items()}:

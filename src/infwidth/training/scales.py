@@ -4,6 +4,7 @@
 Shapes: B sequences of T + 1 tokens, D residual stream, H width, E outputs, N = B·T tokens.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 from infwidth.data.batches import Batches
 from infwidth.models.features import FeatureMLP
@@ -50,10 +52,9 @@ def with_measured_scales(
         seed = spec.seed + OTHER_SEED
         start, batches = program.init(seed)._replace(features=state.features), batches.of_seed(seed)
     start = start._replace(readout=jax.tree.map(jnp.zeros_like, start.readout))
-    of_batch = {
-        "gradient": partial(_gradient_squares, program),
-        "activation": jax.jit(partial(_activation_squares, program)),
-    }[scales.source]
+    of_batch: Callable[..., Parameters] = partial(_gradient_squares, program)
+    if scales.source == "activation":
+        of_batch = jax.jit(partial(_activation_squares, program))
     total_H = {name: np.zeros(len(m_HxE)) for name, m_HxE in state.readout.items()}
     for step in range(scales.batches):
         for name, square_H in of_batch(start, batches.at(step)).items():
@@ -99,4 +100,5 @@ def _activation_squares(program: Program, state: TrainState, tokens_BxT1: jax.Ar
 def _as_it_lies(value: np.ndarray, like: jax.Array) -> jax.Array:
     """An array in the type of another, where that lies."""
     host = value.astype(like.dtype)
-    return place(host, like.sharding) if like.committed else jnp.asarray(host)
+    lies = like.sharding
+    return place(host, lies) if isinstance(lies, NamedSharding) else jnp.asarray(host)

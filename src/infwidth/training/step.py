@@ -107,8 +107,7 @@ class Program:
             for group, leaves in parameters._asdict().items()
         }
         # A tap on each MLP, where the rule is given squared errors; zeros by their readout's name.
-        self._tapped: nnx.GraphDef[Transformer] | None = None
-        self._taps: Parameters = {}
+        self._tapped, self._taps = self._structure, Parameters()
         if rules.needs_errors(variant.readout):
             make_mlp = mlp_maker(model, variant.features, width, outputs, has_tap=True)
             rngs = nnx.Rngs(**random_streams(0))
