@@ -3,7 +3,7 @@
 
 Adam on a readout divides the step of each unit by the root of its second moment, which a rule that
 keeps a kernel cannot do. A scale for each feature that is measured once and then stands still can:
-it is another set of features, with another kernel, exact and fixed (docs/theory.md, section 15).
+it is another set of features, with another kernel, exact and fixed (docs/theory.md, section 16).
 
 Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
 """
@@ -79,7 +79,7 @@ def on_measured_scales(
       [[1.581 0.791]]
 
     References:
-      docs/theory.md, equations (29) and (30).
+      docs/theory.md, equations (31) and (32).
     """
     if hold_after is not None and hold_after < 0:
         raise ValueError(f"hold_after must be 0 or more, or None, not {hold_after}")
