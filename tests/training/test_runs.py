@@ -10,15 +10,19 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 import tensorstore
 from orbax.checkpoint import v1 as ocp
 
 from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
+from infwidth.config.variants import VARIANTS
+from infwidth.data.batches import Batches
 from infwidth.training import processes
 from infwidth.training.records import read_result, read_rows
 from infwidth.training.runs import in_training
+from infwidth.training.step import compile_program
 from tests.training.conftest import MODEL, PLACE, TRAINING
 
 TIMES = {"seconds", "tokens_per_s"}
@@ -61,6 +65,16 @@ def test_the_result_scores_every_document_of_the_test_split(bench):
     total = math.fsum(documents["loss_sum"]) / sum(documents["tokens"])
     assert result["test_loss"] == pytest.approx(total, rel=1e-12)
     assert 0 < result["test_loss"] < math.log(258) * 1.2
+
+
+def test_sgds_unit_is_of_the_gradients_of_eight_batches(bench):
+    here, place = bench(), PLACE._replace(variant="ntk")
+    _, result = here.run(place)
+    program = compile_program(MODEL, TRAINING, VARIANTS["ntk"], 4, here.vocabulary_size)
+    batches = Batches(here.runs._dataset.split("train"), MODEL.context, TRAINING.batch_size, 3)
+    gradients = [program.functional_gradients(program.init(3), batches.at(k)) for k in range(8)]
+    squares = [np.mean(np.square(g)) for of_batch in gradients for g in of_batch.values()]
+    assert result["rate_unit"] == pytest.approx(np.mean(squares) ** -0.5, rel=1e-5)
 
 
 def test_tuning_never_reads_the_test_split(bench):
