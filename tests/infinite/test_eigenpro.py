@@ -54,7 +54,8 @@ def test_a_step_is_that_of_the_subsample_s_eigenfunctions():
     index_S = np.asarray(state.index_S)
     assert len(set(index_S.tolist())) == 25
     expected_HxE = preconditioned(g_NxH[index_K].T @ delta_KxE, g_NxH[index_S], 4, batch=4)
-    np.testing.assert_allclose(g_NxH.T @ step_NxE, expected_HxE, rtol=1e-9, atol=1e-11)
+    step_HxE = g_NxH.T @ np.asarray(step_NxE)
+    np.testing.assert_allclose(step_HxE, expected_HxE, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("batch", [1, 8, 60])
