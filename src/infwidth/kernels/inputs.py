@@ -105,12 +105,12 @@ def extended_inputs(
         raise ValueError("inputs have dimension 0")
     if is_number(bias) and not (math.isfinite(bias) and bias >= 0):
         raise ValueError(f"bias is the constant appended to each input, finite and ≥ 0; got {bias}")
-    dtype = jnp.result_type(x_NxD, y_MxD)
-    if jnp.issubdtype(dtype, jnp.complexfloating):
+    if any(jnp.issubdtype(z.dtype, jnp.complexfloating) for z in (x_NxD, y_MxD)):
         raise ValueError(
             f"inputs are real; got {x_NxD.dtype} and {y_MxD.dtype}: give real and imaginary parts "
             "as coordinates of their own"
         )
+    dtype = jnp.result_type(x_NxD, y_MxD)
     if dtype not in (jnp.float32, jnp.float64):
         dtype = jnp.float32
     return _append(x_NxD.astype(dtype), bias), _append(y_MxD.astype(dtype), bias)

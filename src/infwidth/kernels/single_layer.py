@@ -25,8 +25,9 @@ def relu_kernel(
 
     Differentiable at all x̃ ≠ 0, among them ỹ and −ỹ; at x̃ = 0 the gradient is 0, that of the
     features with relu'(0) = 0. Errors of values and gradients are a few roundings of the size of
-    √(Θ(x, x) Θ(y, y)) and of its gradient, whatever the norms, as long as |x̃| |ỹ| stays within the
-    range of the type. The work is one matrix product and an elementwise polynomial.
+    √(Θ(x, x) Θ(y, y)) and of its gradient, whatever the norms, as long as |x̃| |ỹ| stays well within
+    the range of the type (above 1e-30 in float32). The work is one matrix product and an
+    elementwise polynomial.
 
     Args:
       x_NxD: inputs, one a row.
