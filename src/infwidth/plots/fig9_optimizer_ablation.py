@@ -19,7 +19,7 @@ from infwidth.analysis.optimizer_ablation import (
     label_of_context,
 )
 from infwidth.config.contexts import BASE, CONTEXTS
-from infwidth.config.variants import ABLATIONS, ALL_VARIANTS
+from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.plots.layout import new_figure, small_print, text_size
 from infwidth.plots.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 
@@ -87,11 +87,11 @@ def _estimate(effect: Effect) -> float:
 
 def _rule_panel(axes: Axes, measured: OptimizerAblation, rules: Sequence[str]) -> None:
     for row, name in enumerate(rules):
-        style = _OTHER if name in ABLATIONS else look(name)
+        style = look(name) if name in VARIANTS else _OTHER
         _point(axes, measured, measured.difference(BASE, name), row, style)
     axes.set_yticks(range(len(rules)), [_label(measured, BASE, name) for name in rules])
     for tick, name in zip(axes.get_yticklabels(), rules, strict=True):
-        tick.set_color("#333333" if name in ABLATIONS else look(name).ink)
+        tick.set_color(look(name).ink if name in VARIANTS else "#333333")
     _finish(axes, len(rules), "every rule, in the setting of fig. 1")
 
 
