@@ -10,7 +10,6 @@ from infwidth.infinite.aliases import (
     rmsprop_star,
     sgd,
 )
-from infwidth.infinite.eigenpro import scale_by_eigenpro
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
@@ -20,6 +19,7 @@ from infwidth.infinite.gradient import (
     of_batch,
     over_data,
 )
+from infwidth.infinite.preconditioned import scale_by_eigenpro
 from infwidth.infinite.readout import Kernel, Loss, Readout, ReadoutState, train_coefficients
 from infwidth.infinite.refused import (
     adagrad,

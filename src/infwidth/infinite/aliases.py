@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole optimizers at infinite width: a rule, its learning rate, and weight decay if any."""
 
-from infwidth.infinite.eigenpro import scale_by_eigenpro
 from infwidth.infinite.gradient import KernelTransformation, chain
 from infwidth.infinite.moments import Number, SecondMoment
+from infwidth.infinite.preconditioned import scale_by_eigenpro
 from infwidth.infinite.readout import Readout
 from infwidth.infinite.rules import (
     Schedule,
