@@ -76,7 +76,8 @@ def _gaps(axes: Axes, measured: InfiniteLm) -> None:
             widths, np.maximum(lower, mean / 10), upper, color=style.color, alpha=0.16, linewidth=0
         )
         _line(axes, widths, mean, style, VARIANTS[name].label)
-    axes.legend(loc="lower left", fontsize=SMALL_PRINT, frameon=False, handlelength=2.4)
+    if measured.infinite_variants:
+        axes.legend(loc="lower left", fontsize=SMALL_PRINT, frameon=False, handlelength=2.4)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(_at_2_and_5))
