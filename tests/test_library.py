@@ -112,6 +112,7 @@ def test_a_missing_package_is_one_line(missing, extra, monkeypatch, capsys):
         raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.pyplot")
 
     monkeypatch.setattr("infwidth.cli.main.main", fails)
+    monkeypatch.setattr(sys, "argv", ["infwidth", "figure"])
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 2
@@ -151,5 +152,6 @@ def test_a_module_that_nobody_knows_is_a_defect(monkeypatch):
         raise ModuleNotFoundError("No module named 'infwidth.nonsense'", name="infwidth.nonsense")
 
     monkeypatch.setattr("infwidth.cli.main.main", fails)
+    monkeypatch.setattr(sys, "argv", ["infwidth", "figure"])
     with pytest.raises(ModuleNotFoundError):
         entry.main()
