@@ -67,5 +67,5 @@ def test_a_missing_configuration_file_is_one_line(fresh):
     output = fresh.run("infwidth", "reproduce", "--configfile", "config/qiuck.yaml", status=2)
     assert lines(output) == [
         "infwidth: config/qiuck.yaml: no such configuration file (known: config/config.yaml, "
-        "config/paper.yaml, config/quick.yaml, config/smoke.yaml)"
+        "config/long.yaml, config/paper.yaml, config/quick.yaml, config/smoke.yaml)"
     ]
