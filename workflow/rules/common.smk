@@ -46,3 +46,15 @@ GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
 
 # By experiment, the files that its figures and tables are made from; its own rules add a row.
 MEASURED = {}
+
+# Every file of some experiments' figures and tables, so that one which was deleted is made again.
+drawn = lambda experiments: expand(
+    f"{LAYOUT.figures}/{{figure}}.{{kind}}",
+    figure=[name for name in FIGURES if FIGURES[name] in experiments],
+    kind=("pdf", "png", "json"),
+)
+tabulated = lambda experiments: expand(
+    f"{LAYOUT.tables}/{{table}}.{{kind}}",
+    table=[name for name in TABLES if TABLES[name] in experiments],
+    kind=("csv", "md", "tex", "json"),
+)

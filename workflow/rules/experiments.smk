@@ -8,34 +8,20 @@ for _study in STUDIES:
     MEASURED[_study] = [f"{LAYOUT.measurements(_study)}/{file}" for file in STUDY_FILES]
 
 
-@cache
-def study_jobs(study):
-    """Its jobs by name; made when it is asked for, since of no other study need the settings fit."""
-    return support.or_exit(jobs_of, study, SETTINGS)
-
-
-@cache
-def study_priorities(study):
-    """Its jobs' priorities by name."""
-    return priorities(study, SETTINGS)
-
-
-def job_of(wildcards):
-    """A job of a study."""
-    return study_jobs(wildcards.study)[wildcards.job]
-
-
-def tokens_of_job(wildcards):
-    """The tokens in the vocabulary that a job's parts read."""
-    vocabulary = job_of(wildcards).parts[0].vocabulary
-    own = vocabulary == SETTINGS.data.vocabulary
-    return f"{LAYOUT.tokens if own else LAYOUT.other_tokens}/manifest.json"
+# By name the jobs of a study and their priorities; made when they are asked for, since of no other
+# study need the settings fit.
+study_jobs = cache(lambda study: support.or_exit(jobs_of, study, SETTINGS))
+study_priorities = cache(lambda study: priorities(study, SETTINGS))
+job_of = lambda wildcards: study_jobs(wildcards.study)[wildcards.job]
+tokens_in = lambda vocabulary: (
+    LAYOUT.tokens if vocabulary == SETTINGS.data.vocabulary else LAYOUT.other_tokens
+)
 
 
 rule measure:
     """Tunes the parts of a job, each by itself, and trains them on the reporting seeds."""
     input:
-        tokens_of_job,
+        lambda wildcards: f"{tokens_in(job_of(wildcards).parts[0].vocabulary)}/manifest.json",
     output:
         f"{LAYOUT.results}/{{study}}/parts/{{job}}.json",
     log:
@@ -92,4 +78,4 @@ rule gather:
         ),
     shell:
         "infwidth gather {wildcards.study} --settings {params.settings:q} --parts {input.parts}"
-        f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out $(dirname {{output[0]}}) 2> {{log}}"
+        f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {LAYOUT.measurements('{wildcards.study}')} 2> {{log}}"
