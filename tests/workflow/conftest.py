@@ -128,4 +128,4 @@ def checkout(finished, tmp_path) -> Checkout:
 @pytest.fixture
 def fresh(tmp_path) -> Checkout:
     """A checkout in which nothing was run."""
-    return copy_project(tmp_path / "project")
+    return copy_project(tmp_path / "fresh")
