@@ -71,7 +71,9 @@ def scale_by_eigenpro(
     for name, value in (("components", components), ("subsample", subsample)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    preconditioner = _preconditioner(readout, components, subsample, seed)
+    # A readout of float64 may have left the context that it was made in.
+    with jax.enable_x64(readout.dtype == np.float64):
+        preconditioner = _preconditioner(readout, components, subsample, seed)
 
     def update(
         updates: Updates, state: ScaleByEigenproState, c_NxE: jax.Array | None = None
