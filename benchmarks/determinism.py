@@ -76,11 +76,11 @@ def train(tokens: Path, folder: Path, steps: int) -> list[float]:
     """Trains ADAM* at width 256 with the default's model; all losses."""
     if "CORES" in os.environ:
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(os.environ["CORES"])]))
-    from infwidth.analysis.selection import Cell
     from infwidth.config.settings import ModelSettings, TrainingSettings
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width import Bench
-    from infwidth.experiments.lm_width_plan import Place
+    from infwidth.experiments.lm_width.measure import Bench
+    from infwidth.experiments.lm_width.plan import Place
+    from infwidth.stats.selection import Cell
     from infwidth.training.records import read_rows
     from infwidth.training.runs import Runs
 

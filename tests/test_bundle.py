@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from infwidth import __version__
-from infwidth.bundle import pack, read_tree
+from infwidth.artifact.bundle import pack, read_tree
 from infwidth.checkout import commit, edited
 from infwidth.cli.main import main
 from infwidth.config.errors import UserError

@@ -8,11 +8,11 @@ import pytest
 
 import infwidth.code_digest as module
 from infwidth.code_digest import code_digest, remember_source
-from infwidth.config.contexts import CONTEXTS
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_yaml, validate
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation_plan import Arm, asked_of
+from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
+from infwidth.experiments.optimizer_ablation.plan import Arm, asked_of
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 from tests.test_extending import EDITS
 
@@ -133,8 +133,8 @@ def test_a_new_rule_changes_no_other_run(package):
 
 def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     entries = [
-        "infwidth.experiments.lm_width.tune",
-        "infwidth.experiments.optimizer_ablation.run_arm",
+        "infwidth.experiments.lm_width.measure.tune",
+        "infwidth.experiments.optimizer_ablation.measure.run_arm",
     ]
     before, plan = digests(), plan_digest(entries)
     package.edit("config/variants.py", '"Frozen features"', '"Frozen"')
@@ -155,7 +155,7 @@ def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
 
 def test_a_label_changes_what_draws_it(package):
     def drawn(name):
-        return code_digest([f"infwidth.plots.{name}"])
+        return code_digest([f"infwidth.drawing.{name}"])
 
     names = ("fig1_loss_vs_width", "fig11_memory", "fig9_optimizer_ablation")
     before = {name: drawn(name) for name in names}

@@ -25,7 +25,7 @@ EDITS = [
         '    "adam_star": Rule(',
     ),
     (
-        "src/infwidth/planning/sizes.py",
+        "src/infwidth/artifact/planning/sizes.py",
         '        "momentum": (m, 0),\n',
         '        "momentum": (m, 0),\n        "nesterov": (m, 0),\n',
     ),

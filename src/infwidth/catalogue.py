@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every figure and table by name, and the experiment whose measurements it is made from.
 
-A figure's module is `infwidth.plots.<name>`, a table's `infwidth.analysis.tables.<name>`; those of
+A figure's module is `infwidth.drawing.<name>`, a table's `infwidth.analysis.tables.<name>`; those of
 a study lie in its folder, `infwidth.experiments.<study>`.
 """
 
@@ -54,13 +54,13 @@ def covered(names: Mapping[str, str], experiments: Collection[str]) -> list[str]
 def figure_module(name: str) -> str:
     """The module that draws a figure."""
     experiment = FIGURES[name]
-    return module(experiment, name) if experiment in STUDIES else f"infwidth.plots.{name}"
+    return module(experiment, name) if experiment in STUDIES else f"infwidth.drawing.{name}"
 
 
 def figure_code(name: str) -> tuple[str, ...]:
     """The modules that a figure's files hang on, with all that they import."""
     read = reader(FIGURES[name])
-    return (figure_module(name), read, "infwidth.plots.draw", "infwidth.plots.save")
+    return (figure_module(name), read, "infwidth.drawing.draw", "infwidth.drawing.save")
 
 
 def table_module(name: str) -> str:
@@ -71,7 +71,7 @@ def table_module(name: str) -> str:
 
 def table_code(name: str) -> tuple[str, ...]:
     """The modules that a table's files hang on, with all that they import."""
-    return (table_module(name), reader(TABLES[name]), "infwidth.analysis.tables.write")
+    return (table_module(name), reader(TABLES[name]), "infwidth.drawing.write")
 
 
 def reader(experiment: str) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from infwidth.config.contexts import BASE, CONTEXTS
-from infwidth.config.optimizer_ablation import OptimizerAblationSettings
-from infwidth.config.optimizer_ablation_digits import (
+from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.digits_settings import (
     DIGITS_KERNELS,
     DIGITS_RULES,
     DigitsAblationSettings,
 )
-from infwidth.config.statistics import StatisticsSettings
-from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 
 ABOVE_FROZEN = {
     name: 0.01 * (place - 4) for place, name in enumerate(ALL_VARIANTS) if name != "frozen"

@@ -3,11 +3,11 @@
 
 import math
 
-from infwidth.analysis.claims_judge import Found, judge
-from infwidth.analysis.effects import Effect
-from infwidth.analysis.statistics import Interval
-from infwidth.config.claims import Claims
+from infwidth.claims.judge import Found, judge
+from infwidth.claims.schema import Claims
 from infwidth.config.load import validate
+from infwidth.stats.effects import Effect
+from infwidth.stats.statistics import Interval
 
 RECORD = {
     "commit": "a" * 40,

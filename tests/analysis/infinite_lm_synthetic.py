@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import ModelSettings
 from infwidth.config.statistics import StatisticsSettings
+from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 
 STEPS = range(10, 101, 10)
 LEVEL = {

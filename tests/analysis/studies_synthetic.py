@@ -5,9 +5,9 @@ import json
 import math
 from pathlib import Path
 
-from infwidth.analysis.schema import CURVES, RUNS
 from infwidth.config.settings import Settings
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.schema import CURVES, RUNS
 from infwidth.experiments.study import conditions
 
 ABOVE_FROZEN = {

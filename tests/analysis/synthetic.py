@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.analysis.selection import Trial, selection_entry
 from infwidth.config.variants import VARIANTS
+from infwidth.stats.selection import Trial, selection_entry
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 KAPPAS = (1.0, 4.0, 16.0)

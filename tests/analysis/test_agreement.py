@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from infwidth.analysis.agreement import LEVEL, Agreement, compare_tables, name_runs
-from infwidth.analysis.cells import CELLS, Cells
-from infwidth.analysis.moderated import moderated_t, prior_of_variances
-from infwidth.analysis.reading import read_table
+from infwidth.artifact.agreement import LEVEL, Agreement, compare_tables, name_runs
+from infwidth.artifact.cells import CELLS, Cells
 from infwidth.config.errors import UserError
+from infwidth.reading import read_table
+from infwidth.stats.moderated import moderated_t, prior_of_variances
 
 PUBLISHED = Path(__file__).parents[2] / "results/published/measurements"
 TABLES = [

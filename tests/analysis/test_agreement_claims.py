@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.agreement_claims import compare_claims
-from infwidth.analysis.comparing import Comparison
-from infwidth.analysis.effects import Effect
+from infwidth.artifact.agreement_claims import compare_claims
+from infwidth.artifact.comparing import Comparison
+from infwidth.stats.effects import Effect
 from tests.analysis.claims_tables import BETTER, EFFECTS, SAME, WORSE, judged, places, row
 
 ROWS = (row("a", "worse"), row("b", "counted"), row("c", "one_seed"))

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from infwidth.analysis import architectures
-from infwidth.analysis.tables import table9_architectures
 from infwidth.config.errors import UserError
+from infwidth.experiments.architectures import measured as architectures
+from infwidth.experiments.architectures import table9_architectures
 from tests.analysis.architectures_synthetic import Truth, write
 
 LOST = ("cnn", "adam_star", 128, 12)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.bootstrap import document_interval, resampled_losses
+from infwidth.stats.bootstrap import document_interval, resampled_losses
 
 SAMPLES = 4_000
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.claims_evidence import (
+from infwidth.claims.evidence import (
     decisive,
     evidence_at,
     evidence_over,
@@ -18,12 +18,12 @@ from infwidth.analysis.claims_evidence import (
     places_of,
     slack,
 )
-from infwidth.analysis.effects import Effect
-from infwidth.analysis.largest_effect import LargestEffect
-from infwidth.analysis.ratio_effect import RatioEffect
-from infwidth.analysis.statistics import holm, two_sided
-from infwidth.analysis.verdicts import Evidence, Verdict, verdict
-from infwidth.config.claims import Equivalent, Greater, Less
+from infwidth.claims.schema import Equivalent, Greater, Less
+from infwidth.stats.effects import Effect
+from infwidth.stats.largest_effect import LargestEffect
+from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.statistics import holm, two_sided
+from infwidth.stats.verdicts import Evidence, Verdict, verdict
 from tests.analysis.fieller import FINE, fiellers_ends
 
 VALUES = np.array([0.031, 0.052, 0.012, 0.044, 0.027])

@@ -7,13 +7,13 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from infwidth.analysis.claims import Place
-from infwidth.analysis.claims_page import Links, anchor, escaped, heading, page
-from infwidth.analysis.claims_words import decimals_of, ends, p_value, with_interval
-from infwidth.analysis.ratio_effect import RatioEffect
-from infwidth.analysis.tables.table import latex, markdown
-from infwidth.analysis.tables.table5_claims import build
-from infwidth.config.claims import read_claims
+from infwidth.claims.claims import Place
+from infwidth.claims.page import Links, anchor, escaped, heading, page
+from infwidth.claims.schema import read_claims
+from infwidth.claims.table5_claims import build
+from infwidth.claims.words import decimals_of, ends, p_value, with_interval
+from infwidth.drawing.table import latex, markdown
+from infwidth.stats.ratio_effect import RatioEffect
 from tests.analysis.claims_tables import EFFECTS, judged, row
 
 LINKS = Links("../figures", "tables", {"lm_width": "lm_width/measurements"}, "../config/c.yaml")

@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from infwidth.analysis import convergence
-from infwidth.analysis.statistics import Interval
-from infwidth.analysis.tables import table7_convergence
-from infwidth.analysis.tables.table import latex, markdown
-from infwidth.analysis.verdicts import Verdict
 from infwidth.config.errors import UserError
-from infwidth.plots import fig4_finite_to_infinite
-from infwidth.plots.style import paper_style
+from infwidth.drawing.style import paper_style
+from infwidth.drawing.table import latex, markdown
+from infwidth.experiments.convergence import fig4_finite_to_infinite, table7_convergence
+from infwidth.experiments.convergence import measured as convergence
+from infwidth.stats.statistics import Interval
+from infwidth.stats.verdicts import Verdict
 from tests.analysis.convergence_synthetic import Truth, write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.effects import Effect, paired_effect
-from infwidth.analysis.share_effect import ShareEffect
-from infwidth.analysis.statistics import p_greater, p_less
+from infwidth.stats.effects import Effect, paired_effect
+from infwidth.stats.share_effect import ShareEffect
+from infwidth.stats.statistics import p_greater, p_less
 
 VALUES = np.array([0.03, 0.05, 0.01, 0.04])
 

@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from infwidth.analysis import convergence, expected_value, infinite_lm, memory
-from infwidth.analysis.cells import CELLS
-from infwidth.analysis.claims_evidence import not_measured
-from infwidth.analysis.lm_width import Measurements
-from infwidth.analysis.lm_width_effects import CONTRASTS, effects
-from infwidth.analysis.statistics import Interval
+from infwidth.artifact.cells import CELLS
 from infwidth.catalogue import STUDIES, effects_module, reader
-from infwidth.config.claims import read_claims
+from infwidth.claims.evidence import not_measured
+from infwidth.claims.schema import read_claims
+from infwidth.experiments.convergence import measured as convergence
+from infwidth.experiments.expected_value import measured as expected_value
+from infwidth.experiments.infinite_lm import measured as infinite_lm
+from infwidth.experiments.lm_width.effects import CONTRASTS, effects
+from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.memory import measured as memory
+from infwidth.stats.statistics import Interval
 from tests.analysis import (
     ablation_synthetic,
     architectures_synthetic,

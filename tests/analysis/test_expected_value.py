@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis import expected_value
-from infwidth.analysis.expected_value import (
+from infwidth.config.errors import UserError
+from infwidth.experiments.expected_value import measured as expected_value
+from infwidth.experiments.expected_value.measured import (
     bias_slope,
     critical_z,
     interval_of,
     pair_estimate,
     squares_and_products,
 )
-from infwidth.config.errors import UserError
 from tests.analysis.expected_value_synthetic import Truth, write
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.extrapolation import Model, all_models, extrapolate, fit_model
+from infwidth.stats.extrapolation import Model, all_models, extrapolate, fit_model
 
 WIDTHS = [16, 32, 64, 256, 512, 1024]
 EXPONENTS = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]

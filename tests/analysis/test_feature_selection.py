@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis import feature_selection
-from infwidth.analysis.feature_selection import effects
 from infwidth.config.errors import UserError
+from infwidth.experiments.feature_selection import measured as feature_selection
+from infwidth.experiments.feature_selection.measured import effects
 from tests.analysis.feature_selection_synthetic import Truth, write
 
 TRUTH = Truth()

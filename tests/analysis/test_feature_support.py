@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis import feature_support
-from infwidth.analysis.feature_support import effects
 from infwidth.config.errors import UserError
+from infwidth.experiments.feature_support import measured as feature_support
+from infwidth.experiments.feature_support.measured import effects
 from tests.analysis.feature_support_synthetic import LIMITED, Truth, write
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.gap_closed import gap_closed
+from infwidth.stats.gap_closed import gap_closed
 
 TOP = np.array([0.030, 0.041, 0.036, 0.029, 0.044])
 BOTTOM = np.array([0.055, 0.068, 0.052, 0.061, 0.070])

@@ -6,8 +6,8 @@ import math
 import pandas as pd
 import pytest
 
-from infwidth.analysis.infinite_lm import load
 from infwidth.config.errors import UserError
+from infwidth.experiments.infinite_lm.measured import load
 from tests.analysis.infinite_lm_synthetic import LEVEL, STEPS, gap, write
 
 

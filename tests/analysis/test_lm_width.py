@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis.comparisons import cell_loss, compare, share_closed
-from infwidth.analysis.lm_width import FILES, Measurements
-from infwidth.analysis.lm_width_effects import effects
 from infwidth.config.errors import UserError
+from infwidth.experiments.lm_width.comparisons import cell_loss, compare, share_closed
+from infwidth.experiments.lm_width.effects import effects
+from infwidth.experiments.lm_width.measured import FILES, Measurements
 from tests.analysis.synthetic import Truth, write
 
 SMALL = Truth(widths=(64, 1024), seeds=4, reference_width=64)

@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from infwidth.analysis import memory
 from infwidth.config.errors import UserError
+from infwidth.experiments.memory import measured as memory
 from tests.analysis.memory_synthetic import write
 
 

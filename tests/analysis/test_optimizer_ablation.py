@@ -6,12 +6,12 @@ import math
 import pandas as pd
 import pytest
 
-from infwidth.analysis.optimizer_ablation import load
-from infwidth.analysis.optimizer_ablation_effects import effects
-from infwidth.analysis.tables.table6_ablation import build
-from infwidth.config.contexts import BASE
 from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE
+from infwidth.experiments.optimizer_ablation.effects import effects
+from infwidth.experiments.optimizer_ablation.measured import load
+from infwidth.experiments.optimizer_ablation.table6_ablation import build
 from tests.analysis.ablation_synthetic import ABOVE_FROZEN, STANDARD, write
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.analysis.statistics import (
+from infwidth.stats.statistics import (
     holm,
     intersection_union,
     mean_interval,
@@ -17,7 +17,7 @@ from infwidth.analysis.statistics import (
     paired_power,
     required_seeds,
 )
-from infwidth.analysis.verdicts import (
+from infwidth.stats.verdicts import (
     Evidence,
     Verdict,
     at_every_width,

@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from infwidth.analysis.selection import (
+from infwidth.config.tuning import TuningSettings
+from infwidth.stats.selection import (
     Cell,
     Trial,
     beyond,
@@ -15,7 +16,6 @@ from infwidth.analysis.selection import (
     race_note,
     selection_entry,
 )
-from infwidth.config.tuning import TuningSettings
 
 TOLERANCE = 0.002
 RACE = TuningSettings(learning_rates=[0.01, 0.1, 1.0], max_extensions=3, race_margin=0.02)

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis.agreement import Agreement, compare_tables, name_runs
-from infwidth.analysis.cells import CELLS
-from infwidth.analysis.schema import TABLES
+from infwidth.artifact.agreement import Agreement, compare_tables, name_runs
+from infwidth.artifact.cells import CELLS
 from infwidth.catalogue import STUDIES
 from infwidth.config.settings import Settings
 from infwidth.experiments import measured as reader
@@ -18,6 +17,7 @@ from infwidth.experiments.ladder.effects import effects as ladder_effects
 from infwidth.experiments.readings.effects import effects as readings_effects
 from infwidth.experiments.readings.plan import FACTORS
 from infwidth.experiments.scales.effects import effects as scales_effects
+from infwidth.experiments.schema import TABLES
 from tests.analysis.studies_synthetic import plain, write
 
 SEEDS = [50, 51, 52, 53]

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from infwidth.analysis.claims_words import p_value
-from infwidth.analysis.lm_width import Measurements
-from infwidth.analysis.tables.table import Table, escape, write_table
-from infwidth.analysis.tables.write import build, build_and_write
 from infwidth.catalogue import TABLES
+from infwidth.claims.words import p_value
+from infwidth.drawing.table import Table, escape, write_table
+from infwidth.drawing.write import build, build_and_write
+from infwidth.experiments.lm_width.measured import Measurements
 from tests.analysis.synthetic import Truth, write
 
 BASE = Truth(widths=(64, 1024), seeds=4, reference_width=64)

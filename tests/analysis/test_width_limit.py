@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.analysis.width_limit import Comparison, effects, load
 from infwidth.config.errors import UserError
+from infwidth.experiments.width_limit.measured import Comparison, effects, load
 from tests.analysis.width_limit_synthetic import LIMITS, write
 
 

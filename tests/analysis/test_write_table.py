@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from infwidth.analysis.tables.table import Table, write_table
 from infwidth.config.errors import UserError
+from infwidth.drawing.table import Table, write_table
 
 
 def table(cell):

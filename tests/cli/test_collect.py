@@ -6,7 +6,7 @@ import json
 import pytest
 
 from infwidth.config.errors import AS_BEFORE
-from infwidth.experiments import lm_width_measurements
+from infwidth.experiments.lm_width import collect as lm_width_measurements
 
 TUNED = ["results/lm_width/tuning/ntk.json", "results/lm_width/tuning/constant.json"]
 TRAINED = [

@@ -6,7 +6,8 @@ import json
 import pandas as pd
 import pytest
 
-from infwidth.experiments import optimizer_ablation, recording, run_origins
+from infwidth.experiments import recording, run_origins
+from infwidth.experiments.optimizer_ablation import measure as optimizer_ablation
 
 PLAN = (
     "optimizer_ablation={variants: [ntk, frozen], contexts: [own_rates], arms_per_job: 2, "

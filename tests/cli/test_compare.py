@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from infwidth.analysis.cells import CELLS
-from infwidth.analysis.comparing import require_same_settings
-from infwidth.analysis.expected_value import load
+from infwidth.artifact.cells import CELLS
+from infwidth.artifact.comparing import require_same_settings
 from infwidth.catalogue import STUDIES
 from infwidth.cli.main import main
 from infwidth.config.errors import UserError
+from infwidth.experiments.expected_value.measured import load
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results/published/measurements"

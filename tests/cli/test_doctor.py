@@ -7,8 +7,8 @@ import math
 import jax
 import pytest
 
+from infwidth.artifact.doctor import report, speed, steps
 from infwidth.config.variants import VARIANTS
-from infwidth.doctor import report, speed, steps
 
 KNOWN = json.loads(steps.KNOWN_LOSSES.read_text())
 

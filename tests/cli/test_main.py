@@ -249,7 +249,7 @@ def test_a_target_may_follow_a_configuration_file():
 
 def test_the_light_commands_import_no_jax():
     code = (
-        "import sys, infwidth.cli.main, infwidth.workflow, infwidth.experiments.lm_width_plan, "
+        "import sys, infwidth.cli.main, infwidth.workflow, infwidth.experiments.lm_width.plan, "
         "infwidth.training.spec; assert 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import infwidth
+from infwidth.artifact.planning.plan import make_plan
+from infwidth.artifact.planning.runs import Planner
+from infwidth.artifact.planning.text import quantity
+from infwidth.artifact.planning.texts import Text
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
-from infwidth.planning.plan import make_plan
-from infwidth.planning.runs import Planner
-from infwidth.planning.text import quantity
-from infwidth.planning.texts import Text
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 TEXT = Text("d", 258, None, 0)

@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from infwidth.analysis.claims import FILE
 from infwidth.atomic import write_json
 from infwidth.catalogue import FIGURES, TABLES
+from infwidth.claims.claims import FILE
 from infwidth.training.records import Record, write_record
 from infwidth.training.spec import key_of
 from tests.analysis.claims_tables import judged, row

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from infwidth.analysis.claims_rules import labels, number_of, stood_before
-from infwidth.config.claims import Claims, Reference, claims_schema, read_claims
+from infwidth.claims.rules import labels, number_of, stood_before
+from infwidth.claims.schema import Claims, Reference, claims_schema, read_claims
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS, parse_slice, pick, validate
 from infwidth.config.slices import SLICES

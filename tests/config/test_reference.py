@@ -7,10 +7,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from infwidth.analysis.claims_rules import labels
 from infwidth.catalogue import FIGURES, TABLES
+from infwidth.claims.rules import labels
+from infwidth.claims.schema import read_claims
 from infwidth.cli.figures_page import CORE_MINUTES, QUESTIONS, figures_page, pages
-from infwidth.config.claims import read_claims
 from infwidth.config.load import read_config
 from infwidth.config.reference import json_schema, reference_page
 

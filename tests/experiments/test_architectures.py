@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
-from infwidth.experiments import architectures, architectures_models
-from infwidth.experiments.architectures_models import (
+from infwidth.experiments.architectures import measure as architectures
+from infwidth.experiments.architectures import models as architectures_models
+from infwidth.experiments.architectures.models import (
     Outcome,
     Program,
     batches,
@@ -26,6 +26,7 @@ from infwidth.experiments.architectures_models import (
     draw,
     make_problem,
 )
+from infwidth.experiments.architectures.settings import ArchitecturesSettings
 from infwidth.experiments.parts import Parts
 from infwidth.models.variables import Groups, merge, split
 from infwidth.models.wide_layer import layer_maker

@@ -12,10 +12,11 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from infwidth.config.convergence import RULES, ConvergenceSettings
 from infwidth.data.digits import load_digits
-from infwidth.experiments import convergence, convergence_models
-from infwidth.experiments.convergence_models import finite_model, infinite_outputs, make_problem
+from infwidth.experiments.convergence import measure as convergence
+from infwidth.experiments.convergence import models as convergence_models
+from infwidth.experiments.convergence.models import finite_model, infinite_outputs, make_problem
+from infwidth.experiments.convergence.settings import RULES, ConvergenceSettings
 from infwidth.experiments.parts import Parts
 from infwidth.models.features import FeatureMLP
 

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from infwidth import infinite
 from infwidth.config.errors import UserError
-from infwidth.config.expected_value import ExpectedValueSettings
-from infwidth.experiments import expected_value, expected_value_models
-from infwidth.experiments.expected_value import CASES
-from infwidth.experiments.expected_value_models import (
+from infwidth.experiments.expected_value import measure as expected_value
+from infwidth.experiments.expected_value import models as expected_value_models
+from infwidth.experiments.expected_value.measure import CASES
+from infwidth.experiments.expected_value.models import (
     Case,
     batch_loss,
     features,
@@ -29,6 +29,7 @@ from infwidth.experiments.expected_value_models import (
     solve,
     trained_outputs,
 )
+from infwidth.experiments.expected_value.settings import ExpectedValueSettings
 from infwidth.experiments.parts import Parts
 from infwidth.models.features import draw_features
 

@@ -13,29 +13,28 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
-from infwidth.config.feature_selection import (
+from infwidth.config.load import read_config, validate
+from infwidth.experiments.feature_selection import density, planted
+from infwidth.experiments.feature_selection import measure as experiment
+from infwidth.experiments.feature_selection.pruning import Digits, cross_entropy
+from infwidth.experiments.feature_selection.settings import (
     FeatureSelectionSettings,
     LeastSquaresSettings,
     PlantedSettings,
     SearchSettings,
 )
-from infwidth.config.load import read_config, validate
-from infwidth.experiments import feature_selection as experiment
-from infwidth.experiments import feature_selection_density as density
-from infwidth.experiments import feature_selection_planted as planted
-from infwidth.experiments.feature_selection_pruning import Digits, cross_entropy
-from infwidth.experiments.feature_selection_teacher import draw_teacher, relu_features
-from infwidth.experiments.feature_selection_training import (
+from infwidth.experiments.feature_selection.teacher import draw_teacher, relu_features
+from infwidth.experiments.feature_selection.training import (
     Constants,
     draw_batches,
     features_of,
     image_data,
     train,
 )
-from infwidth.experiments.feature_selection_tuning import search
+from infwidth.experiments.feature_selection.tuning import search
 from infwidth.experiments.parts import Parts
+from infwidth.stats.selection import Cell
 
 RNG = np.random.default_rng(0)
 

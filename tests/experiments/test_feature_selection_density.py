@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.config.feature_selection import (
+from infwidth.experiments.feature_selection import density
+from infwidth.experiments.feature_selection.settings import (
     DensityRatioSettings,
 )
-from infwidth.experiments import feature_selection_density as density
-from infwidth.experiments.feature_selection_teacher import extended, relu_features
+from infwidth.experiments.feature_selection.teacher import extended, relu_features
 
 RNG = np.random.default_rng(0)
 

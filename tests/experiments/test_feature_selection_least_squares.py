@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from infwidth.experiments import feature_selection_density as density
-from infwidth.experiments.feature_selection_least_squares import best_readouts, products
-from infwidth.experiments.feature_selection_teacher import relu_features
+from infwidth.experiments.feature_selection import density
+from infwidth.experiments.feature_selection.least_squares import best_readouts, products
+from infwidth.experiments.feature_selection.teacher import relu_features
 from infwidth.models.normalization import relu_second_moment
 
 

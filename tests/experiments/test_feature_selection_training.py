@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from infwidth import infinite
-from infwidth.experiments.feature_selection_infinite import kernel_rule
-from infwidth.experiments.feature_selection_pruning import cross_entropy
-from infwidth.experiments.feature_selection_teacher import relu_features
-from infwidth.experiments.feature_selection_training import (
+from infwidth.experiments.feature_selection.infinite import kernel_rule
+from infwidth.experiments.feature_selection.pruning import cross_entropy
+from infwidth.experiments.feature_selection.teacher import relu_features
+from infwidth.experiments.feature_selection.training import (
     Constants,
     draw_batches,
     features_of,

@@ -16,10 +16,8 @@ import pytest
 from pydantic import ValidationError
 from scipy import integrate, stats
 
-from infwidth.config.feature_support import FeatureSupportSettings
-from infwidth.experiments import feature_support
-from infwidth.experiments.feature_support import named, residual
-from infwidth.experiments.feature_support_cases import (
+from infwidth.experiments.feature_support import measure as feature_support
+from infwidth.experiments.feature_support.cases import (
     Case,
     Target,
     cases,
@@ -30,14 +28,16 @@ from infwidth.experiments.feature_support_cases import (
     wave,
     zigzag,
 )
-from infwidth.experiments.feature_support_nodes import line_nodes, sample_nodes
-from infwidth.experiments.feature_support_readouts import adam_star_readout, best_readout
-from infwidth.experiments.feature_support_residuals import (
+from infwidth.experiments.feature_support.measure import named, residual
+from infwidth.experiments.feature_support.nodes import line_nodes, sample_nodes
+from infwidth.experiments.feature_support.readouts import adam_star_readout, best_readout
+from infwidth.experiments.feature_support.residuals import (
     cone_residual,
     span_residual,
     unseen_kink,
     wave_residual,
 )
+from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.experiments.parts import Parts
 from infwidth.optim import scale_by_adam_star, scale_by_width
 

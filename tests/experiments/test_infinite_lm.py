@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.infinite_lm import InfiniteLmSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.experiments.infinite_lm import gather, run_variant
-from infwidth.experiments.infinite_lm_plan import training_of
-from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.infinite_lm.measure import gather, run_variant
+from infwidth.experiments.infinite_lm.plan import training_of
+from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
+from infwidth.experiments.lm_width.measure import Bench
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = InfiniteLmSettings.model_validate(

@@ -9,7 +9,7 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
-from infwidth.experiments.lm_width_measurements import collect
+from infwidth.experiments.lm_width.collect import collect
 from infwidth.training.records import SETTINGS
 
 KINDS = {

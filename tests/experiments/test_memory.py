@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
-from infwidth.config.memory import MemorySettings
 from infwidth.config.settings import ModelSettings
-from infwidth.experiments import memory
-from infwidth.experiments.memory import Bench, Cell, state_bytes, step_bytes
-from infwidth.experiments.process_memory import can_measure, growth
+from infwidth.experiments.memory import measure as memory
+from infwidth.experiments.memory.measure import Bench, Cell, state_bytes, step_bytes
+from infwidth.experiments.memory.process_memory import can_measure, growth
+from infwidth.experiments.memory.settings import MemorySettings
 from infwidth.infinite.room import FIRST_INPUTS
 
 D, L, FLOAT = 8, 1, 4

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_config, validate
-from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
-from infwidth.experiments.lm_width import Bench
-from infwidth.experiments.optimizer_ablation import gather, run_arm, selections
-from infwidth.experiments.optimizer_ablation_plan import (
+from infwidth.experiments.lm_width.measure import Bench
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.measure import gather, run_arm, selections
+from infwidth.experiments.optimizer_ablation.plan import (
     Arm,
     arms,
     in_context,
     jobs,
     tuned_before,
 )
+from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 from tests.experiments.fake_runs import FakeRuns
 
 ROOT = Path(__file__).parents[2]

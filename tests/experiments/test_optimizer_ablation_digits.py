@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from infwidth.config.optimizer_ablation_digits import (
-    DIGITS_KERNELS,
-    DIGITS_RULES,
-    FINITE_DIGITS_RULES,
-    DigitsAblationSettings,
-)
 from infwidth.data.digits import Digits
-from infwidth.experiments import optimizer_ablation_digits as study
-from infwidth.experiments.optimizer_ablation_digits_models import (
+from infwidth.experiments.optimizer_ablation import digits as study
+from infwidth.experiments.optimizer_ablation.digits_models import (
     draw,
     features,
     kernel_matrix,
     make_problem,
     trainer,
+)
+from infwidth.experiments.optimizer_ablation.digits_settings import (
+    DIGITS_KERNELS,
+    DIGITS_RULES,
+    FINITE_DIGITS_RULES,
+    DigitsAblationSettings,
 )
 from infwidth.experiments.parts import Parts
 

@@ -9,13 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from infwidth.analysis.schema import TABLES
 from infwidth.catalogue import STUDIES
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
-from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.lm_width.measure import Bench
 from infwidth.experiments.readings.plan import FACTORS, design
 from infwidth.experiments.runs import gather, run_part
+from infwidth.experiments.schema import TABLES
 from infwidth.experiments.study import Job, conditions, jobs_of, parts_of, priorities
 from tests.experiments.fake_runs import FakeRuns
 

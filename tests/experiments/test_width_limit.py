@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
 from infwidth.config.settings import LmWidthSettings, ModelSettings, Settings, TrainingSettings
-from infwidth.config.width_limit import WidthLimitSettings
-from infwidth.experiments.lm_width import Bench
-from infwidth.experiments.lm_width_plan import jobs
-from infwidth.experiments.width_limit import gather
-from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs, ntk_model, ntk_places
+from infwidth.experiments.lm_width.measure import Bench
+from infwidth.experiments.lm_width.plan import jobs
+from infwidth.experiments.width_limit.measure import gather
+from infwidth.experiments.width_limit.plan import mean_field_jobs, ntk_jobs, ntk_model, ntk_places
+from infwidth.experiments.width_limit.settings import WidthLimitSettings
+from infwidth.stats.selection import Cell
 
 STUDY = LmWidthSettings.model_validate({"widths": [16, 64], "sensitivity": {"widths": []}})
 OWN = WidthLimitSettings.model_validate({"variants": ["unfrozen", "adam_star"]})

@@ -11,6 +11,10 @@ import pandas as pd
 import pytest
 from flax import nnx
 
+from infwidth.artifact.planning import memory, sizes
+from infwidth.artifact.planning.memory import loss_block, sequences_at_once, step_memory
+from infwidth.artifact.planning.texts import BYTE_VOCABULARY
+from infwidth.artifact.planning.work import recomputed_flops, run_flops
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
@@ -22,10 +26,6 @@ from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
-from infwidth.planning import memory, sizes
-from infwidth.planning.memory import loss_block, sequences_at_once, step_memory
-from infwidth.planning.texts import BYTE_VOCABULARY
-from infwidth.planning.work import recomputed_flops, run_flops
 from infwidth.training import checkpoints, rules
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.spec import RunSpec

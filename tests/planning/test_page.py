@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from infwidth.planning.page import PAGE, costs_page
+from infwidth.artifact.planning.page import PAGE, costs_page
 
 
 def test_the_written_page_is_up_to_date():

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from infwidth.analysis.optimizer_ablation import load
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.fig9_optimizer_ablation import draw
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.optimizer_ablation.fig9_optimizer_ablation import draw
+from infwidth.experiments.optimizer_ablation.measured import load
 from tests.analysis.ablation_synthetic import write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -3,10 +3,10 @@ import itertools
 
 import pytest
 
-from infwidth.analysis import architectures
-from infwidth.plots import fig10_architectures
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.architectures import fig10_architectures
+from infwidth.experiments.architectures import measured as architectures
 from tests.analysis.architectures_synthetic import Truth, write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -4,10 +4,12 @@ import math
 
 import pytest
 
-from infwidth.analysis import expected_value, memory
-from infwidth.plots import fig6_expected_value, fig11_memory
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.expected_value import fig6_expected_value
+from infwidth.experiments.expected_value import measured as expected_value
+from infwidth.experiments.memory import fig11_memory
+from infwidth.experiments.memory import measured as memory
 from tests.analysis import expected_value_synthetic, memory_synthetic
 from tests.analysis.expected_value_synthetic import Truth
 from tests.plots.test_figures import drawn_texts, overlaps

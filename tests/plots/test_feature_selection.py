@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
-from infwidth.analysis import feature_selection
-from infwidth.plots import fig7_feature_selection
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.feature_selection import fig7_feature_selection
+from infwidth.experiments.feature_selection import measured as feature_selection
 from tests.analysis.feature_selection_synthetic import Truth, write
 from tests.plots.test_figures import drawn_texts, overlaps
 

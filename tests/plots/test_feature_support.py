@@ -3,10 +3,10 @@ import itertools
 
 import pytest
 
-from infwidth.analysis import feature_support
-from infwidth.plots import fig8_feature_support
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.feature_support import fig8_feature_support
+from infwidth.experiments.feature_support import measured as feature_support
 from tests.analysis.feature_support_synthetic import Truth, write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -8,11 +8,11 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Text
 
-from infwidth.analysis.lm_width import Measurements
 from infwidth.catalogue import FIGURES, figure_module
 from infwidth.config.errors import UserError
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.lm_width.measured import Measurements
 from tests.analysis.synthetic import Truth, write
 
 BASE = Truth(widths=(64, 256, 1024), seeds=3)

@@ -5,10 +5,10 @@ import itertools
 
 import pytest
 
-from infwidth.analysis.infinite_lm import load
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.fig5_infinite_transformer import draw
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.experiments.infinite_lm.fig5_infinite_transformer import draw
+from infwidth.experiments.infinite_lm.measured import load
 from tests.analysis.infinite_lm_synthetic import write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -4,9 +4,9 @@ import pytest
 from scipy.optimize import isotonic_regression
 
 from infwidth.config.variants import VARIANTS
-from infwidth.plots.layout import spread
-from infwidth.plots.smoothing import smooth
-from infwidth.plots.style import contrast, look
+from infwidth.drawing.layout import spread
+from infwidth.drawing.style import contrast, look
+from infwidth.experiments.lm_width.smoothing import smooth
 
 
 def test_spread_is_the_least_move_that_keeps_the_gap():

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread, imsave
 
-from infwidth.analysis.sameness import Sameness, compare_texts
+from infwidth.artifact.redraw import NAMES
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.main import main
-from infwidth.plots.redraw import NAMES
+from infwidth.stats.sameness import Sameness, compare_texts
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results/published"

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from infwidth.config.errors import UserError
-from infwidth.plots.save import save_figure
+from infwidth.drawing.save import save_figure
 
 
 def contents(folder):

@@ -5,12 +5,12 @@ import itertools
 
 import pytest
 
-from infwidth.analysis.tables.table import latex, markdown
-from infwidth.analysis.tables.table8_width_limit import build
-from infwidth.analysis.width_limit import load
-from infwidth.plots.draw import draw_and_save
-from infwidth.plots.fig12_width_limit import draw
-from infwidth.plots.style import paper_style
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import paper_style
+from infwidth.drawing.table import latex, markdown
+from infwidth.experiments.width_limit.fig12_width_limit import draw
+from infwidth.experiments.width_limit.measured import load
+from infwidth.experiments.width_limit.table8_width_limit import build
 from tests.analysis.width_limit_synthetic import write
 from tests.plots.test_figures import drawn_texts, overlaps
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infwidth.analysis.selection import Cell
 from infwidth.config.settings import DataSettings, ModelSettings, TrainingSettings
 from infwidth.data.corpus import prepare_corpus
 from infwidth.data.tokens import TokenDataset, tokenize
 from infwidth.data.vocabulary import train_vocabulary
-from infwidth.experiments.lm_width import Bench
-from infwidth.experiments.lm_width_plan import Place
+from infwidth.experiments.lm_width.measure import Bench
+from infwidth.experiments.lm_width.plan import Place
+from infwidth.stats.selection import Cell
 from infwidth.training.runs import Runs
 
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)

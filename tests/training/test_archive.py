@@ -11,7 +11,7 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.archive import Imported, export_runs, import_runs
 from infwidth.training.runs import Runs, if_free
 from tests.training.conftest import MODEL, PLACE, TRAINING

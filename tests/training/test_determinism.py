@@ -16,9 +16,9 @@ tokens, folder, cache, order, cores = sys.argv[1:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores) or None])
 from infwidth.training.devices import set_up
 set_up(Path(cache))
-from infwidth.analysis.selection import Cell
+from infwidth.stats.selection import Cell
 from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.records import read_result, read_rows
 from infwidth.training.runs import Runs
 from tests.training.conftest import MODEL, PLACE, TRAINING

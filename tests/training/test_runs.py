@@ -15,10 +15,10 @@ import pytest
 import tensorstore
 from orbax.checkpoint import v1 as ocp
 
-from infwidth.analysis.selection import Cell
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.data.batches import Batches
+from infwidth.stats.selection import Cell
 from infwidth.training import processes
 from infwidth.training.records import read_result, read_rows
 from infwidth.training.runs import in_training
@@ -110,7 +110,7 @@ _TRAIN_SLOWLY = """
 import sys, time
 from pathlib import Path
 from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width import Bench
+from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.runs import Runs
 from tests.training.conftest import MODEL, PLACE, TRAINING
 dataset = TokenDataset.open(Path(sys.argv[1]))

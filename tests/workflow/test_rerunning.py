@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from infwidth.catalogue import FIGURES, TABLES
-from infwidth.config.convergence import RULES
 from infwidth.config.load import read_yaml, validate
-from infwidth.experiments.lm_width_plan import jobs
-from infwidth.experiments.width_limit_plan import mean_field_jobs
+from infwidth.experiments.convergence.settings import RULES
+from infwidth.experiments.lm_width.plan import jobs
+from infwidth.experiments.width_limit.plan import mean_field_jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,19 +59,23 @@ def test_a_mistake_in_the_rules_ends_the_workflow_before_anything_runs(fresh):
 
 
 def test_a_change_in_a_plot_redraws_that_figure_alone(checkout):
-    checkout.edit("src/infwidth/plots/fig1_loss_vs_width.py", "return figure", "return (figure)[:]")
+    checkout.edit(
+        "src/infwidth/experiments/lm_width/fig1_loss_vs_width.py",
+        "return figure",
+        "return (figure)[:]",
+    )
     assert checkout.planned() == {"fig1_loss_vs_width": 1}
 
 
 def test_a_change_in_the_style_redraws_figures_alone(checkout):
-    checkout.edit("src/infwidth/plots/style.py", '"font.size": 8.0', '"font.size": 8.5')
+    checkout.edit("src/infwidth/drawing/style.py", '"font.size": 8.0', '"font.size": 8.5')
     assert set(checkout.planned()) == set(FIGURES)
 
 
 def test_comments_and_docstrings_redo_nothing(checkout):
     checkout.edit("src/infwidth/models/transformer.py", '"""', '"""More words. ')
     checkout.edit("src/infwidth/training/loop.py", "\nimport math", "\n# A comment.\nimport math")
-    checkout.edit("src/infwidth/plots/style.py", '"""', '"""More words. ')
+    checkout.edit("src/infwidth/drawing/style.py", '"""', '"""More words. ')
     assert checkout.planned() == {}
 
 
@@ -124,7 +128,7 @@ def test_another_label_draws_and_trains_nothing(checkout):
 
 
 def test_what_a_context_changes_trains_that_context_alone(checkout):
-    file = "src/infwidth/config/contexts.py"
+    file = "src/infwidth/experiments/optimizer_ablation/contexts.py"
     checkout.edit(
         file, '"mean_field": Context(\n        "other', '"mean_field": Context(\n        "some'
     )

@@ -13,7 +13,7 @@ MEASURED["architectures"] = [
     )
 ]
 ARCHITECTURES_CODE = variants_digest(
-    ["infwidth.experiments.architectures", "infwidth.data.digits"],
+    ["infwidth.experiments.architectures.measure", "infwidth.data.digits"],
     [VARIANTS[name] for name in SETTINGS.architectures.variants],
 )
 

@@ -32,8 +32,8 @@ rule claims:
         settings=slice_of("claims"),
         code=code_digest(
             [
-                "infwidth.analysis.claims_judge",
-                "infwidth.analysis.claims_page",
+                "infwidth.claims.judge",
+                "infwidth.claims.page",
                 *map(reader, ASKED),
                 *map(effects_module, ASKED),
             ]

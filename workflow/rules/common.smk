@@ -6,7 +6,7 @@
 from functools import cache, partial
 from pathlib import Path
 
-from infwidth.analysis.schema import TABLES as STUDY_TABLES
+from infwidth.experiments.schema import TABLES as STUDY_TABLES
 from infwidth.catalogue import (
     FIGURES,
     STUDIES,
@@ -19,14 +19,14 @@ from infwidth.catalogue import (
 )
 from infwidth.checkout import code_commit
 from infwidth.code_digest import code_digest
-from infwidth.config.claims import read_claims
+from infwidth.claims.schema import read_claims
 from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
-from infwidth.config.width_limit import REFERENCE
-from infwidth.experiments.lm_width_plan import jobs
+from infwidth.experiments.width_limit.settings import REFERENCE
+from infwidth.experiments.lm_width.plan import jobs
 from infwidth.experiments.registry import module
 from infwidth.experiments.study import jobs_of, priorities
-from infwidth.experiments.width_limit_plan import mean_field_jobs, ntk_jobs
+from infwidth.experiments.width_limit.plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 

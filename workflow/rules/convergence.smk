@@ -2,7 +2,7 @@
 #
 # Finite models against the exact infinite one: a job trains one rule's models, one compares all.
 
-from infwidth.config.convergence import RULES
+from infwidth.experiments.convergence.settings import RULES
 
 CONVERGENCE = LAYOUT.results / "convergence"
 MEASURED["convergence"] = [
@@ -32,7 +32,7 @@ rule convergence_models:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("convergence"),
-        code=code_digest(["infwidth.experiments.convergence", "infwidth.data.digits"]),
+        code=code_digest(["infwidth.experiments.convergence.measure", "infwidth.data.digits"]),
     shell:
         "infwidth convergence --settings {params.settings:q} --rule {wildcards.optimizer}"
         f" --parts {CONVERGENCE}/parts --out {{output}} 2> {{log}}"
@@ -53,7 +53,7 @@ rule convergence:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("convergence"),
-        code=code_digest(["infwidth.experiments.convergence", "infwidth.data.digits"]),
+        code=code_digest(["infwidth.experiments.convergence.measure", "infwidth.data.digits"]),
     shell:
         "infwidth convergence --settings {params.settings:q}"
         f" --parts {CONVERGENCE}/parts --out {LAYOUT.measurements('convergence')} 2> {{log}}"

@@ -28,7 +28,7 @@ rule expected_value:
     params:
         settings=slice_of("expected_value"),
         code=code_digest(
-            ["infwidth.experiments.expected_value", "infwidth.data.digits"]
+            ["infwidth.experiments.expected_value.measure", "infwidth.data.digits"]
         ),
     shell:
         "infwidth expected_value --settings {params.settings:q}"

@@ -32,7 +32,7 @@ rule feature_selection:
     params:
         settings=slice_of("feature_selection"),
         code=code_digest(
-            ["infwidth.experiments.feature_selection", "infwidth.data.digits"]
+            ["infwidth.experiments.feature_selection.measure", "infwidth.data.digits"]
         ),
     shell:
         "infwidth feature_selection --settings {params.settings:q}"

@@ -28,7 +28,7 @@ rule feature_support:
         gpu=1 if GPUS else 0,
     params:
         settings=slice_of("feature_support"),
-        code=code_digest(["infwidth.experiments.feature_support"]),
+        code=code_digest(["infwidth.experiments.feature_support.measure"]),
     shell:
         "infwidth feature_support --settings {params.settings:q}"
         f" --parts {FEATURE_SUPPORT}/parts --out {LAYOUT.measurements('feature_support')} 2> {{log}}"

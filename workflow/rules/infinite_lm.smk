@@ -34,8 +34,8 @@ rule infinite_lm_train:
         ),
         study=plan_digest(
             [
-                "infwidth.experiments.infinite_lm.run_variant",
-                "infwidth.experiments.infinite_lm_plan",
+                "infwidth.experiments.infinite_lm.measure.run_variant",
+                "infwidth.experiments.infinite_lm.plan",
             ]
         ),
     shell:
@@ -61,7 +61,7 @@ rule infinite_lm:
         settings=slice_of("infinite_lm collect"),
         code=code_digest(
             [
-                "infwidth.experiments.infinite_lm.gather",
+                "infwidth.experiments.infinite_lm.measure.gather",
                 "infwidth.experiments.recording",
             ]
         ),

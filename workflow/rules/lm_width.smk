@@ -27,7 +27,7 @@ rule tune:
         launcher=support.launcher,
         settings=slice_of("tune"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
-        study=plan_digest(["infwidth.experiments.lm_width.tune"]),
+        study=plan_digest(["infwidth.experiments.lm_width.measure.tune"]),
     shell:
         f"{{params.launcher}}infwidth tune --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
@@ -54,7 +54,7 @@ rule train_widths:
         launcher=support.launcher,
         settings=slice_of("train"),
         code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
-        study=plan_digest(["infwidth.experiments.lm_width_plan.report_places"]),
+        study=plan_digest(["infwidth.experiments.lm_width.plan.report_places"]),
     shell:
         f"{{params.launcher}}infwidth train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
         f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
@@ -79,7 +79,7 @@ rule collect:
         CONDA
     params:
         settings=slice_of("collect"),
-        code=code_digest(["infwidth.experiments.lm_width_measurements"]),
+        code=code_digest(["infwidth.experiments.lm_width.collect"]),
     shell:
         "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
         f" --runs {LAYOUT.runs} --out {LM_WIDTH}"

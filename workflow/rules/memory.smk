@@ -22,7 +22,7 @@ rule memory:
     params:
         settings=slice_of("memory"),
         code=variants_digest(
-            ["infwidth.experiments.memory"],
+            ["infwidth.experiments.memory.measure"],
             [VARIANTS["frozen"], VARIANTS["adam_star"]],
         ),
     shell:

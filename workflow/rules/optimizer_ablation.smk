@@ -3,7 +3,7 @@
 # Which part of the optimizer closes the gap, and where: a job an arm (a variant in a context), then
 # the table. The context of the other vocabulary has tokens of its own.
 
-from infwidth.experiments.optimizer_ablation_plan import (
+from infwidth.experiments.optimizer_ablation.plan import (
     asked_of,
     halves,
     jobs as ablation_jobs,
@@ -55,7 +55,7 @@ rule optimizer_ablation_train:
             run_code_digest(ALL_VARIANTS[arm.variant])
             for arm in ABLATION_JOBS[wildcards.job]
         ],
-        study=plan_digest(["infwidth.experiments.optimizer_ablation.run_arm"]),
+        study=plan_digest(["infwidth.experiments.optimizer_ablation.measure.run_arm"]),
     shell:
         "{params.launcher}infwidth optimizer_ablation train --settings {params.settings:q} --arms {params.arms}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
@@ -77,7 +77,7 @@ rule optimizer_ablation_digits:
     params:
         settings=slice_of("optimizer_ablation digits"),
         rules=lambda wildcards: ABLATION_RULES[wildcards.half],
-        code=code_digest(["infwidth.experiments.optimizer_ablation_digits"]),
+        code=code_digest(["infwidth.experiments.optimizer_ablation.digits"]),
     shell:
         "infwidth optimizer_ablation digits --settings {params.settings:q} --rules {params.rules}"
         f" --parts {ABLATION}/digits --out {{output}} 2> {{log}}"
@@ -99,8 +99,8 @@ rule optimizer_ablation:
         settings=slice_of("optimizer_ablation collect"),
         code=code_digest(
             [
-                "infwidth.experiments.optimizer_ablation.gather",
-                "infwidth.experiments.optimizer_ablation.selections",
+                "infwidth.experiments.optimizer_ablation.measure.gather",
+                "infwidth.experiments.optimizer_ablation.measure.selections",
                 "infwidth.experiments.recording",
             ]
         ),

@@ -29,8 +29,8 @@ rule width_limit_tune:
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=plan_digest(
             [
-                "infwidth.experiments.lm_width.tune",
-                "infwidth.experiments.width_limit_plan.ntk_model",
+                "infwidth.experiments.lm_width.measure.tune",
+                "infwidth.experiments.width_limit.plan.ntk_model",
             ]
         ),
     shell:
@@ -60,8 +60,8 @@ rule width_limit_train:
         code=run_code_digest(VARIANTS[REFERENCE]),
         study=plan_digest(
             [
-                "infwidth.experiments.width_limit_plan.ntk_model",
-                "infwidth.experiments.width_limit_plan.ntk_places",
+                "infwidth.experiments.width_limit.plan.ntk_model",
+                "infwidth.experiments.width_limit.plan.ntk_places",
             ]
         ),
     shell:
@@ -99,7 +99,7 @@ rule width_limit:
     params:
         settings=slice_of("width_limit collect"),
         code=code_digest(
-            ["infwidth.experiments.width_limit", "infwidth.experiments.recording"]
+            ["infwidth.experiments.width_limit.measure", "infwidth.experiments.recording"]
         ),
     shell:
         "infwidth width_limit collect --settings {params.settings:q}"

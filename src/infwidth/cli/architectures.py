@@ -9,8 +9,8 @@ from typing import get_args
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.cli.parser import one_of
-from infwidth.config.architectures import Architecture
 from infwidth.config.settings import Settings
+from infwidth.experiments.architectures.settings import Architecture
 from infwidth.layout import Layout
 
 
@@ -43,7 +43,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     from infwidth.atomic import write_json
     from infwidth.data.digits import load_digits
-    from infwidth.experiments import architectures, architectures_models
+    from infwidth.experiments.architectures import measure as architectures
+    from infwidth.experiments.architectures import models as architectures_models
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
 

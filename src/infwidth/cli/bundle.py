@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _bundle(args: argparse.Namespace, _: Settings, __: Layout) -> None:
-    from infwidth.bundle import pack, read_tree
+    from infwidth.artifact.bundle import pack, read_tree
 
     tree = read_tree(Path(), args.dirty)
     name = f"infwidth-{__version__}"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infwidth.atomic import write_atomically, write_json
+from infwidth.claims.schema import read_claims
 from infwidth.cli.options import settings_options
-from infwidth.config.claims import read_claims
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
@@ -33,9 +33,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.analysis.claims import FILE
-    from infwidth.analysis.claims_judge import find, judge
-    from infwidth.analysis.claims_page import PAGE, Links, page
+    from infwidth.claims.claims import FILE
+    from infwidth.claims.judge import find, judge
+    from infwidth.claims.page import PAGE, Links, page
 
     rules = read_claims(args.rules)
     asked = dict.fromkeys(claim.experiment for claim in rules.claims)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infwidth.atomic import finite
-from infwidth.config.claims import read_claims
+from infwidth.claims.schema import read_claims
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.layout import PUBLISHED, Layout
 
 if TYPE_CHECKING:
-    from infwidth.analysis.comparing import Comparison
+    from infwidth.artifact.comparing import Comparison
 
 _SHOWN = 20
 
@@ -31,7 +31,7 @@ Compares each table of measurements with the published one, row by row, and then
                      table lend each other what they know of their variance), with Holm's
                      correction; the chance of one false alarm over the tests of all tables and
                      claims is held to 5%. What has no repeats lies within a share of its column's
-                     rms (src/infwidth/analysis/cells.py)
+                     rms (src/infwidth/artifact/cells.py)
   not judged         differs, and is a choice (a tuned rate) or its trials, or has one repeat
   disagrees          neither, or published cells are missing, or a count that is the same on every
                      platform (parameters, tokens, bytes) is another
@@ -78,8 +78,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _compare(args: argparse.Namespace, settings: Settings, layout: Layout) -> int:
-    from infwidth.analysis.comparing import compare
-    from infwidth.analysis.published import Published
+    from infwidth.artifact.comparing import compare
+    from infwidth.artifact.published import Published
 
     published = Published(args.published)
     published.verify()
@@ -111,8 +111,8 @@ def _compare(args: argparse.Namespace, settings: Settings, layout: Layout) -> in
 
 def _measured(results: Path) -> dict[str, Path]:
     """By experiment, the folder of what was measured; of results, or of a published copy."""
-    from infwidth.analysis.cells import CELLS
-    from infwidth.analysis.measured import SETTINGS
+    from infwidth.artifact.cells import CELLS
+    from infwidth.experiments.tables import SETTINGS
 
     if (results / "measurements").is_dir():
         folders = {name: results / "measurements" / name for name in CELLS}

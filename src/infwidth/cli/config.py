@@ -5,9 +5,9 @@ import argparse
 from pathlib import Path
 
 from infwidth.atomic import write_atomically
+from infwidth.claims.schema import claims_schema, read_claims
 from infwidth.cli.figures_page import pages
 from infwidth.cli.options import settings_options
-from infwidth.config.claims import claims_schema, read_claims
 from infwidth.config.reference import json_schema, reference_page
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout

@@ -8,8 +8,8 @@ from pathlib import Path
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.cli.parser import one_of
-from infwidth.config.convergence import RULES
 from infwidth.config.settings import Settings
+from infwidth.experiments.convergence.settings import RULES
 from infwidth.layout import Layout
 
 
@@ -41,7 +41,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     from infwidth.atomic import write_json
     from infwidth.data.digits import load_digits
-    from infwidth.experiments import convergence, convergence_models
+    from infwidth.experiments.convergence import measure as convergence
+    from infwidth.experiments.convergence import models as convergence_models
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
 

@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:
     if gpu_count() == 0:
         one_thread()
 
-    from infwidth.doctor.report import examine
+    from infwidth.artifact.doctor.report import examine
 
     if args.record is not None:
         _record(args.record)
@@ -51,8 +51,8 @@ def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:
 
 def _record(file: Path) -> None:
     """Writes the known losses; on a CPU."""
+    from infwidth.artifact.doctor.steps import losses
     from infwidth.config.variants import VARIANTS
-    from infwidth.doctor.steps import losses
 
     known = {variant: losses(variant, "float32") for variant in VARIANTS}
     write_atomically(file, json.dumps(known, indent=2) + "\n")

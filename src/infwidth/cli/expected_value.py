@@ -35,7 +35,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     platform = set_up(layout.results / "compile_cache")
 
     from infwidth.data.digits import load_digits
-    from infwidth.experiments import expected_value, expected_value_models
+    from infwidth.experiments.expected_value import measure as expected_value
+    from infwidth.experiments.expected_value import models as expected_value_models
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
 

@@ -36,8 +36,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     platform = set_up(layout.results / "compile_cache")
 
     from infwidth.data.digits import load_digits
-    from infwidth.experiments import feature_selection
-    from infwidth.experiments.feature_selection_pruning import Digits
+    from infwidth.experiments.feature_selection import measure as feature_selection
+    from infwidth.experiments.feature_selection.pruning import Digits
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
 

@@ -34,7 +34,7 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     platform = set_up(layout.results / "compile_cache")
 
-    from infwidth.experiments import feature_support
+    from infwidth.experiments.feature_support import measure as feature_support
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
 

@@ -7,9 +7,9 @@ Both are written from the catalogue, the slices of the settings and the rules of
 import re
 from pathlib import Path
 
-from infwidth.analysis.claims_rules import labels
 from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, reader, table_module
-from infwidth.config.claims import Claim, Claims
+from infwidth.claims.rules import labels
+from infwidth.claims.schema import Claim, Claims
 from infwidth.config.slices import SLICES
 from infwidth.layout import PUBLISHED, Layout
 

@@ -11,7 +11,7 @@ from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
-from infwidth.experiments.infinite_lm_plan import training_of
+from infwidth.experiments.infinite_lm.plan import training_of
 from infwidth.layout import Layout
 
 
@@ -54,7 +54,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
         training_of(settings.training, own),
     )
 
-    from infwidth.experiments.infinite_lm import run_variant
+    from infwidth.experiments.infinite_lm.measure import run_variant
 
     with benches(args.variant) as bench:
         part = run_variant(bench, args.variant, own)
@@ -63,7 +63,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.infinite_lm import gather
+    from infwidth.experiments.infinite_lm.measure import gather
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
 
@@ -83,7 +83,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         args.out or layout.measurements("infinite_lm"),
         tables,
         settings.model_dump(mode="json")
-        | origin(("infwidth.experiments.infinite_lm",), computes=False)
+        | origin(("infwidth.experiments.infinite_lm.measure",), computes=False)
         | {
             "runs": run_origins(runs, tables["runs"]["key"]),
             "corpus": dataset.manifest["corpus"]["statement"]["text"],

@@ -12,7 +12,7 @@ from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.lm_width_plan import has_mlps, jobs, report_places
+from infwidth.experiments.lm_width.plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
 from infwidth.training.processes import write_once
 
@@ -58,7 +58,7 @@ def _training_options(parser: argparse.ArgumentParser, command: str) -> None:
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     benches = set_up_benches(args, layout, settings.model, settings.training)
 
-    from infwidth.experiments.lm_width import Named, tune
+    from infwidth.experiments.lm_width.measure import Named, tune
 
     reference, tuning = settings.lm_width.reference_width, settings.lm_width.tuning
     with benches(args.variant) as bench:
@@ -105,7 +105,7 @@ def parse_widths(text: str, variant: str) -> list[int]:
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width_measurements import collect
+    from infwidth.experiments.lm_width.collect import collect
 
     study = settings.lm_width
     tuned = {layout.tuning(name): f"infwidth tune --variant {name}" for name in study.variants}

@@ -26,10 +26,10 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     set_up(layout.results / "compile_cache")
 
-    from infwidth.experiments.memory import Bench, measure
+    from infwidth.experiments.memory.measure import Bench, measure
     from infwidth.experiments.recording import write_measurements
 
     tables = measure(settings.memory, Bench(settings.model, settings.training.batch_size))
     out = args.out or layout.measurements("memory")
-    code = origin(("infwidth.experiments.memory", "infwidth.optim.adam_star"))
+    code = origin(("infwidth.experiments.memory.measure", "infwidth.optim.adam_star"))
     write_measurements(out, tables, settings.model_dump(mode="json") | code)

@@ -12,9 +12,9 @@ from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
-from infwidth.config.optimizer_ablation_digits import DigitsAblationSettings
 from infwidth.config.settings import Settings
-from infwidth.experiments.optimizer_ablation_plan import Arm, arms
+from infwidth.experiments.optimizer_ablation.digits_settings import DigitsAblationSettings
+from infwidth.experiments.optimizer_ablation.plan import Arm, arms
 from infwidth.layout import Layout
 from infwidth.training.processes import write_once
 
@@ -75,7 +75,7 @@ def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     tokens = layout.other_tokens if wanted[0].other_vocabulary else layout.tokens
     benches = set_up_benches(args, layout, settings.model, settings.training, tokens)
 
-    from infwidth.experiments.optimizer_ablation import run_arm
+    from infwidth.experiments.optimizer_ablation.measure import run_arm
 
     parts = []
     for arm in wanted:
@@ -97,7 +97,7 @@ def _arms(names: list[str], known: list[Arm]) -> list[Arm]:
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.optimizer_ablation import gather, selections
+    from infwidth.experiments.optimizer_ablation.measure import gather, selections
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
 
@@ -114,8 +114,8 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         settings.model_dump(mode="json")
         | origin(
             (
-                "infwidth.experiments.optimizer_ablation",
-                "infwidth.experiments.optimizer_ablation_digits",
+                "infwidth.experiments.optimizer_ablation.measure",
+                "infwidth.experiments.optimizer_ablation.digits",
             ),
             computes=False,
         )
@@ -134,7 +134,7 @@ def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
     platform = set_up(layout.results / "compile_cache")
 
     from infwidth.atomic import replacing_file
-    from infwidth.experiments import optimizer_ablation_digits as study
+    from infwidth.experiments.optimizer_ablation import digits as study
     from infwidth.experiments.parts import Parts
 
     own = settings.optimizer_ablation.digits

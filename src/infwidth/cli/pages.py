@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.analysis.claims_page import PAGE
+    from infwidth.claims.page import PAGE
     from infwidth.cli.web_page import web_page
 
     out = args.out or layout.pages

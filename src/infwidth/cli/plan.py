@@ -4,13 +4,13 @@
 import argparse
 import json
 
+from infwidth.artifact.planning.chips import DEFAULT_UTILISATION
 from infwidth.atomic import write_atomically
 from infwidth.cli.options import settings_options
 from infwidth.cli.status import platform_of_runs
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
-from infwidth.planning.chips import DEFAULT_UTILISATION
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -38,12 +38,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     if args.page:
-        from infwidth.planning.page import PAGE, costs_page
+        from infwidth.artifact.planning.page import PAGE, costs_page
 
         write_atomically(PAGE, costs_page())
         return
-    from infwidth.planning.plan import make_plan
-    from infwidth.planning.text import render
+    from infwidth.artifact.planning.plan import make_plan
+    from infwidth.artifact.planning.text import render
 
     platform = args.platform or platform_of_runs()
     plan = make_plan(settings, layout, platform, _share(args.utilisation))

@@ -33,9 +33,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.analysis.claims import FILE, load
-    from infwidth.analysis.claims_page import PAGE, page
-    from infwidth.analysis.published import Published
+    from infwidth.artifact.published import Published
+    from infwidth.claims.claims import FILE, load
+    from infwidth.claims.page import PAGE, page
     from infwidth.training.archive import export_runs
 
     if settings.name != "default":

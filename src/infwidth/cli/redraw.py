@@ -41,9 +41,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
-    from infwidth.analysis.published import Published
-    from infwidth.analysis.sameness import Sameness
-    from infwidth.plots.redraw import NAMES, redraw
+    from infwidth.artifact.published import Published
+    from infwidth.artifact.redraw import NAMES, redraw
+    from infwidth.stats.sameness import Sameness
 
     names = [one_of(NAMES, "figure or table")(name) for name in args.names]
     published = Published(args.published)

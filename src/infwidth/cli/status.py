@@ -16,12 +16,12 @@ from infwidth.catalogue import STUDIES
 from infwidth.cli.options import settings_options
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST
-from infwidth.experiments.lm_width_plan import Place, first_places, report_places, widths_of
+from infwidth.experiments.lm_width.plan import Place, first_places, report_places, widths_of
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
-    from infwidth.experiments.lm_width import Bench
+    from infwidth.experiments.lm_width.measure import Bench
 
 _STYLES = {"done": "green", "training": "cyan", "stopped": "yellow", "diverged": "red"}
 
@@ -80,8 +80,8 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
 def _studies(studies: list[str], settings: Settings, layout: Layout) -> Table:
     """How far each condition of each study is: a run that several ask for counts once, at first."""
-    from infwidth.planning.runs import Planner
-    from infwidth.planning.texts import read_texts
+    from infwidth.artifact.planning.runs import Planner
+    from infwidth.artifact.planning.texts import read_texts
 
     planner = Planner(settings, layout, read_texts(settings, layout), platform_of_runs())
     table = Table(box=None, header_style="bold")
@@ -112,7 +112,7 @@ def _studies(studies: list[str], settings: Settings, layout: Layout) -> Table:
 
 def _bench(settings: Settings, layout: Layout) -> "Bench":
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width import Bench
+    from infwidth.experiments.lm_width.measure import Bench
     from infwidth.training.runs import Runs
 
     dataset = TokenDataset.open(layout.tokens, verify=False)

@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from infwidth.analysis.claims_page import anchor
+from infwidth.claims.page import anchor
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; margin: 1rem auto; padding: 0 1rem;

@@ -7,21 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infwidth.analysis.selection import Cell
 from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.lm_width import parse_widths
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.settings import Settings
-from infwidth.config.width_limit import REFERENCE
-from infwidth.experiments.width_limit_plan import (
+from infwidth.experiments.width_limit.plan import (
     mean_field_jobs,
     ntk_jobs,
     ntk_model,
     ntk_places,
 )
+from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.layout import Layout
+from infwidth.stats.selection import Cell
 from infwidth.training.processes import write_once
 
 _TUNE = "infwidth width_limit tune"
@@ -69,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _tune(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     benches = set_up_benches(args, layout, ntk_model(settings.model), settings.training)
 
-    from infwidth.experiments.lm_width import Named, tune
+    from infwidth.experiments.lm_width.measure import Named, tune
 
     study = settings.lm_width
     with benches(_ARM) as bench:
@@ -97,7 +97,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
-    from infwidth.experiments.width_limit import gather
+    from infwidth.experiments.width_limit.measure import gather
 
     study, own = settings.lm_width, settings.width_limit
     tuning = args.tuning or [layout.tuning(name) for name in own.variants]
@@ -123,7 +123,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         args.out or layout.measurements("width_limit"),
         tables,
         settings.model_dump(mode="json")
-        | origin(("infwidth.experiments.width_limit",), computes=False)
+        | origin(("infwidth.experiments.width_limit.measure",), computes=False)
         | {
             "runs": run_origins(runs, [key for table in tables.values() for key in table["key"]]),
             "corpus": dataset.manifest["corpus"]["statement"]["text"],

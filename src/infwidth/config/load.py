@@ -17,7 +17,7 @@ from infwidth.config.settings import Settings
 DEFAULT_CONFIG = Path("config/config.yaml")
 
 CLAIMS = Path("config/claims.yaml")
-"""The rules by which claims are judged, which are no configuration: `infwidth.config.claims`."""
+"""The rules by which claims are judged, which are no configuration: `infwidth.claims.schema`."""
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

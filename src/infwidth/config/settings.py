@@ -7,18 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infwidth.catalogue import EXPERIMENTS, STUDIES
-from infwidth.config.architectures import ArchitecturesSettings
 from infwidth.config.c4 import C4Settings
-from infwidth.config.contexts import CONTEXTS, changes_in
-from infwidth.config.convergence import ConvergenceSettings
-from infwidth.config.expected_value import ExpectedValueSettings
-from infwidth.config.feature_selection import FeatureSelectionSettings
-from infwidth.config.feature_support import FeatureSupportSettings
-from infwidth.config.infinite_lm import InfiniteLmSettings
-from infwidth.config.memory import MemorySettings
 from infwidth.config.mesh import MeshSettings
 from infwidth.config.numerics import NumericsSettings
-from infwidth.config.optimizer_ablation import OptimizerAblationSettings
 from infwidth.config.scales import MeasuredScalesSettings
 from infwidth.config.section import (
     Fraction,
@@ -33,11 +24,20 @@ from infwidth.config.section import (
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.config.width_limit import WidthLimitSettings
+from infwidth.experiments.architectures.settings import ArchitecturesSettings
+from infwidth.experiments.convergence.settings import ConvergenceSettings
 from infwidth.experiments.depth.settings import DepthSettings
+from infwidth.experiments.expected_value.settings import ExpectedValueSettings
+from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings
+from infwidth.experiments.feature_support.settings import FeatureSupportSettings
+from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from infwidth.experiments.ladder.settings import LadderSettings
+from infwidth.experiments.memory.settings import MemorySettings
+from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS, changes_in
+from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 from infwidth.experiments.readings.settings import ReadingsSettings
 from infwidth.experiments.scales.settings import ScalesSettings
+from infwidth.experiments.width_limit.settings import WidthLimitSettings
 
 
 class DataSettings(Section):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infwidth.analysis.effects import Effect
-from infwidth.analysis.measured import Experiment, MeasuredTables
-from infwidth.analysis.ratio_effect import RatioEffect
-from infwidth.analysis.schema import TABLES
 from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.schema import TABLES
+from infwidth.experiments.tables import Experiment, MeasuredTables
+from infwidth.stats.effects import Effect
+from infwidth.stats.ratio_effect import RatioEffect
 
 Weights = Mapping[str, float]
 """Of the losses of variants, in a contrast."""

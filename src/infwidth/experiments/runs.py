@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.analysis.schema import CURVES, RUNS
-from infwidth.analysis.selection import Cell, neighbours
-from infwidth.experiments.lm_width import Bench, Named, tune
-from infwidth.experiments.lm_width_plan import Place
+from infwidth.experiments.lm_width.measure import Bench, Named, tune
+from infwidth.experiments.lm_width.plan import Place
 from infwidth.experiments.run_rows import Entry, run_row
+from infwidth.experiments.schema import CURVES, RUNS
 from infwidth.experiments.study import Part
+from infwidth.stats.selection import Cell, neighbours
 from infwidth.training.records import read_rows
 
 POINTS = 100
@@ -104,7 +104,7 @@ def gather(parts: Iterable[dict[str, Any]], runs: Path, experiment: str) -> dict
       experiment: for the message, if a run's result is gone.
 
     Returns:
-      By name, the tables of `infwidth.analysis.schema`.
+      By name, the tables of `infwidth.experiments.schema`.
 
     Raises:
       UserError: a run's result is gone.

@@ -18,7 +18,7 @@ from infwidth.config.section import Section, Seed
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width_plan import has_mlps
+from infwidth.experiments.lm_width.plan import has_mlps
 from infwidth.experiments.registry import REGISTRY, module
 
 

@@ -65,8 +65,8 @@ def plan_digest(entries: Iterable[str]) -> str:
     """
     apart = (
         *_TABLES,
-        "infwidth.config.contexts.CONTEXTS",
-        "infwidth.config.contexts.changes_in",
+        "infwidth.experiments.optimizer_ablation.contexts.CONTEXTS",
+        "infwidth.experiments.optimizer_ablation.contexts.changes_in",
         "infwidth.training.runs.Runs",
         "infwidth.training.spec.RunSpec",
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the paper's depth and steps say on the claims, width by width."""
 
-from infwidth.analysis.effects import Effect
 from infwidth.experiments.measured import Study
+from infwidth.stats.effects import Effect
 
 
 def effects(measured: Study) -> dict[str, list[Effect]]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from infwidth.analysis.effects import Effect
-from infwidth.analysis.extrapolation import Extrapolation, extrapolate
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.measured import Study
+from infwidth.stats.effects import Effect
+from infwidth.stats.extrapolation import Extrapolation, extrapolate
 
 FROM = 1500
 """Steps of the default: the claims were first judged at these."""

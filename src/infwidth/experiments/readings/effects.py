@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from infwidth.analysis.effects import Effect
 from infwidth.experiments.measured import CONTRASTS, Study, Weights
+from infwidth.stats.effects import Effect
 
 READINGS = ("adam_star_global", "adam_star", "adam_star_error", "adam_star_measured")
 """Readings A, B and C of ADAM*, and measured scales (R)."""

@@ -3,10 +3,10 @@
 
 from collections.abc import Iterator
 
-from infwidth.analysis.effects import Effect
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.measured import Study
 from infwidth.experiments.scales.plan import OTHER, PLAIN, WIDE
+from infwidth.stats.effects import Effect
 
 KERNEL_RULES = ("ntk", "adam_star", "muon_star")
 """SGD, ADAM* and Muon on M: rules that keep the kernel of fixed features."""

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every training run of a language model that a configuration asks for, each listed once.
+
+Which rate a variant is reported at follows from its tuning. Until that is done the reported runs
+stand in the list with multiples of a rate that is not known, as runs that wait.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infwidth.artifact.planning.texts import Text
+from infwidth.atomic import read_json
+from infwidth.catalogue import STUDIES
+from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.config.tuning import TuningSettings
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.infinite_lm.plan import training_of
+from infwidth.experiments.lm_width.plan import (
+    Place,
+    first_places,
+    has_mlps,
+    report_places,
+    run_spec,
+    widths_of,
+)
+from infwidth.experiments.optimizer_ablation.plan import (
+    Arm,
+    arms,
+    in_context,
+    rate_at,
+    seeds_of_arm,
+    tuned_widths_of_arm,
+    widths_of_arm,
+)
+from infwidth.experiments.study import parts_of
+from infwidth.experiments.width_limit.plan import all_widths, ntk_model, ntk_places
+from infwidth.experiments.width_limit.settings import REFERENCE
+from infwidth.layout import Layout
+from infwidth.stats.selection import Cell
+from infwidth.training.spec import RunSpec
+
+_UNKNOWN = "tokens that are not there yet"
+
+
+class PlannedRun(NamedTuple):
+    """One run.
+
+    Attributes:
+      experiment: the first that asks for it.
+      group: its variant, in the ablation after its context.
+      role: "trunk", "tuning", "check", "sensitivity" or "report".
+      spec: all that its numbers depend on; of a run that waits, rates are multiples of the chosen.
+      waits_for: the tuning that has still to choose its rate; empty where that is done.
+    """
+
+    experiment: str
+    group: str
+    role: str
+    spec: RunSpec
+    waits_for: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether its rate is still to be chosen."""
+        return bool(self.waits_for)
+
+
+class Search(NamedTuple):
+    """A variant's tuning, and the runs that may still be added where its grid ends too soon."""
+
+    experiment: str
+    group: str
+    most_extra: int
+
+
+class _Tuning(NamedTuple):
+    places: list[Place]
+    selection: dict[str, Any]
+    waits_for: str
+
+
+class Planner:
+    """Lists the runs of a configuration.
+
+    Args:
+      settings: the configuration.
+      layout: where its results lie.
+      texts: in the configured vocabulary, and in the other one.
+      platform: on which runs would train.
+    """
+
+    def __init__(self, settings: Settings, layout: Layout, texts: tuple[Text, Text], platform: str):
+        self._settings = settings
+        self._layout = layout
+        self._texts = texts
+        self._platform = platform
+        self.searches: list[Search] = []
+        """Filled by `runs`: those that are not done."""
+
+    def runs(self) -> list[PlannedRun]:
+        """All runs, those that several experiments ask for under the first of them.
+
+        Raises:
+          UserError: what a tuning wrote is damaged.
+        """
+        self.searches = []
+        covered = self._settings.experiments
+        experiments = [self._lm_width(), self._width_limit(), self._ablation(), self._infinite_lm()]
+        experiments += [self._study(study) for study in STUDIES if study in covered]
+        found: dict[tuple[RunSpec, str], PlannedRun] = {}
+        for runs in experiments:
+            for run in runs:
+                if run.experiment in covered:
+                    found.setdefault((run.spec, run.waits_for), run)
+        self.searches = [search for search in self.searches if search.experiment in covered]
+        return list(found.values())
+
+    def _lm_width(self) -> Iterator[PlannedRun]:
+        study, limit = self._settings.lm_width, self._settings.width_limit
+        extra = set(limit.extra_widths) - set(study.widths)
+        for name in dict.fromkeys([*study.variants, *limit.variants]):
+            first = "lm_width" if name in study.variants else "width_limit"
+            tuned = _read(self._layout.tuning(name), f"infwidth tune --variant {name}")
+            tuning = self._tuning(first, name, name, study.reference_width, study.tuning, tuned)
+            yield from self._planned(first, name, tuning.places, tuning.waits_for)
+            reported: dict[str, set[int]] = {"lm_width": set(), "width_limit": set()}
+            reported[first] |= set(study.widths)
+            reported["width_limit"] |= extra if name in limit.variants else set()
+            for experiment, widths in reported.items():
+                places = report_places(
+                    name,
+                    widths_of(name, list(widths)) if widths else [],
+                    study.seeds,
+                    tuning.selection,
+                    study.sensitivity,
+                )
+                yield from self._planned(experiment, name, places, tuning.waits_for)
+
+    def _width_limit(self) -> Iterator[PlannedRun]:
+        study, own = self._settings.lm_width, self._settings.width_limit
+        name, experiment, group = REFERENCE, "width_limit", f"{REFERENCE}, NTK units"
+        path = self._layout.results / "width_limit" / "ntk" / "tuning.json"
+        tuned = _read(path, "infwidth width_limit tune")
+        tuning = self._tuning(experiment, group, name, study.reference_width, study.tuning, tuned)
+        chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+        places = tuning.places + ntk_places(
+            all_widths(study, own), study.reference_width, chosen, study.seeds[: own.ntk_seeds]
+        )
+        model = ntk_model(self._settings.model)
+        yield from self._planned(experiment, group, places, tuning.waits_for, model=model)
+
+    def _ablation(self) -> Iterator[PlannedRun]:
+        own = self._settings.optimizer_ablation
+        parts = _parts(self._layout.results / "optimizer_ablation" / "parts")
+        for arm in arms(own):
+            part = parts.get((arm.context, arm.variant))
+            for width in tuned_widths_of_arm(arm, own):
+                yield from self._ablation_at(arm, width, _tuned_at(part, width, own.width))
+
+    def _ablation_at(
+        self, arm: Arm, tuned_width: int, tuned: dict[str, Any] | None
+    ) -> Iterator[PlannedRun]:
+        """The tuning of an arm at a width, and the reported runs that take its rate."""
+        own, group = self._settings.optimizer_ablation, arm.name
+        others = set(tuned_widths_of_arm(arm, own)) - {tuned_width}
+        widths = sorted(set(widths_of_arm(arm, own)) - others)
+        tuning = self._tuning(
+            *("optimizer_ablation", group, arm.variant, tuned_width, own.tuning, tuned)
+        )
+        chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+        places = tuning.places + [
+            Place("report", arm.variant, width, chosen._replace(learning_rate=rate), seed)
+            for width in widths
+            for rate in [rate_at(width, chosen.learning_rate, arm, own)]
+            for seed in seeds_of_arm(arm, own)
+        ]
+        model, training = in_context(
+            arm.context, self._settings.model, self._settings.training, own
+        )
+        yield from self._planned(
+            *("optimizer_ablation", group, places, tuning.waits_for, model, training),
+            self._texts[arm.other_vocabulary],
+        )
+
+    def _infinite_lm(self) -> Iterator[PlannedRun]:
+        own = self._settings.infinite_lm
+        model = self._settings.model.with_plain_numerics()
+        training = training_of(self._settings.training, own)
+        for name in own.variants:
+            path = self._layout.results / "infinite_lm" / "parts" / f"{name}.json"
+            tuned = _read(path, f"infwidth infinite_lm train --variant {name}")
+            tuning = self._tuning("infinite_lm", name, name, own.reference_width, own.tuning, tuned)
+            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+            infinite = name in own.infinite_variants
+            widths = {*widths_of(name, own.widths), *(own.extra_widths if infinite else ())}
+            places = tuning.places + [
+                Place("report", name, width, chosen, seed)
+                for width in sorted(widths)
+                for seed in own.seeds
+            ]
+            finite = list(
+                self._planned("infinite_lm", name, places, tuning.waits_for, model, training)
+            )
+            yield from finite
+            if infinite:
+                at_one_width = finite[-len(own.seeds) :]
+                for run in at_one_width:
+                    yield run._replace(spec=replace(run.spec, width=None))
+
+    def _study(self, study: str) -> Iterator[PlannedRun]:
+        folder = self._layout.results / study / "parts"
+        done = {
+            (part["condition"], part["variant"], part["width"]): part
+            for path in sorted(folder.glob("*.json"))
+            for part in read_json(path, f"infwidth measure {study}", ("parts",))["parts"]
+        }
+        for part in parts_of(study, self._settings):
+            group = f"{part.condition}-{part.variant}"
+            made = done.get((part.condition, part.variant, part.width))
+            tuning = self._tuning(study, group, part.variant, part.width, part.tuning, made)
+            text = self._texts[part.vocabulary != self._settings.data.vocabulary]
+            yield from self._planned(
+                *(study, group, tuning.places, tuning.waits_for, part.model, part.search, text)
+            )
+            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+            cells = []
+            if part.is_checked:
+                # Of a search that is not done the rates are multiples of its choice.
+                cells = [chosen, *(chosen._replace(learning_rate=r) for r in (1 / 3, 3.0))]
+                if made is not None and not tuning.waits_for:
+                    checks = (e for e in made["entries"] if e["role"] == "check")
+                    cells = [Cell(entry["learning_rate"], entry["kappa"]) for entry in checks]
+            place = (part.variant, part.width)
+            places = [Place("check", *place, cell, part.tuning.seeds[0]) for cell in cells]
+            places += [Place("report", *place, chosen, seed) for seed in part.seeds]
+            yield from self._planned(
+                *(study, group, places, tuning.waits_for, part.model, part.training, text)
+            )
+
+    def _tuning(
+        self,
+        experiment: str,
+        group: str,
+        variant: str,
+        width: int,
+        settings: TuningSettings,
+        tuned: dict[str, Any] | None,
+    ) -> _Tuning:
+        """The runs of a tuning, and its choice: 1, as the unit of rates, where it is not made."""
+        first = first_places(variant, width, settings)
+        if tuned is not None and _answers(tuned["entries"], first):
+            return _Tuning(_tried(tuned["entries"], first), tuned["selection"], "")
+        searched = has_mlps(ALL_VARIANTS[variant])
+        kappa = 1.0 if first[0].cell.kappa is not None else None
+        if searched:
+            most = most_extra_runs(settings, len({place.cell for place in first}))
+            if most:
+                self.searches.append(Search(experiment, group, most))
+        # Two tunings of one grid, at one width, choose the same but for what they may add; so, as
+        # a rule, does one whose rates race.
+        grid = settings.model_dump_json(exclude={"max_extensions", "trunk_factors", "race_margin"})
+        waits_for = f"{variant} at {width}, {grid}" if searched else ""
+        return _Tuning(first, {"learning_rate": 1.0, "kappa": kappa}, waits_for)
+
+    def _planned(
+        self,
+        experiment: str,
+        group: str,
+        places: Iterable[Place],
+        waits_for: str,
+        model: ModelSettings | None = None,
+        training: TrainingSettings | None = None,
+        text: Text | None = None,
+    ) -> Iterator[PlannedRun]:
+        model, training = model or self._settings.model, training or self._settings.training
+        text = text or self._texts[0]
+        for place in places:
+            digest = text.digest or _UNKNOWN
+            spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
+            waits = place.role in ("report", "sensitivity", "check")
+            yield PlannedRun(experiment, group, place.role, spec, waits_for if waits else "")
+
+
+def most_extra_runs(tuning: TuningSettings, cells: int) -> int:
+    """The most runs that follow a search's first ones.
+
+    All seeds of the cells by which the grid may grow, and the seeds that a race keeps back.
+    """
+    kept_back = 0 if tuning.race_margin is None else len(tuning.seeds) - 1
+    with_kappas = cells > len(tuning.learning_rates)
+    return _most_extra_cells(tuning, with_kappas) * len(tuning.seeds) + cells * kept_back
+
+
+def _most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
+    """The most cells that a search adds to its grid: all of the largest grid that it may reach."""
+    rates, kappas = len(tuning.learning_rates), len(tuning.kappas) if with_kappas else 1
+    extensions = range(tuning.max_extensions + 1)
+    reached = (
+        (rates + more) * (kappas + (tuning.max_extensions - more if with_kappas else 0))
+        for more in extensions
+    )
+    return max(reached) - rates * kappas
+
+
+def _read(path: Path, made_by: str) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    return read_json(path, made_by, ("selection", "entries"))
+
+
+def _parts(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    made_by = "infwidth optimizer_ablation train"
+    return {
+        (arm["context"], arm["variant"]): arm
+        for path in sorted(folder.glob("*.json"))
+        for arm in read_json(path, made_by, ("arms",))["arms"]
+    }
+
+
+def _tuned_at(part: dict[str, Any] | None, width: int, common: int) -> dict[str, Any] | None:
+    """What an arm's tuning at one width chose and tried, as `infwidth tune` writes it."""
+    if part is None:
+        return None
+    chosen = part["selection"] if width == common else part.get("selection_at", {}).get(str(width))
+    entries = [entry for entry in part["entries"] if entry["width"] in (width, 0)]
+    return chosen and {"selection": chosen, "entries": entries}
+
+
+def _coordinates(entry: dict[str, Any]) -> tuple:
+    return (entry["width"], entry["learning_rate"], entry["kappa"], entry["seed"])
+
+
+def _answers(entries: Sequence[dict[str, Any]], first: Sequence[Place]) -> bool:
+    """Whether a tuning tried all that the settings ask for now."""
+    if first[0].role == "trunk":
+        return True
+    tried = {_coordinates(entry) for entry in entries if entry["role"] == "tuning"}
+    return all((p.width, *p.cell, p.seed) in tried for p in first)
+
+
+def _tried(entries: Sequence[dict[str, Any]], first: Sequence[Place]) -> list[Place]:
+    """The places of a tuning, those beyond its grid last."""
+    if first[0].role == "trunk":
+        return list(first)
+    known = {(place.width, *place.cell, place.seed) for place in first}
+    return [
+        *first,
+        *(
+            Place("tuning", first[0].variant, width, Cell(rate, kappa), seed)
+            for entry in entries
+            if entry["role"] == "tuning"
+            for width, rate, kappa, seed in [_coordinates(entry)]
+            if (width, rate, kappa, seed) not in known
+        ),
+    ]

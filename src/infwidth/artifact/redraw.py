@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws every figure, table and claim from published measurements, and compares with what is there.
+
+No training, and no JAX: what this imports is plots, analysis and the settings.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infwidth.artifact.published import Published
+from infwidth.atomic import write_atomically, write_json
+from infwidth.catalogue import FIGURES, TABLES
+from infwidth.claims.claims import FILE
+from infwidth.claims.judge import find, judge
+from infwidth.claims.page import PAGE, Links, page
+from infwidth.claims.schema import read_claims
+from infwidth.config.settings import Settings
+from infwidth.drawing.write import build_and_write
+from infwidth.provenance import comparable
+from infwidth.stats.sameness import Sameness, compare_texts
+
+CLAIMS_NAME = "claims"
+NAMES = (*FIGURES, *TABLES, CLAIMS_NAME)
+"""Everything that is drawn from measurements."""
+
+LEVELS = 2
+"""Of 255: pixels that differ by no more are equal to rounding.
+
+The shade of an edge is its position within a pixel, so that rounding moves it by one level.
+"""
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """What was drawn, and how it compares with what was published.
+
+    Attributes:
+        name: of the figure or table, or "claims".
+        files: by name, how each compares.
+        note: more on what differs, or nothing.
+    """
+
+    name: str
+    files: dict[str, Sameness]
+    note: str = ""
+
+    @property
+    def sameness(self) -> Sameness:
+        """That of the file which is furthest off."""
+        return max(self.files.values(), key=list(Sameness).index)
+
+
+def redraw(
+    names: Iterable[str], published: Published, out: Path, settings: Settings, rules: Path
+) -> Iterator[Redrawn]:
+    """Draws what is named, each when the one before was taken.
+
+    Args:
+        names: some of `NAMES`.
+        published: holds the measurements, and what to compare with.
+        out: gets `figures/`, `tables/`, claims.json and claims.md.
+        settings: by which claims are judged.
+        rules: of the claims.
+
+    Raises:
+        UserError: incomplete measurements.
+    """
+    wanted = set(names)
+    needs_claims = {name for name, experiment in TABLES.items() if experiment == CLAIMS_NAME}
+    if wanted & {CLAIMS_NAME, *needs_claims}:
+        claims = _claims(published, out, settings, rules)
+        if CLAIMS_NAME in wanted:
+            yield claims
+    for name in (name for name in TABLES if name in wanted):
+        yield _table(name, published, out)
+    for name in (name for name in FIGURES if name in wanted):
+        yield _figure(name, published, out)
+
+
+def _claims(published: Published, out: Path, settings: Settings, path: Path) -> Redrawn:
+    rules = read_claims(path)
+    asked = [
+        name
+        for name in dict.fromkeys(claim.experiment for claim in rules.claims)
+        if published.measurements(name).is_dir()
+    ]
+    found = {name: find(name, published.measurements(name)) for name in asked}
+    judged = judge(rules, found, settings, path.read_text(encoding="utf-8"))
+    write_json(out / FILE, judged.as_json())
+
+    def seen_from(folder: Path, target: Path) -> str:
+        return Path(os.path.relpath(target, folder)).as_posix()
+
+    links = Links(
+        figures="figures",
+        tables="tables",
+        measurements={name: seen_from(out, published.measurements(name)) for name in asked},
+        rules=seen_from(out, path),
+    )
+    write_atomically(out / PAGE, page(judged, links))
+    # The published page lies elsewhere than this one, so its links are others.
+    there = page(judged, published.links(asked, seen_from(published.folder, path)))
+    files = {
+        FILE: _compare(published.folder / FILE, (out / FILE).read_text(encoding="utf-8")),
+        PAGE: _compare(published.folder / PAGE, there, shown=True),
+    }
+    return Redrawn(CLAIMS_NAME, files)
+
+
+def _table(name: str, published: Published, out: Path) -> Redrawn:
+    experiment = TABLES[name]
+    source = out if experiment == CLAIMS_NAME else published.measurements(experiment)
+    written = build_and_write(name, source, out / "tables")
+    files = {
+        path.name: _compare(
+            published.tables / path.name,
+            path.read_text(encoding="utf-8"),
+            shown=path.suffix != ".csv",
+        )
+        for path in written
+    }
+    return Redrawn(name, files)
+
+
+def _figure(name: str, published: Published, out: Path) -> Redrawn:
+    from infwidth.drawing.draw import draw_and_save  # matplotlib only where something is drawn
+
+    pdf, png, record = draw_and_save(name, published.measurements(FIGURES[name]), out / "figures")
+    picture, note = _compare_pictures(published.figures / png.name, png)
+    there = published.figures / record.name
+    files = {png.name: picture, record.name: _compare(there, record.read_text(encoding="utf-8"))}
+    # Of a PDF only its bytes are compared: where they are others, the picture decides.
+    if _same_bytes(published.figures / pdf.name, pdf):
+        files[pdf.name] = Sameness.SAME
+    elif picture is not Sameness.OTHER:
+        files[pdf.name] = Sameness.ROUNDING
+    else:
+        files[pdf.name] = Sameness.OTHER
+    return Redrawn(name, files, note)
+
+
+def _compare(published: Path, text: str, shown: bool = False) -> Sameness:
+    if not published.is_file():
+        return Sameness.OTHER
+    there = published.read_text(encoding="utf-8")
+    if published.suffix == ".json":
+        there, text = (json.dumps(comparable(json.loads(each))) for each in (there, text))
+    return compare_texts(there, text, shown)
+
+
+def _same_bytes(first: Path, second: Path) -> bool:
+    return first.is_file() and first.read_bytes() == second.read_bytes()
+
+
+def _compare_pictures(published: Path, drawn: Path) -> tuple[Sameness, str]:
+    """Compares two pictures pixel by pixel; with a note where they are not equal."""
+    import numpy as np
+    from matplotlib.image import imread
+
+    if _same_bytes(published, drawn):
+        return Sameness.SAME, ""
+    if not published.is_file():
+        return Sameness.OTHER, f"{published} is missing"
+    before, after = (np.rint(255 * imread(path)) for path in (published, drawn))
+    if before.shape != after.shape:
+        return Sameness.OTHER, f"{after.shape[1]} × {after.shape[0]} pixels"
+    gaps_HxW = np.abs(before - after).max(axis=2)
+    share, largest = float((gaps_HxW > 0).mean()), int(gaps_HxW.max())
+    word = Sameness.ROUNDING if largest <= LEVELS else Sameness.OTHER
+    return word, f"{share:.2%} of the pixels, by up to {largest} of 255"

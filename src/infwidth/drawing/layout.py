@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placing things: margins by inch, labels at the ends of lines, small print, ticks.
+
+All is deterministic. A figure is laid out in this order: data, limits, `small_print`,
+`set_margins`, `end_labels`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from infwidth.drawing.style import LABEL, SMALL_PRINT
+
+_POINT = 1 / 72
+
+
+class EndLabel(NamedTuple):
+    """A label that belongs at a height of the y axis; its line ends at x, by default the edge."""
+
+    y: float
+    text: str
+    color: object
+    x: float | None = None
+
+
+def spread(
+    positions: Sequence[float], gap: float, low: float = -1e300, high: float = 1e300
+) -> list[float]:
+    """Moves positions apart to at least `gap`, by the least sum of squared moves.
+
+    Order is kept (ties by index), and where there is room all stay within [low, high]. With
+    z_i = y_i − i·gap the condition is that z does not fall, so this is isotonic regression: pool
+    neighbours that are out of order, each pool at its mean.
+
+    Args:
+        positions: wanted places.
+        gap: least distance of neighbours, same units.
+        low: least place allowed.
+        high: greatest place allowed; too many labels go beyond it rather than overlap.
+    """
+    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
+    pools: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        pools.append((positions[i] - rank * gap, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (first, m), (second, n) = pools[-2:]
+            pools[-2:] = [((m * first + n * second) / (m + n), m + n)]
+    ceiling = max(high - (len(order) - 1) * gap, low)
+    levels = [min(max(mean, low), ceiling) for mean, size in pools for _ in range(size)]
+    placed = [0.0] * len(order)
+    for rank, i in enumerate(order):
+        placed[i] = levels[rank] + rank * gap
+    return placed
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that many inches that can measure its text, without any global state."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def text_size(figure: Figure, text: str, size: float) -> tuple[float, float]:
+    """Width and height of a text in inches."""
+    probe = figure.text(0, 0, text, fontsize=size)
+    box = probe.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    probe.remove()
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
+def set_margins(
+    figure: Figure,
+    right: float,
+    top: float,
+    bottom: float,
+    column_gap: float = 0.0,
+    row_gap: float = 0.0,
+) -> None:
+    """Lays the grid of axes out in inches; the left margin is what the y axes' texts take.
+
+    Args:
+        figure: its axes form one grid, their limits are final.
+        right, top, bottom: margins.
+        column_gap, row_gap: between the axes.
+    """
+    left = 0.7  # a first guess, to measure in
+    for _ in range(2):
+        _place(figure, (left, right, top, bottom), column_gap, row_gap)
+        left = 0.06 + max(map(_room_left, figure.axes))
+    _place(figure, (left, right, top, bottom), column_gap, row_gap)
+
+
+def _place(
+    figure: Figure, margins: tuple[float, float, float, float], column_gap: float, row_gap: float
+) -> None:
+    left, right, top, bottom = margins
+    width, height = figure.get_size_inches()
+    spec = figure.axes[0].get_subplotspec()
+    rows, columns = spec.get_gridspec().get_geometry() if spec else (1, 1)
+    panel_width = (width - left - right - (columns - 1) * column_gap) / columns
+    panel_height = (height - top - bottom - (rows - 1) * row_gap) / rows
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=column_gap / panel_width,
+        hspace=row_gap / panel_height,
+    )
+
+
+def _room_left(axes: Axes) -> float:
+    """Inches that the y axis with its texts takes, for axes of the first column."""
+    spec = axes.get_subplotspec()
+    if spec is not None and not spec.is_first_col():
+        return 0.0
+    box = axes.yaxis.get_tightbbox(axes.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    return 0.0 if box is None else (axes.get_window_extent().x0 - box.x0) / axes.figure.dpi
+
+
+def label_width(figure: Figure, labels: Sequence[EndLabel], size: float = LABEL) -> float:
+    """Inches to leave to the right of an axes for its end labels and their leaders."""
+    widest = max((text_size(figure, label.text, size)[0] for label in labels), default=0.0)
+    return widest + _LEADER + 0.06
+
+
+_LEADER = 0.16
+"""Inches from the axes' right edge to the labels."""
+
+
+def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> list[Text]:
+    """Writes each label to the right of all lines at its height, moved where two would overlap.
+
+    A thin leader joins the end of the line with the label. Limits and margins must be final.
+    """
+    if not labels:
+        return []
+    figure = axes.figure
+    dpi = figure.dpi
+    box = axes.get_window_extent()
+    low, high = axes.get_ylim()
+    edge = axes.get_xlim()[1]
+    ends = [
+        axes.transData.transform(
+            (edge if label.x is None else label.x, min(max(label.y, low), high))
+        )
+        for label in labels
+    ]
+    wanted = [end[1] for end in ends]
+    gap = (size + 1.5) * _POINT * dpi
+    placed = spread(wanted, gap, box.y0, box.y1)
+    starts = [(end[0] - box.x0) / box.width for end in ends]
+    right = max(starts)
+    texts = []
+    for label, left, start, end in zip(labels, starts, wanted, placed, strict=True):
+        heights = [(y - box.y0) / box.height for y in (start, start, end, end)]
+        inches = [0.05, _LEADER - 0.05, _LEADER - 0.02]
+        across = [left + 0.02 * dpi / box.width, *(right + x * dpi / box.width for x in inches)]
+        axes.plot(
+            across,
+            heights,
+            transform=axes.transAxes,
+            color=label.color,
+            linewidth=0.5,
+            clip_on=False,
+        )
+        texts.append(
+            axes.text(
+                right + _LEADER * dpi / box.width,
+                heights[-1],
+                label.text,
+                transform=axes.transAxes,
+                color=label.color,
+                fontsize=size,
+                va="center_baseline",
+                ha="left",
+                # Inside the axes a level may run behind it.
+                bbox=None
+                if label.x is None
+                else {"facecolor": "white", "pad": 0.4, "linewidth": 0},
+            )
+        )
+    return texts
+
+
+def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0.05) -> float:
+    """Writes a note at the foot of the figure, wrapped to its width; returns its height in inches.
+
+    Args:
+        figure: with its final size.
+        text: one paragraph.
+        left: margin on both sides, inches.
+        bottom: margin below, inches.
+    """
+    width, height = figure.get_size_inches()
+    lines: list[str] = []
+    # Letters are hinted to pixels, so that a line's width depends on the resolution.
+    drawn_at, figure.dpi = figure.dpi, mpl.rcParams["savefig.dpi"]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_size(figure, longer, SMALL_PRINT)[0] <= 0.98 * (width - 2 * left):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    figure.dpi = drawn_at
+    step = 1.25 * SMALL_PRINT * _POINT
+    for row, line in enumerate(lines):
+        figure.text(
+            left / width,
+            (bottom + (len(lines) - 1 - row) * step) / height,
+            line,
+            fontsize=SMALL_PRINT,
+            color="#555555",
+            va="bottom",
+        )
+    return bottom + len(lines) * step
+
+
+def fine_log_axis(axes: Axes) -> None:
+    """A logarithmic y axis with ticks at 1, 2 and 5 of every decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A table: raw numbers for machines, rounded ones for readers, as CSV, Markdown and LaTeX."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.atomic import write_atomically, write_json
+from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.provenance import SHA256, sha256
+from infwidth.stats.statistics import Interval
+from infwidth.stats.verdicts import Verdict
+
+MISSING = "–"
+
+_LATEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "×": r"$\times$",
+        "·": r"$\cdot$",
+        "κ": r"$\kappa$",
+        "η": r"$\eta$",
+        "ω": r"$\omega$",
+        "∞": r"$\infty$",
+        "→": r"$\to$",
+        "√": r"$\surd$",
+        "†": r"$\dagger$",
+        "–": "--",
+        "½": r"$\tfrac12$",
+        "…": r"\dots{}",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in its two forms.
+
+    Attributes:
+        name: as in `TABLES`; the LaTeX label is `tab:<name>`.
+        caption: plain text; says units, corpus and what is reconstructed.
+        raw: long form, full precision; units in the column names.
+        shown: wide form, every cell a string that is fit to read.
+    """
+
+    name: str
+    caption: str
+    raw: pd.DataFrame
+    shown: pd.DataFrame
+
+
+def comparison(found: Verdict, holds: str, fails: str) -> str:
+    """What one comparison by itself shows; the words of verdicts are for claims."""
+    words = {
+        Verdict.REPRODUCED: holds,
+        Verdict.CONTRADICTED: fails,
+        Verdict.INCONCLUSIVE: "unresolved",
+    }
+    return words.get(found, str(found))
+
+
+def write_table(
+    table: Table, path_without_suffix: Path | str, provenance: dict[str, Any]
+) -> list[Path]:
+    """Writes `.csv` (raw), `.md` and `.tex` (shown), and `.json`, each whole; returns the paths.
+
+    Args:
+        table: what to write.
+        path_without_suffix: its folder is made if need be.
+        provenance: inputs with their sha256, settings and commit, and who made it; the sha256 of
+            the three files is added.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
+    """
+    base = Path(path_without_suffix)
+    texts = {
+        ".csv": table.raw.to_csv(index=False, lineterminator="\n"),
+        ".md": markdown(table),
+        ".tex": latex(table),
+    }
+    written = []
+    for suffix, text in texts.items():
+        path = base.parent / (base.name + suffix)
+        write_atomically(path, text)
+        written.append(path)
+    record = base.parent / f"{base.name}.json"
+    digests = {path.name: sha256(path) for path in written}
+    write_json(record, {"table": base.name, SHA256: digests} | provenance)
+    return [*written, record]
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, its caption above."""
+    rows = [list(table.shown.columns), *table.shown.to_numpy().tolist()]
+    cells = [[str(cell).replace("|", r"\|") for cell in row] for row in rows]
+    sizes = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|".join(
+        "-" * (size + 1) + ":" if right else ":" + "-" * (size + 1)
+        for size, right in zip(sizes, _right_aligned(table), strict=True)
+    )
+    return "\n".join([f"{table.caption}\n", lines[0], f"|{rule}|", *lines[1:]]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A `table` environment for booktabs and graphicx, to paste into a paper."""
+    alignment = "".join("r" if right else "l" for right in _right_aligned(table))
+    rows = [" & ".join(map(escape, row)) + r" \\" for row in table.shown.to_numpy().tolist()]
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"  \centering\small",
+        f"  \\caption{{{escape(table.caption)}}}",
+        f"  \\label{{tab:{table.name}}}",
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        f"  \\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
+        r"    \toprule",
+        "    " + " & ".join(map(escape, table.shown.columns)) + r" \\",
+        r"    \midrule",
+        *(f"    {row}" for row in rows),
+        r"    \bottomrule",
+        r"  \end{tabular}}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _right_aligned(table: Table) -> list[bool]:
+    """Whether each column holds plain numbers only."""
+    return [
+        all(re.fullmatch(r"[+−]?[\d.,]+|–|", str(cell)) for cell in table.shown[column])
+        for column in table.shown.columns
+    ]
+
+
+def escape(text: object) -> str:
+    """Plain text as LaTeX."""
+    return str(text).translate(_LATEX)
+
+
+def number(value: float, decimals: int = 4) -> str:
+    """A number with a true minus sign, or a dash where there is none."""
+    if not math.isfinite(value):
+        return MISSING
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def signed(value: float, decimals: int = 4) -> str:
+    """Like `number`, with a plus sign too."""
+    return number(value, decimals) if not value > 0 else f"+{number(value, decimals)}"
+
+
+def plus_minus(interval: Interval, decimals: int = 4, sign: bool = False) -> str:
+    """Estimate ± half width; the estimate alone where there is no interval."""
+    shown = (signed if sign else number)(interval.estimate, decimals)
+    if not math.isfinite(interval.half_width):
+        return shown
+    return f"{shown} ± {number(interval.half_width, decimals)}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate or κ with no more digits than it needs."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated."""
+    return MISSING if not math.isfinite(value) else f"{round(value):,}"
+
+
+def corpus_note(measured: Measurements) -> str:
+    """What a reader must know beside every number."""
+    return (
+        f"Corpus: {measured.settings['corpus']}. "
+        "ADAM*'s formula is our reconstruction (B), not the paper's text."
+    )
+
+
+def seeds_note(measured: Measurements) -> str:
+    """How many seeds and which confidence the intervals have."""
+    seeds = len(measured.seeds)
+    if seeds < 2:
+        return "one seed, so no interval over seeds"
+    confidence = f"{measured.statistics.confidence:.0%}"
+    return f"± is the half width of the {confidence} t interval over {seeds} seeds"
+
+
+def sentences(parts: Iterable[str]) -> str:
+    """Joins the parts of a caption that are not empty."""
+    return " ".join(part for part in parts if part)

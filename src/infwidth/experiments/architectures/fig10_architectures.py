@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figure 10: the variants in an MLP, a CNN and an RNN: losses, and how far from frozen features."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from infwidth.config.variants import VARIANTS
+from infwidth.drawing.layout import (
+    EndLabel,
+    end_labels,
+    label_width,
+    new_figure,
+    set_margins,
+    small_print,
+)
+from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
+from infwidth.experiments.architectures.measured import LABELS, Architectures
+from infwidth.stats.statistics import Interval
+
+_BASE = "frozen"
+"""The variant from which differences are taken."""
+
+_CONTROL = "No wide layer"
+_NONE = Interval(math.nan, math.nan, math.nan)
+_LABEL_SIZE = 6.5
+_STEP = 0.035
+"""Distance of neighbouring variants' points, as a share of the width axis."""
+
+
+def draw(measured: Architectures) -> Figure:
+    """Above: test loss over width. Below: the same less that of frozen features, by seed."""
+    with paper_style():
+        return _draw(measured)
+
+
+def _draw(measured: Architectures) -> Figure:
+    figure = new_figure(TEXT_WIDTH, 4.3)
+    names = measured.architectures
+    grid = figure.subplots(2, len(names), squeeze=False)
+    labels: dict[Axes, list[EndLabel]] = {}
+    for column, architecture in enumerate(names):
+        above, below = grid[:, column]
+        above.set_title(LABELS[architecture], loc="left", pad=4)
+        labels[above] = _losses(above, measured, architecture)
+        labels[below] = _differences(below, measured, architecture)
+        for axes in (above, below):
+            _width_axis(axes, measured.widths)
+        above.tick_params(labelbottom=False)
+        below.set_xlabel("width $H$")
+    grid[0, 0].set_ylabel("final test loss\n(nats an image)")
+    grid[1, 0].set_ylabel("loss − loss of frozen\nfeatures (nats an image)")
+    last = [labels[axes] for axes in grid[:, -1]]
+    foot = small_print(figure, _print(measured))
+    right = max(label_width(figure, each, _LABEL_SIZE) for each in last)
+    set_margins(figure, right, 0.22, foot + 0.4, column_gap=0.42, row_gap=0.16)
+    for axes, each in zip(grid[:, -1], last, strict=True):
+        end_labels(axes, each, _LABEL_SIZE)
+    return figure
+
+
+def _losses(axes: Axes, measured: Architectures, architecture: str) -> list[EndLabel]:
+    found: list[EndLabel] = []
+    shown: list[Interval] = []
+    moving = [name for name in measured.variants if name != "constant"]
+    for variant, place in _places(moving):
+        cells = [measured.loss(architecture, variant, width) for width in measured.widths]
+        shown += cells
+        found += _points(axes, measured.widths, cells, variant, place)
+        lost = [w for w in measured.widths if measured.diverged(architecture, variant, w)]
+        _crosses(axes, measured.widths, lost, variant, place)
+    if "constant" in measured.variants:
+        loss = measured.loss(architecture, "constant", 0)
+        if loss.count:
+            style = look("constant")
+            axes.axhline(loss.estimate, color=style.color, linestyle=style.line)
+            shown.append(loss)
+            found.append(EndLabel(loss.estimate, _CONTROL, style.ink))
+    _log_axis(axes, [cell for cell in shown if math.isfinite(cell.estimate)])
+    return found
+
+
+def _differences(axes: Axes, measured: Architectures, architecture: str) -> list[EndLabel]:
+    axes.axhline(0, color=look(_BASE).color, linewidth=0.8)
+    found = [EndLabel(0, VARIANTS[_BASE].label, look(_BASE).ink)]
+    others = [name for name in measured.variants if name not in (_BASE, "constant")]
+    for variant, place in _places(others):
+        effects = [measured.difference(architecture, variant, _BASE, w) for w in measured.widths]
+        cells = [effect.interval(measured.confidence) if effect else _NONE for effect in effects]
+        found += _points(axes, measured.widths, cells, variant, place)
+    return found
+
+
+def _places(variants: Sequence[str]) -> list[tuple[str, float]]:
+    """How many steps each variant's points stand aside of the width."""
+    return [(name, place - (len(variants) - 1) / 2) for place, name in enumerate(variants)]
+
+
+def _points(
+    axes: Axes, widths: Sequence[int], cells: Sequence[Interval], variant: str, place: float
+) -> list[EndLabel]:
+    """A line through the estimates and a bar for each interval; its label, if there is anything."""
+    style = look(variant)
+    x = [width * _shift(widths, place) for width in widths]
+    axes.plot(
+        x,
+        [cell.estimate for cell in cells],
+        color=style.color,
+        marker=style.marker,
+        linestyle=style.line,
+        linewidth=0.9,
+        markersize=3.4,
+        markeredgecolor="white",
+        markeredgewidth=0.3,
+    )
+    for at, cell in zip(x, cells, strict=True):
+        if math.isfinite(cell.half_width):
+            axes.vlines(at, cell.lower, cell.upper, style.color, linewidth=0.7)
+    finite = [cell.estimate for cell in cells if math.isfinite(cell.estimate)]
+    return [EndLabel(finite[-1], VARIANTS[variant].label, style.ink)] if finite else []
+
+
+def _crosses(
+    axes: Axes, widths: Sequence[int], lost: Sequence[int], variant: str, place: float
+) -> None:
+    """Crosses at the top edge where runs diverged."""
+    axes.plot(
+        [width * _shift(widths, place) for width in lost],
+        [1.0] * len(lost),
+        marker="x",
+        linestyle="",
+        color=look(variant).color,
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+    )
+
+
+def _shift(widths: Sequence[int], place: float) -> float:
+    return 2 ** (_STEP * place * _octaves(widths))
+
+
+def _octaves(widths: Sequence[int]) -> float:
+    return max(math.log2(widths[-1] / widths[0]), 1.0)
+
+
+def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
+    axes.set_xscale("log", base=2)
+    margin = 2 ** (0.14 * _octaves(widths))
+    axes.set_xlim(widths[0] / margin, widths[-1] * margin)
+    axes.xaxis.set_major_locator(FixedLocator(widths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+
+
+def _log_axis(axes: Axes, cells: Sequence[Interval]) -> None:
+    if not cells:
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no run finished", transform=axes.transAxes, ha="center")
+        return
+    axes.set_yscale("log")
+    # A bar may reach 0, where this axis has no place; none is followed beyond a factor of 2.
+    points = [cell.estimate for cell in cells]
+    barred = [cell for cell in cells if math.isfinite(cell.half_width)]
+    low = min([*points, *(max(cell.lower, cell.estimate / 2) for cell in barred)])
+    high = max([*points, *(min(cell.upper, cell.estimate * 2) for cell in barred)])
+    axes.set_ylim(low / 1.1, high * 1.1)
+    axes.yaxis.set_major_locator(FixedLocator(_ticks(*axes.get_ylim())))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.3g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten; where fewer than three lie within the limits, even steps."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    if sum(low <= tick <= high for tick in ticks) < 3:
+        ticks = list(MaxNLocator(4).tick_values(low, high))
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _print(measured: Architectures) -> str:
+    seeds = len(measured.seeds)
+    bars = (
+        f"Bars: {measured.confidence:.0%} t intervals over {seeds} seeds; points stand aside for "
+        "legibility."
+        if seeds > 1
+        else "One seed."
+    )
+    settings = measured.settings
+    data = (
+        f"scikit-learn's digits: {settings['test_images']} test images, the same for all; each "
+        f"seed draws its training images from the others; {settings['steps']} steps of "
+        f"{settings['batch_size']}. Rates are tuned alike in each architecture at "
+        f"H = {settings['reference_width']:,}."
+    )
+    parts = [
+        "Below: paired by seed, from frozen features at the same width.",
+        bars,
+        data,
+        _divergence(measured),
+        _unbracketed(measured),
+        "ADAM* is our reconstruction of the paper's rule.",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _divergence(measured: Architectures) -> str:
+    lost = sum(
+        measured.diverged(architecture, variant, width)
+        for architecture in measured.architectures
+        for variant in measured.variants
+        for width in ([0] if variant == "constant" else measured.widths)
+    )
+    if not lost:
+        return ""
+    runs = "run" if lost == 1 else "runs"
+    return f"× {lost} {runs} diverged; means are of the runs that finished."
+
+
+def _unbracketed(measured: Architectures) -> str:
+    """Names the rates that tuning left without a worse neighbour on both sides."""
+    found = []
+    for architecture in measured.architectures:
+        for variant in measured.variants:
+            choice = measured.choice(architecture, variant)
+            if variant != "constant" and choice is not None and not choice["interior"]:
+                name = f"{VARIANTS[variant].label} in the {LABELS[architecture]}"
+                found.append(f"{name} ({choice['note']})")
+    return f"Not interior: {'; '.join(found)}." if found else ""

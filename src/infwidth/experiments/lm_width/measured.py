@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The measurements of one configuration, as the experiment wrote them: read, checked, looked up.
+
+Legend: S seeds, D test documents. Every loss is in nats per token.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from infwidth.config.errors import UserError
+from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.variants import VARIANTS
+from infwidth.reading import digest, read_json, read_table, require
+from infwidth.stats.selection import Choice, Trial, choose
+
+RUN_COLUMNS = (
+    *("key", "role", "variant", "width", "learning_rate", "kappa", "trunk_learning_rate", "seed"),
+    *("status", "steps", "train_loss", "validation_loss", "test_loss", "tokens"),
+    *("parameters_trunk", "parameters_features", "parameters_readout", "parameters_trained"),
+    *("optimizer_state_bytes", "flops", "device_seconds", "device", "sgd_unit"),
+)
+DOCUMENT_COLUMNS = ("key", "document", "name", "loss_sum", "tokens")
+CURVE_COLUMNS = ("key", "step", "loss")
+SETTINGS_KEYS = ("name", "commit", "corpus", "lm_width", "statistics")
+SELECTION_KEYS = ("learning_rate", "kappa", "interior", "note", "trials", "extensions")
+TRIAL_KEYS = ("learning_rate", "kappa", "mean_validation_loss", "status")
+ROLES = ("trunk", "tuning", "sensitivity", "report")
+FILES = (
+    *("runs.parquet", "documents.parquet", "curves.parquet"),
+    *("selection.json", "settings.json"),
+)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that tables and figures are made from.
+
+    Attributes:
+        folder: where it was read from.
+        runs: one row a (run, role).
+        documents: one row a (reported run, test document): `loss_sum` in nats, `tokens`.
+        curves: one row a (reported run, logged stretch): training loss.
+        selection: by variant (and "trunk"), what tuning chose and every cell that it tried.
+        settings: the effective settings, with the configuration's name, commit and corpus.
+        statistics: the settings of intervals and verdicts.
+        digests: sha256 of each file read, by name.
+    """
+
+    folder: Path
+    runs: pd.DataFrame
+    documents: pd.DataFrame
+    curves: pd.DataFrame
+    selection: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
+    statistics: StatisticsSettings
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Measurements":
+        """Reads and checks a folder of measurements.
+
+        Raises:
+            UserError: a file is missing or unreadable, or lacks a column or key.
+        """
+        folder = Path(folder)
+        digests = {name: digest(folder / name) for name in FILES}
+        runs = read_table(folder / "runs.parquet", RUN_COLUMNS)
+        settings = read_json(folder / "settings.json", SETTINGS_KEYS)
+        measured = cls(
+            folder,
+            runs,
+            read_table(folder / "documents.parquet", DOCUMENT_COLUMNS),
+            read_table(folder / "curves.parquet", CURVE_COLUMNS),
+            read_json(folder / "selection.json", ()),
+            settings,
+            _statistics(folder / "settings.json", settings),
+            digests,
+        )
+        measured._check()
+        return measured
+
+    def _check(self) -> None:
+        path = self.folder / "runs.parquet"
+        for column, allowed in (("role", ROLES), ("variant", tuple(VARIANTS))):
+            strange = sorted(set(self.runs[column]) - set(allowed))
+            if strange:
+                raise UserError(
+                    f"{path}: column '{column}' holds '{strange[0]}'; "
+                    f"allowed are {', '.join(allowed)}"
+                )
+        if not self.reported.size:
+            raise UserError(f"{path}: no row has role 'report'; train the reported runs first")
+        for name, entry in self.selection.items():
+            path = self.folder / "selection.json"
+            require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
+            for trial in entry["trials"]:
+                require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
+        for key in ("widths", "reference_width", "seeds"):
+            require(self.folder / "settings.json", "lm_width", self.settings["lm_width"], (key,))
+
+    @property
+    def reported(self) -> pd.DataFrame:
+        """The runs whose losses are reported."""
+        return self.runs[self.runs["role"] == "report"]
+
+    @property
+    def variants(self) -> list[str]:
+        """The variants reported, in the order of the table of variants."""
+        present = set(self.reported["variant"])
+        return [variant for variant in VARIANTS if variant in present]
+
+    @property
+    def widths(self) -> list[int]:
+        """The MLP widths reported, ascending; the configured ones if only `constant` ran."""
+        found = sorted({int(width) for width in self.reported["width"] if width > 0})
+        return found or sorted(self.settings["lm_width"]["widths"])
+
+    @property
+    def reference_width(self) -> int:
+        """The width at which learning rates were tuned."""
+        return int(self.settings["lm_width"]["reference_width"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every cell was to report, whether or not its run is there."""
+        return sorted(self.settings["lm_width"]["seeds"])
+
+    def cell(self, variant: str, width: int) -> pd.DataFrame:
+        """The reported runs of a variant at a width, by seed; `constant` serves every width."""
+        width = 0 if variant == "constant" else width
+        runs = self.reported
+        chosen = runs[(runs["variant"] == variant) & (runs["width"] == width)]
+        return chosen.sort_values("seed")
+
+    def losses(self, variant: str, width: int) -> dict[int, float]:
+        """Test loss by seed of the runs that finished."""
+        runs = self.cell(variant, width)
+        runs = runs[(runs["status"] == "done") & np.isfinite(runs["test_loss"])]
+        return dict(zip(runs["seed"].astype(int).tolist(), runs["test_loss"].tolist(), strict=True))
+
+    def diverged(self, variant: str, width: int) -> int:
+        """Number of reported runs of this cell that diverged."""
+        return len(self.cell(variant, width)) - len(self.losses(variant, width))
+
+    def document_losses(
+        self, variant: str, width: int, seeds: list[int] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Summed loss and tokens of each test document, by seed.
+
+        Args:
+            variant: which variant.
+            width: which MLP width.
+            seeds: which seeds, all that finished by default.
+
+        Returns:
+            loss_SxD in nats and tokens_SxD; empty if no run of the cell has document rows.
+
+        Raises:
+            UserError: the seeds were not scored on the same documents.
+        """
+        done = self.losses(variant, width)
+        runs = self.cell(variant, width).set_index("seed")
+        keys = [runs.loc[seed, "key"] for seed in (done if seeds is None else seeds)]
+        rows = self.documents[self.documents["key"].isin(keys) & (self.documents["tokens"] > 0)]
+        if rows.empty:
+            return np.zeros((0, 0)), np.zeros((0, 0))
+        wide = rows.pivot(index="key", columns="document", values=["loss_sum", "tokens"])
+        if wide.isna().to_numpy().any() or len(wide) != len(set(keys)):
+            raise UserError(
+                f"{self.folder / 'documents.parquet'}: the runs of {variant} at width {width} "
+                "were not scored on the same documents; train them anew"
+            )
+        wide = wide.loc[keys].astype(np.float64)
+        return wide["loss_sum"].to_numpy(), wide["tokens"].to_numpy()
+
+    def trials(self, name: str) -> list[Trial]:
+        """The cells that tuning tried for a variant (or "trunk"), each with its mean loss."""
+        found = []
+        for row in self.selection.get(name, {}).get("trials", []):
+            lost = row["status"] != "done" or row["mean_validation_loss"] is None
+            loss = math.nan if lost else float(row["mean_validation_loss"])
+            rate = float(row["learning_rate"])
+            # As often as there were seeds: how many tells a cell that fell out of the race.
+            found += [Trial(rate, loss, n, lost, row["kappa"]) for n in range(row["seeds"])]
+        return found
+
+    def choice_at_kappa(self, variant: str, kappa: float) -> Choice | None:
+        """What tuning would have chosen had κ been held at this value; None if never tried."""
+        trials = [trial for trial in self.trials(variant) if trial.kappa == kappa]
+        return choose(trials, self.tolerance) if trials else None
+
+    @property
+    def tolerance(self) -> float:
+        """Difference in validation loss that tuning counts as none, nats per token."""
+        return float(self.settings["lm_width"].get("tuning", {}).get("tolerance", 0.0))
+
+    def provenance(self) -> dict[str, Any]:
+        """What a figure or table was made from: files with digests, settings, commit."""
+        return {
+            "inputs": self.digests,
+            "configuration": self.settings["name"],
+            "commit": self.settings["commit"],
+            "settings": self.settings,
+        }
+
+
+def _statistics(path: Path, settings: dict[str, Any]) -> StatisticsSettings:
+    try:
+        return StatisticsSettings(**settings["statistics"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["statistics", *map(str, first["loc"])])
+        raise UserError(f"{path}: {place}: {first['msg']}") from error
+
+
+load = Measurements.load

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small print that figures share: what is reconstructed, which corpus, what is uncertain."""
+
+from infwidth.config.variants import VARIANTS
+from infwidth.experiments.lm_width.measured import Measurements
+
+
+def reconstruction_note(measured: Measurements) -> str:
+    """Said on every figure."""
+    star = any(VARIANTS[name].readout == "adam_star" for name in measured.variants)
+    corpus = f"Corpus: {measured.settings['corpus']}."
+    return f"ADAM* is our reconstruction of the paper's rule. {corpus}" if star else corpus
+
+
+def is_marked(measured: Measurements, variant: str) -> bool:
+    """Whether tuning left the variant's optimum unbracketed."""
+    entry = measured.selection.get(variant)
+    return variant != "constant" and entry is not None and not entry["interior"]
+
+
+def label(measured: Measurements, variant: str) -> str:
+    """The variant's name, with a dagger where its rate is not interior."""
+    return VARIANTS[variant].label + (" †" if is_marked(measured, variant) else "")
+
+
+def warning(measured: Measurements) -> str:
+    """The sentence that explains the dagger, or nothing; equal reasons are said once."""
+    reasons: dict[str, list[str]] = {}
+    for name in measured.variants:
+        if is_marked(measured, name):
+            reasons.setdefault(measured.selection[name]["note"], []).append(VARIANTS[name].label)
+    return " ".join(
+        f"† Not interior, {reason}: {'; '.join(names)}." for reason, names in reasons.items()
+    )
+
+
+def divergence_note(measured: Measurements) -> str:
+    """The sentence that explains the crosses, or nothing."""
+    lost = int((measured.reported["status"] != "done").sum())
+    if not lost:
+        return ""
+    runs = "run" if lost == 1 else "runs"
+    return f"× {lost} reported {runs} diverged; means are of the runs that finished."

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One small data set, and every rule on it: at infinite width, or on features frozen as drawn.
+
+All is in float32.
+
+Shapes: A images, of which the first P are tested on; D their dimension, d = D + 1; E classes, which
+are the outputs; N images to train on, V to validate on; K a batch, S steps; H features.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from infwidth import infinite, kernels
+from infwidth.experiments.optimizer_ablation.digits_settings import (
+    FINITE_DIGITS_RULES,
+    DigitsAblationSettings,
+    DigitsKernel,
+    DigitsRule,
+)
+from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
+from infwidth.models.loss import cross_entropy
+from infwidth.models.normalization import feature_scale
+from infwidth.optim import scale_by_adam_star, scale_by_width
+
+_ROWS = 256
+"""Rows of a kernel that are computed at a time."""
+
+Outputs = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(what the kernel or the features are at all images, batch_SxK, rate) -> f_AxE."""
+
+
+class Problem(NamedTuple):
+    """What all models share."""
+
+    x_AxD: jax.Array
+    label_A: jax.Array
+    classes: int
+    """E."""
+    test: int
+    """P."""
+
+
+class Draw(NamedTuple):
+    """What a seed decides."""
+
+    train_N: np.ndarray
+    """Images that are trained on."""
+    validation_V: np.ndarray
+    """Images that are not, and are not tested on."""
+    batch_SxK: jax.Array
+
+
+def make_problem(
+    settings: DigitsAblationSettings, x_AxD: np.ndarray, label_A: np.ndarray
+) -> Problem:
+    """Puts the test's images first, and scales all.
+
+    Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
+    and have a mean square of 1 over the images that are not tested on.
+
+    Args:
+      settings: of the study.
+      x_AxD: inputs, one a row.
+      label_A: their classes, from 0.
+
+    Returns:
+      The problem.
+    """
+    order_A = np.random.default_rng(settings.data_seed).permutation(len(x_AxD))
+    P = settings.test_examples
+    x_AxD = x_AxD[order_A] - x_AxD[order_A[P:]].mean(axis=0)
+    x_AxD = x_AxD / np.sqrt(np.square(x_AxD[P:]).mean())
+    return Problem(
+        jnp.asarray(x_AxD, jnp.float32),
+        jnp.asarray(label_A[order_A], jnp.int32),
+        int(label_A.max()) + 1,
+        P,
+    )
+
+
+def draw(problem: Problem, settings: DigitsAblationSettings, seed: int) -> Draw:
+    """Splits the images that are not tested on, and draws the batches."""
+    rng = np.random.default_rng([settings.data_seed, seed])
+    P, V = problem.test, settings.validation_examples
+    order = P + rng.permutation(len(problem.label_A) - P)
+    validation_V, train_N = order[:V], order[V:]
+    place_SxK = rng.integers(len(train_N), size=(settings.steps, settings.batch_size))
+    return Draw(train_N, validation_V, jnp.asarray(train_N[place_SxK], jnp.int32))
+
+
+def kernel_matrix(problem: Problem, kernel: DigitsKernel) -> jax.Array:
+    """theta_AxA, the kernel of all images with all."""
+    of_rows: dict[str, Callable[..., jax.Array]] = {
+        "plain": kernels.relu_kernel,
+        "normalized": kernels.normalized_relu_kernel,
+        "shifted": partial(kernels.shifted_relu_kernel, shift=BIAS_SHIFT),
+    }
+    x_AxD = problem.x_AxD
+    bias = feature_bias(x_AxD.shape[1], None)
+    rows = [x_AxD[first : first + _ROWS] for first in range(0, len(x_AxD), _ROWS)]
+    return jnp.concatenate([of_rows[kernel](row_RxD, x_AxD, bias=bias) for row_RxD in rows])
+
+
+def features(problem: Problem, kernel: DigitsKernel, width: int, seed: int) -> jax.Array:
+    """g_AxH, the features of that kernel at all images, drawn by a seed."""
+    D = problem.x_AxD.shape[1]
+    bias = feature_bias(D, None)
+    omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
+    if kernel == "shifted":
+        omega_Hxd = omega_Hxd.at[:, -1].add(BIAS_SHIFT)
+    if kernel == "normalized":
+        # A ReLU is positively homogeneous.
+        s_H = feature_scale(omega_Hxd[:, -1], D, bias)
+        omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
+    scaled_Hxd = omega_Hxd / math.sqrt(D + 1)
+    constant_H = scaled_Hxd[:, -1] * bias
+    return jax.nn.relu(jnp.dot(problem.x_AxD, scaled_Hxd[:, :-1].T) + constant_H[None, :])
+
+
+def trainer(problem: Problem, rule: DigitsRule, settings: DigitsAblationSettings) -> Outputs:
+    """The function that trains by a rule, and returns the outputs at all images.
+
+    It is compiled once for all kernels, seeds and rates. Its first argument is the kernel's matrix,
+    or for the rules of finite width the features.
+    """
+    train = _finite if rule in FINITE_DIGITS_RULES else _infinite
+    return jax.jit(partial(train, problem, rule, settings))
+
+
+def mean_loss(f_KxE: jax.Array, label_K: jax.Array) -> jax.Array:
+    """The softmax's cross-entropy, nats an image."""
+    return jnp.mean(cross_entropy(f_KxE.T, label_K))
+
+
+def _infinite(
+    problem: Problem,
+    rule: DigitsRule,
+    settings: DigitsAblationSettings,
+    theta_AxA: jax.Array,
+    batch_SxK: jax.Array,
+    rate: jax.Array,
+) -> jax.Array:
+    if rule in ("sgd", "sgd_decay", "momentum"):
+        rate = rate * _sgd_unit(problem, theta_AxA, batch_SxK[0])
+    solver = kernel_solver(rule, rate, settings)
+    c_AxE = jnp.zeros((theta_AxA.shape[0], problem.classes))
+    state, _ = infinite.train_coefficients(
+        solver,
+        mean_loss,
+        lambda index_K: theta_AxA[index_K],
+        problem.label_A,
+        batch_SxK,
+        infinite.ReadoutState(c_AxE, solver.init(c_AxE)),
+    )
+    return jnp.dot(theta_AxA, state.coefficients_NxE, precision=jax.lax.Precision.HIGHEST)
+
+
+def kernel_solver(
+    rule: DigitsRule, rate: jax.typing.ArrayLike, settings: DigitsAblationSettings
+) -> infinite.KernelTransformation:
+    """The rule at infinite width, for a rate in its own units."""
+    b1, b2, eps = settings.b1, settings.b2, settings.eps
+    schedule = _schedule(settings)
+    adam: Callable[..., infinite.KernelTransformation] = partial(
+        infinite.adam_star, rate, b1, b2, eps, schedule=schedule
+    )
+    solvers: dict[str, Callable[[], infinite.KernelTransformation]] = {
+        "sgd": lambda: infinite.sgd(rate, schedule=schedule),
+        "sgd_decay": lambda: infinite.sgd(
+            rate, schedule=schedule, weight_decay=settings.weight_decay
+        ),
+        "momentum": lambda: infinite.sgd(rate, settings.momentum, schedule=schedule),
+        "rmsprop_star": lambda: infinite.rmsprop_star(
+            rate, b2, eps, bias_correction=True, schedule=schedule
+        ),
+        "adam_star": adam,
+        "adam_star_global": partial(adam, second_moment="global"),
+        "adam_star_error": partial(adam, second_moment="error"),
+        "adam_star_uncorrected": partial(adam, bias_correction=False),
+        "adam_star_decay": partial(adam, weight_decay=settings.weight_decay),
+        "nadam_star": lambda: infinite.nadam_star(rate, b1, b2, eps, schedule=schedule),
+        "adagrad_star": lambda: infinite.adagrad_star(rate, eps, schedule=schedule),
+        "muon_star": lambda: infinite.muon_star(rate, b1, settings.muon_eps, schedule=schedule),
+    }
+    return solvers[rule]()
+
+
+def _sgd_unit(problem: Problem, theta_AxA: jax.Array, index_K: jax.Array) -> jax.Array:
+    """The rate at which SGD's first step has rms 1, docs/theory.md, section 11."""
+    label_K = problem.label_A[index_K]
+    delta_KxE = jax.grad(mean_loss)(jnp.zeros((len(index_K), problem.classes)), label_K)
+    theta_KxK = theta_AxA[index_K][:, index_K]
+    gradient = infinite.FunctionalGradient(delta_KxE, index_K, theta_KxK)
+    return 1 / jnp.sqrt(jnp.mean(gradient.mean_square()))
+
+
+def _finite(
+    problem: Problem,
+    rule: DigitsRule,
+    settings: DigitsAblationSettings,
+    g_AxH: jax.Array,
+    batch_SxK: jax.Array,
+    rate: jax.Array,
+) -> jax.Array:
+    H = g_AxH.shape[1]
+    moments = (settings.b1, settings.b2, settings.eps)
+    original: optax.GradientTransformation = optax.scale_by_adam(*moments)
+    if rule == "adam_star_factored":
+        original = scale_by_adam_star(*moments, second_moment="factored")
+    solver = optax.chain(scale_by_width(), original)
+    schedule = _schedule(settings)
+
+    def step(carry: tuple, index_K: jax.Array) -> tuple[tuple, None]:
+        m_HxE, state, count = carry
+        g_KxH, label_K = g_AxH[index_K], problem.label_A[index_K]
+
+        def loss(m_HxE: jax.Array) -> jax.Array:
+            return mean_loss(jnp.dot(g_KxH, m_HxE) / H, label_K)
+
+        # Optax's own rules promote integers to floats by themselves.
+        with jax.numpy_dtype_promotion("standard"):
+            direction_HxE, state = solver.update(jax.grad(loss)(m_HxE), state)
+        m_HxE = m_HxE - rate * schedule(count) * direction_HxE
+        return (m_HxE, state, count + 1), None
+
+    m_HxE = jnp.zeros((H, problem.classes))
+    start = (m_HxE, solver.init(m_HxE), jnp.zeros([], jnp.int32))
+    (m_HxE, _, _), _ = jax.lax.scan(step, start, batch_SxK)
+    return jnp.dot(g_AxH, m_HxE) / H
+
+
+def _schedule(settings: DigitsAblationSettings) -> Callable[[Any], jax.Array]:
+    """A linear warm-up from 0, then a cosine."""
+    curve = optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=1.0,
+        warmup_steps=settings.warmup_steps,
+        decay_steps=settings.steps,
+        end_value=settings.final_fraction,
+    )
+    return lambda count: jnp.asarray(curve(jnp.asarray(count, float)), float)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ablation: many rules for the readout in the setting of fig1, a few in other contexts.
+
+Every loss is in nats per token; differences are paired by seed. Between contexts only differences
+are comparable, since data, length or model are others.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from infwidth.config.errors import UserError
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.tables import Experiment, MeasuredTables
+from infwidth.stats.effects import Effect, paired_effect
+from infwidth.stats.gap_closed import GapClosed, gap_closed
+from infwidth.stats.statistics import SampleMean, mean_interval
+
+COLUMNS = {
+    "runs": (
+        *("key", "context", "role", "variant", "width", "learning_rate", "kappa", "seed"),
+        *("status", "test_loss", "device_seconds"),
+    ),
+    "digits": ("rule", "kernel", "width", "role", "seed", "learning_rate", "loss", "status"),
+}
+KEEP_THE_KERNEL = (
+    *("momentum", "rms_star", "adam_star_global", "adam_star_uncorrected"),
+    *("nadam_star", "adagrad_star", "muon_star"),
+)
+"""Rules besides SGD and ADAM* that keep the kernel Θ of plain features."""
+DIGITS_LABELS = {
+    "sgd": "SGD",
+    "sgd_decay": "SGD, weight decay",
+    "momentum": "SGD with momentum",
+    "rmsprop_star": "RMSprop*",
+    "adam_star": "ADAM*",
+    "adam_star_global": "ADAM*, global v (A)",
+    "adam_star_error": "ADAM*, v of errors (C)",
+    "adam_star_uncorrected": "ADAM*, no bias correction",
+    "adam_star_decay": "ADAM*, weight decay",
+    "nadam_star": "NAdam*",
+    "adagrad_star": "Adagrad*",
+    "muon_star": "Muon on M",
+    "adam_star_factored": "ADAM*, factored v (D)",
+    "adam": "Adam, elementwise",
+}
+DIGITS_KERNEL_RULES = frozenset(DIGITS_LABELS) - {
+    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
+}
+"""Other optimizers that keep the kernel, on digits; weight decay makes another one of ADAM*."""
+KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalised", "shifted": "shifted biases"}
+DIGITS_REFERENCE = ("adam", "plain")
+"""Elementwise Adam on frozen plain features, at finite width."""
+REFERENCE = "frozen"
+
+
+@dataclass(frozen=True)
+class OptimizerAblation(Experiment):
+    """What the experiment measured."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the experiment ran with."""
+        return self.measured.settings
+
+    @property
+    def corpus_note(self) -> str:
+        """Which text was trained on; empty for measurements that do not say."""
+        corpus = self.settings.get("corpus")
+        return f"Corpus: {corpus}." if corpus else ""
+
+    @property
+    def width(self) -> int:
+        """The width at which all arms run."""
+        return int(self.settings["optimizer_ablation"]["width"])
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """The runs whose losses are reported."""
+        runs = self.measured.tables["runs"]
+        return runs[runs["role"] == "report"]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the reported runs, but for those of a confirmation."""
+        return self.seeds_in(BASE)
+
+    def seeds_in(self, context: str) -> list[int]:
+        """The seeds that every arm of a context was to report, whether or not its run is there."""
+        confirms = context != BASE and CONTEXTS[context].confirmation
+        own = self.settings["optimizer_ablation"]
+        return sorted(own["confirmation_seeds" if confirms else "seeds"])
+
+    @property
+    def contexts(self) -> list[str]:
+        """The contexts that ran, the setting of fig1 first."""
+        present = set(self.runs["context"])
+        return [name for name in (BASE, *CONTEXTS) if name in present]
+
+    def variants(self, context: str) -> list[str]:
+        """The variants that ran in a context, in the order of the tables of variants."""
+        present = set(self.runs.loc[self.runs["context"] == context, "variant"])
+        return [name for name in ALL_VARIANTS if name in present]
+
+    def widths(self, context: str) -> list[int]:
+        """The widths that ran in a context, ascending, without the 0 of models without MLPs."""
+        widths = self.runs.loc[self.runs["context"] == context, "width"]
+        return sorted({int(width) for width in widths if width > 0})
+
+    def selection(self, context: str, variant: str, width: int | None = None) -> dict[str, Any]:
+        """What tuning chose for an arm, at a width if it was tuned there by itself."""
+        found, name = self.settings["selection"], f"{context}-{variant}"
+        return found.get(f"{name}-{width}", found[name])
+
+    def losses(self, context: str, variant: str, width: int | None = None) -> dict[int, float]:
+        """The test losses of the runs that finished, by seed; by default at the common width."""
+        cell = self._cell(context, variant, width)
+        done = cell[(cell["status"] == "done") & np.isfinite(cell["test_loss"])]
+        pairs = zip(done["seed"], done["test_loss"], strict=True)
+        return {int(seed): float(loss) for seed, loss in pairs}
+
+    def loss(self, context: str, variant: str, width: int | None = None) -> SampleMean:
+        """The mean test loss over the seeds that finished, with its interval."""
+        values = list(self.losses(context, variant, width).values())
+        return mean_interval(values, self.confidence)
+
+    def diverged(self, context: str, variant: str, width: int | None = None) -> int:
+        """How many reported runs of an arm diverged."""
+        return int((self._cell(context, variant, width)["status"] != "done").sum())
+
+    def difference(
+        self,
+        context: str,
+        variant: str,
+        reference: str = REFERENCE,
+        width: int | None = None,
+        reference_context: str | None = None,
+        where: str = "",
+    ) -> Effect:
+        """The loss of a variant minus that of another, paired by seed."""
+        return paired_effect(
+            where or f"{label_of_context(context)}, {ALL_VARIANTS[variant].label}",
+            self.losses(context, variant, width),
+            self.losses(reference_context or context, reference, width),
+            self.seeds_in(context),
+        )
+
+    def gap_closed(self, context: str, variant: str, width: int | None = None) -> GapClosed | None:
+        """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
+        losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
+        seeds = sorted(set.intersection(*map(set, losses)))
+        if not seeds or len(seeds) < len(self.seeds_in(context)):
+            return None
+        ntk, own, frozen = (np.array([by_seed[s] for s in seeds]) for by_seed in losses)
+        fraction = float(self.settings["statistics"]["gap_fraction"])
+        return gap_closed(ntk - own, ntk - frozen, self.confidence, fraction)
+
+    @property
+    def digits(self) -> pd.DataFrame:
+        """The runs on digits whose losses are reported, nats an image."""
+        runs = self.measured.tables["digits"]
+        return runs[runs["role"] == "report"]
+
+    def digits_arms(self) -> list[tuple[str, str]]:
+        """The (rule, kernel) pairs that ran on digits, in the order of their labels."""
+        runs = self.digits
+        ran = set(zip(runs["rule"], runs["kernel"], strict=True))
+        return [(r, k) for r in DIGITS_LABELS for k in KERNEL_LABELS if (r, k) in ran]
+
+    def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
+        """The test losses on digits of the runs that finished, by seed, nats an image."""
+        runs = self.digits
+        runs = runs[(runs["rule"] == rule) & (runs["kernel"] == kernel)]
+        done = runs[runs["status"] == "done"]
+        pairs = zip(done["seed"], done["loss"], strict=True)
+        return {int(seed): float(loss) for seed, loss in pairs}
+
+    def digits_difference(
+        self, rule: str, kernel: str, reference: tuple[str, str] = DIGITS_REFERENCE, where: str = ""
+    ) -> Effect:
+        """The loss on digits of a rule with a kernel minus that of another, paired by seed."""
+        own, other = self.digits_losses(rule, kernel), self.digits_losses(*reference)
+        seeds = self.settings["optimizer_ablation"]["digits"]["seeds"]
+        return paired_effect(where or rule, own, other, seeds)
+
+    def _cell(self, context: str, variant: str, width: int | None) -> pd.DataFrame:
+        runs = self.runs
+        runs = runs[(runs["context"] == context) & (runs["variant"] == variant)]
+        features = ALL_VARIANTS[variant].features
+        return runs if features == "none" else runs[runs["width"] == (width or self.width)]
+
+
+def label_of_context(context: str) -> str:
+    """How a figure names a context."""
+    return "as in fig. 1" if context == BASE else CONTEXTS[context].label
+
+
+def load(folder: Path | str) -> OptimizerAblation:
+    """Reads and checks the measurements.
+
+    Raises:
+        UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
+    """
+    keys = ("optimizer_ablation", "statistics", "selection")
+    tables = MeasuredTables.load(folder, COLUMNS, *keys)
+    runs, path = tables.tables["runs"], Path(folder) / "runs.parquet"
+    for column, known in (("context", (BASE, *CONTEXTS)), ("variant", tuple(ALL_VARIANTS))):
+        strange = sorted(set(runs[column]) - set(known))
+        if strange:
+            raise UserError(
+                f"{path}: column '{column}' holds '{strange[0]}'; allowed are {', '.join(known)}"
+            )
+    return OptimizerAblation(tables)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table 8: losses and paired differences extrapolated to infinite width, and the method's check."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from infwidth.config.variants import VARIANTS
+from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
+from infwidth.experiments.width_limit.measured import WidthLimit, model_label
+from infwidth.experiments.width_limit.settings import REFERENCE
+from infwidth.stats.extrapolation import Extrapolation
+from infwidth.stats.statistics import Interval, mean_interval
+
+
+def build(measured: WidthLimit) -> Table:
+    """One row a loss, a paired difference and a check, with its limit."""
+    rows = [
+        _row(measured, "loss", model_label(variant, p), measured.loss(variant, p))
+        for variant, p in measured.models
+    ]
+    rows += [
+        _row(
+            measured,
+            "difference",
+            f"{VARIANTS[c.variant].label} − {model_label(REFERENCE, c.parametrization)}",
+            measured.difference(c),
+        )
+        for c in measured.comparisons
+    ]
+    rows += [
+        _row(measured, "check", f"{VARIANTS[v].label} − its exact limit", measured.check(v))
+        for v in measured.known_variants
+    ]
+    raw = pd.DataFrame(rows)
+    widest = measured.widths[-1]
+    shown = pd.DataFrame(
+        [
+            {
+                "": row["label"],
+                f"at H = {widest:,}": _interval(row, "widest"),
+                "at ∞": number(row["limit"], 3),
+                "by models that fit": _ends(row, "fitting"),
+                "by all models": _ends(row, "all"),
+                "best model": row["best_model"] or MISSING,
+                "p (misfit)": _p(row["best_p_misfit"]),
+                "models that fit": f"{row['models_fitting']} of {row['models']}",
+                "seeds": str(row["seeds"]),
+            }
+            for row in rows
+        ]
+    )
+    return Table("table8_width_limit", _caption(measured), raw, shown)
+
+
+def _row(measured: WidthLimit, kind: str, label: str, limit: Extrapolation) -> dict[str, Any]:
+    confidence = measured.confidence
+    widest = mean_interval(limit.values_SxW[:, -1], confidence)
+    whole, fitting = limit.interval(confidence), limit.fitting_interval(confidence)
+    best = limit.best if limit.fits else None
+    return {
+        "kind": kind,
+        "label": label,
+        "widest_width": limit.widths[-1],
+        "widest": widest.estimate,
+        "widest_lower": widest.lower,
+        "widest_upper": widest.upper,
+        "limit": whole.estimate,
+        "fitting_lower": fitting.lower,
+        "fitting_upper": fitting.upper,
+        "all_lower": whole.lower,
+        "all_upper": whole.upper,
+        "best_model": best.model.describe(limit.widths) if best else "",
+        "best_p_misfit": best.p_misfit if best else math.nan,
+        "models": len(limit.fits),
+        "models_fitting": len(limit.fitting(confidence)),
+        "seeds": len(limit.values_SxW),
+        "seeds_lost": limit.lost,
+        "enough_widths": measured.enough,
+    }
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    return plus_minus(Interval(row[name], row[f"{name}_lower"], row[f"{name}_upper"]), 3)
+
+
+def _ends(row: dict[str, Any], name: str) -> str:
+    lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
+    if not math.isfinite(lower):
+        return MISSING
+    return f"{number(lower, 3)} to {number(upper, 3)}"
+
+
+def _p(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.2g}"
+
+
+def _caption(measured: WidthLimit) -> str:
+    own = measured.settings["width_limit"]
+    widths = ", ".join(f"{width:,}" for width in measured.widths)
+    exponents = sorted(own["exponents"])
+    return sentences(
+        [
+            f"Test loss in nats per token, extrapolated from H = {widths} to infinite width by "
+            f"L∞ + a H^−b, b from {exponents[0]:g} to {exponents[-1]:g}, with up to 2 of the "
+            "narrowest widths left out, and by both ends' powers at once.",
+            f"Intervals are unions, over models, of {measured.confidence:.0%} t intervals over "
+            "seeds (differences are paired by seed); a model fits unless an F test of its misfit "
+            f"has p < {1 - measured.confidence:.2g}.",
+            "At ∞: by the model of the largest p. A loss that falls more slowly than "
+            f"H^−{exponents[0]:g} has a limit that none of these models finds.",
+            "The unfrozen model has two limits: with 1/H (mean-field) its features keep moving; "
+            "with 1/√H (the NTK parametrization) they come to stand still.",
+            "Its exact limit: the infinite-width transformer of a setting of its own, where the "
+            "method should find 0.",
+            ""
+            if measured.enough
+            else f"Fewer than {own['fewest_widths']} widths, or less than "
+            f"{own['least_span']:g} times the narrowest: too little to judge a limit by.",
+            f"Corpus: {measured.settings['corpus']}. "
+            "ADAM*'s formula is our reconstruction (B), not the paper's text.",
+        ]
+    )
