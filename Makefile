@@ -1,7 +1,7 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
 .PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
-.PHONY: report test check format docs tools-env metadata lock clean distclean
+.PHONY: report test test-slow test-all check format docs tools-env metadata lock clean distclean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
 PYTHON ?= $(shell sh envs/find_python.sh)
@@ -56,8 +56,13 @@ report: env ## Run what is missing, then write results/report.html: all figures,
 status: env ## List the runs of the paper's experiment and how far each is
 	@$(BIN)/infwidth status $(OVERLAID)
 
-test: dev-env ## Run the tests
-	@$(DEV)/python -m pytest -n auto
+test: dev-env ## Run the tests, all but those that start whole workflows or many processes
+	@$(DEV)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: dev-env
+	@$(DEV)/python -m pytest -n auto --dist worksteal -m slow
+
+test-all: test test-slow ## Run all tests, as CI does
 
 check: dev-env ## Format, lint and types, as CI checks them
 	@$(DEV)/ruff format --check .

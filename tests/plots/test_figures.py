@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
-import importlib
+"""What holds for every figure, whatever the measurements are."""
+
 import itertools
 import json
 
@@ -8,43 +8,18 @@ import matplotlib as mpl
 import pytest
 from matplotlib.text import Text
 
-from infwidth.analysis.lm_width import Measurements
-from infwidth.catalogue import FIGURES, figure_module
+from infwidth.catalogue import FIGURES
 from infwidth.config.errors import UserError
 from infwidth.plots.draw import draw_and_save
 from infwidth.plots.style import paper_style
-from tests.analysis.synthetic import Truth, write
+from tests.plots.pictures import PICTURES
 
-BASE = Truth(widths=(64, 256, 1024), seeds=3)
-CASES = {
-    "full": BASE,
-    "one seed, nearly equal": dataclasses.replace(
-        BASE, widths=(32, 64), reference_width=64, seeds=1, spread=0.003, seed_sd=5e-4, steps=100
-    ),
-    "diverged, edges, a proxy": dataclasses.replace(
-        BASE,
-        widths=(64, 256, 16_384),
-        diverged=frozenset({("ntk", 16_384, 10)} | {("adam_star", 256, s) for s in (10, 11, 12)}),
-        edge=frozenset({"frozen", "ntk_normalized"}),
-    ),
-    "one width, few variants": dataclasses.replace(BASE, widths=(256,), variants=("ntk", "frozen")),
-    "no baseline": dataclasses.replace(BASE, variants=("ntk", "adam_star", "constant")),
-    "nothing finished": dataclasses.replace(
-        BASE,
-        widths=(256,),
-        variants=("ntk", "frozen"),
-        diverged=frozenset({(v, 256, s) for v in ("ntk", "frozen") for s in (10, 11, 12)}),
-        all_rates_diverge=frozenset({"ntk", "frozen"}),
-    ),
-    "control alone": dataclasses.replace(BASE, variants=("constant",)),
-}
-
-OF_WIDTH = [name for name, experiment in FIGURES.items() if experiment == "lm_width"]
+EVERY_CASE = [(name, case) for name, picture in PICTURES.items() for case in picture.cases]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def measured(request, tmp_path_factory):
-    return Measurements.load(write(tmp_path_factory.mktemp("figures"), CASES[request.param]))
+def said(figure):
+    """All texts in one, since small print is wrapped to some lines."""
+    return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def overlaps(first, second):
@@ -65,28 +40,34 @@ def drawn_texts(figure):
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
 
 
-@pytest.mark.parametrize("name", OF_WIDTH)
-def test_texts_lie_inside_the_figure_and_apart(measured, name):
+def test_every_figure_is_tried():
+    assert PICTURES.keys() == FIGURES.keys()
+
+
+@pytest.mark.parametrize(("name", "case"), EVERY_CASE)
+def test_texts_lie_inside_the_figure_and_apart_and_say_what_they_must(drawn, name, case):
+    figure = drawn(name, case)
     with paper_style():
-        figure = importlib.import_module(figure_module(name)).draw(measured)
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
         boxes = [
             (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
             for text in drawn_texts(figure)
         ]
-    assert any("one domain" in text for text, _ in boxes)
     assert len(boxes) >= 4
     for text, box in boxes:
         assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
-    clashes = [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
-    assert not clashes
+    assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
+    words = said(figure)
+    for phrase, cases in PICTURES[name].said.items():
+        assert (phrase in words) == (cases is None or case in cases), phrase
 
 
-@pytest.mark.parametrize("name", OF_WIDTH)
+@pytest.mark.parametrize("name", PICTURES)
 def test_same_measurements_same_bytes_whatever_the_users_style(tmp_path, name):
-    write(tmp_path / "m", BASE)
+    write, cases, _ = PICTURES[name]
+    write(tmp_path / "m", **next(iter(cases.values())))
     first = draw_and_save(name, tmp_path / "m", tmp_path / "a")
     with mpl.rc_context({"font.size": 20, "pdf.fonttype": 3, "savefig.dpi": 30}):
         second = draw_and_save(name, tmp_path / "m", tmp_path / "b")
@@ -97,27 +78,10 @@ def test_same_measurements_same_bytes_whatever_the_users_style(tmp_path, name):
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
     assert b"Date" not in pdf
-
-
-def test_provenance_names_inputs_settings_and_commit(tmp_path):
-    write(tmp_path / "m", BASE)
-    paths = draw_and_save("fig1_loss_vs_width", tmp_path / "m", tmp_path)
-    record = json.loads(paths[2].read_text())
-    assert record["figure"] == "fig1_loss_vs_width"
-    assert len(record["inputs"]["runs.parquet"]) == 64
-    assert record["settings"]["lm_width"]["widths"] == [64, 256, 1024]
-    assert record["commit"] == "0" * 40
-
-
-def test_a_rate_that_is_not_interior_is_marked_on_every_figure(tmp_path):
-    truth = dataclasses.replace(BASE, edge=frozenset({"frozen"}))
-    measured = Measurements.load(write(tmp_path, truth))
-    for name in OF_WIDTH:
-        figure = importlib.import_module(figure_module(name)).draw(measured)
-        texts = " ".join(text.get_text() for text in figure.findobj(Text))
-        assert "Frozen features †" in texts
-        assert "ADAM* NTK †" not in texts
-        assert "† Not interior" in texts
+    record = json.loads(first[2].read_text())
+    assert record["figure"] == name
+    assert {len(digest) for digest in record["inputs"].values()} == {64}
+    assert record["commit"] == json.loads((tmp_path / "m/settings.json").read_text())["commit"]
 
 
 def test_unknown_figures_are_named(tmp_path):

@@ -35,6 +35,7 @@ def _train(folder):
     (folder / "report.json").write_text(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS_TRIED)
 def test_losses_are_those_of_one_device(report, variant):
     one, *others = report["losses"][variant]
@@ -47,6 +48,7 @@ def test_losses_are_those_of_one_device(report, variant):
         np.testing.assert_allclose(end, one, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_so_they_are_in_the_settings_of_large_runs(report):
     """bfloat16, microbatches, blocks of the loss, the readout to the logits, Muon."""
     one, eight = report["at_scale"]
@@ -54,6 +56,7 @@ def test_so_they_are_in_the_settings_of_large_runs(report):
     np.testing.assert_allclose(eight, one, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluation_probes_and_functional_gradients_are_those_of_one_device(report):
     one, eight = report["else"]
     np.testing.assert_allclose(eight["sums"], one["sums"], rtol=1e-6)
@@ -63,6 +66,7 @@ def test_evaluation_probes_and_functional_gradients_are_those_of_one_device(repo
         assert eight["sizes"][name] == pytest.approx(size, rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_squared_errors_and_measured_scales_are_those_of_one_device(report):
     """Two and four parts of a batch, each in microbatches."""
     for one, *others in report["errors_and_scales"].values():
@@ -71,6 +75,7 @@ def test_squared_errors_and_measured_scales_are_those_of_one_device(report):
             np.testing.assert_allclose(found, one, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_device_holds_its_part_of_the_state(report):
     where = report["where"]
     # Four devices, width 2 × fsdp 2: a quarter of M; of ADAM*'s state m so, count and v whole.
@@ -80,6 +85,7 @@ def test_each_device_holds_its_part_of_the_state(report):
     assert all(2 * part == all_ for part, all_ in where["trunk"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_exact_on_as_many_devices_and_close_on_fewer(report):
     resumed = report["resumed"]
     assert resumed["4"]["losses"] == resumed["straight"]

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """C4 in the workflow: a job a shard, and nothing at all without the data."""
 
+import pytest
+
 from tests.data.c4 import c4_texts, write_json_shards
 
 TOKENS = "results/smoke/data/tokens/manifest.json"
 C4 = "data={corpus: c4, path: c4/en, c4: {train_shards: 2}}"
 
 
+@pytest.mark.slow
 def test_shards_are_jobs_and_without_the_data_there_are_none(fresh):
     output = fresh.snakemake("-n", TOKENS, "--config", C4, status=2)
     assert "no C4 in" in output

@@ -109,6 +109,7 @@ def asked(output):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slurm", "kubernetes"])
 def test_the_papers_runs_get_the_devices_that_its_mesh_takes(paper, name):
     jobs = asked(paper(name, "--config", C4))
@@ -122,16 +123,19 @@ def test_the_papers_runs_get_the_devices_that_its_mesh_takes(paper, name):
     assert "gpu" not in jobs["collect"]
 
 
+@pytest.mark.slow
 def test_a_cluster_without_gpus_is_asked_for_none(paper):
     jobs = asked(paper("slurm", "--config", C4, "--resources", "gpu=0"))
     assert {jobs[rule]["gpu"] for rule in ("tune", "memory")} == {"0"}
 
 
+@pytest.mark.slow
 def test_fewer_gpus_than_a_run_takes_are_an_error_before_anything_is_submitted(paper):
     output = paper("slurm", "--config", C4, "--resources", "gpu=1", status=1)
     assert "a job would get gpu=1, but training.mesh takes 8 devices" in output
 
 
+@pytest.mark.slow
 def test_on_google_batch_a_run_takes_one_gpu(paper):
     words = ("--config", C4, "training={mesh: {data: 1}}")
     jobs = asked(paper("googlebatch", *words))
@@ -141,6 +145,7 @@ def test_on_google_batch_a_run_takes_one_gpu(paper):
     assert int(jobs["tune"]["googlebatch_memory"]) > 8000
 
 
+@pytest.mark.slow
 def test_on_google_batch_a_run_of_several_gpus_is_refused(paper):
     output = paper("googlebatch", "--config", C4, status=1)
     assert "a job would get gpu=1, but training.mesh takes 8 devices" in output
