@@ -24,7 +24,7 @@ rule vocabulary:
     """Trains the SentencePiece model on the training split, takes the one given, or bytes."""
     input:
         corpus=f"{LAYOUT.corpus}/manifest.json",
-        model=[path for path in [SETTINGS.data.vocabulary_model] if path],
+        model=lambda _: support.vocabulary_model(SETTINGS),
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
     log:
@@ -62,6 +62,11 @@ rule tokenize:
 
 
 use rule vocabulary as other_vocabulary with:
+    input:
+        corpus=f"{LAYOUT.corpus}/manifest.json",
+        model=lambda _: support.vocabulary_model(
+            support.with_other_vocabulary(SETTINGS)
+        ),
     output:
         f"{LAYOUT.other_vocabulary}/vocabulary.json",
     log:
