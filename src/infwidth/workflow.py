@@ -110,10 +110,10 @@ def own_text_files(settings: Settings) -> list[str]:
     return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
 
 
-def vocabulary_model(settings: Settings) -> list[str]:
-    """The model that is given, if any; a vocabulary that the text cannot fill ends it here."""
+def enough_text(settings: Settings) -> list[str]:
+    """No file; a vocabulary that the text cannot fill ends it here, before any job."""
     or_exit(check_pieces, settings.data)
-    return [settings.data.vocabulary_model] if settings.data.vocabulary_model else []
+    return []
 
 
 def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:

@@ -23,8 +23,9 @@ rule corpus:
 rule vocabulary:
     """Trains the SentencePiece model on the training split, takes the one given, or bytes."""
     input:
+        enough=lambda _: support.enough_text(SETTINGS),
         corpus=f"{LAYOUT.corpus}/manifest.json",
-        model=lambda _: support.vocabulary_model(SETTINGS),
+        model=[path for path in [SETTINGS.data.vocabulary_model] if path],
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
     log:
@@ -63,10 +64,9 @@ rule tokenize:
 
 use rule vocabulary as other_vocabulary with:
     input:
-        corpus=f"{LAYOUT.corpus}/manifest.json",
-        model=lambda _: support.vocabulary_model(
-            support.with_other_vocabulary(SETTINGS)
-        ),
+        enough=lambda _: support.enough_text(support.with_other_vocabulary(SETTINGS)),
+        corpus=rules.vocabulary.input.corpus,
+        model=rules.vocabulary.input.model,
     output:
         f"{LAYOUT.other_vocabulary}/vocabulary.json",
     log:
