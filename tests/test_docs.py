@@ -15,7 +15,7 @@ from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    ROOT / "README.md",
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *(
         ROOT / f"{folder}/README.md"
         for folder in ("benchmarks", "config", "paper_figures", "results")
