@@ -79,7 +79,7 @@ format: dev-env ## Format the code
 tools-env:
 	@"$(PYTHON)" envs/make_env.py tools
 
-metadata: tools-env ## Write codemeta.json, .zenodo.json, the SBOM and the RO-Crate anew
+metadata: tools-env ## Write the citation files, croissant.json, the SBOM and the RO-Crate anew
 	@$(TOOLS)/python -m metadata write
 
 docs: ## Build the documentation in site/, which opens from disk; warnings are errors

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes codemeta.json, .zenodo.json, the SBOM and the RO-Crate, or checks them.
+"""Writes codemeta.json, .zenodo.json, croissant.json, the SBOM and the RO-Crate, or checks them.
 
 Usage: python -m metadata write|check, in the environment of envs/tools.lock.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from metadata.citation import ROOT, codemeta, zenodo
 from metadata.crate import crate
+from metadata.croissant import croissant
 from metadata.sbom import sbom
 from metadata.validation import validate
 
@@ -20,6 +21,7 @@ def contents() -> dict[str, str]:
     return {
         "codemeta.json": _text(codemeta()),
         ".zenodo.json": _text(zenodo()),
+        "croissant.json": _text(croissant()),
         "envs/run.cdx.json": _text(sbom(lock)),
         "ro-crate-metadata.json": _text(crate()),
     }

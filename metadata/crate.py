@@ -47,6 +47,7 @@ DOCUMENTS = {
     "LICENSE": "Apache License 2.0",
     "CITATION.cff": "How to cite the paper and the software",
     "codemeta.json": "The software in CodeMeta's terms",
+    "croissant.json": "The corpus and the measurements in Croissant's terms",
     "envs/run.lock": "Every package that the runs stand on, with hashes",
     "envs/run.cdx.json": "The same as a CycloneDX bill of materials",
 }

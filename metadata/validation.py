@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Validates CITATION.cff, the bill of materials and the RO-Crate, without a network."""
+"""Validates CITATION.cff, croissant.json, the SBOM and the RO-Crate, without a network."""
 
 import io
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jsonschema
 import requests
+from mlcroissant import Dataset, ValidationError
 from requests.adapters import BaseAdapter
 from requests_cache import CachedSession
 from urllib3 import HTTPResponse
@@ -22,9 +23,10 @@ PROFILE = "workflow-run-crate-0.5"
 
 
 def validate(root: Path) -> int:
-    """Prints a line for each of the three; the exit status is 0 if all are valid."""
+    """Prints a line for each of the four; the exit status is 0 if all are valid."""
     problems = {
         "CITATION.cff": citation_problems(root / "CITATION.cff"),
+        "croissant.json": croissant_problems(root / "croissant.json"),
         "envs/run.cdx.json": sbom_problems(root / "envs/run.cdx.json"),
         "ro-crate-metadata.json": crate_problems(root),
     }
@@ -39,6 +41,15 @@ def citation_problems(path: Path) -> list[str]:
     """What cffconvert finds wrong."""
     done = _run("cffconvert", "--validate", "--infile", path)
     return [] if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()[-1:]
+
+
+def croissant_problems(path: Path) -> list[str]:
+    """What mlcroissant finds wrong."""
+    try:
+        issues = Dataset(jsonld=path).metadata.issues
+    except ValidationError as error:
+        return str(error).splitlines()
+    return sorted({*issues.errors, *issues.warnings})
 
 
 def sbom_problems(path: Path) -> list[str]:

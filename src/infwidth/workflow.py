@@ -25,6 +25,7 @@ from infwidth.data.c4_catalogue import check_against_catalogue
 from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
 from infwidth.data.files import MANIFEST
+from infwidth.data.pieces import check_pieces
 from infwidth.training.lease import gpu_count, on_tpu_host
 
 DEVICES = "INFWIDTH_DEVICES"
@@ -107,6 +108,12 @@ def own_text_files(settings: Settings) -> list[str]:
     if settings.data.corpus != "text":
         return []
     return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
+
+
+def enough_text(settings: Settings) -> list[str]:
+    """No file; a vocabulary that the text cannot fill ends it here, before any job."""
+    or_exit(check_pieces, settings.data)
+    return []
 
 
 def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:

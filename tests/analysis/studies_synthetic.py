@@ -29,7 +29,7 @@ def write(folder: Path, study: str, settings: Settings | None = None, loss=plain
       folder: to write.
       study: which.
       settings: of its plan; the default's by default.
-      loss: of (condition, variant, width, seed), in nats a token.
+      loss: of (condition, variant, width, seed), in nats per token.
       lost: (condition, variant, width, seed) of runs that diverged.
     """
     settings = settings or Settings()

@@ -75,6 +75,14 @@ def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name(capsys):
     assert parse(["tune", "--variant", "adam-star"]).variant == "adam_star"
 
 
+def test_one_value_names_several_files_as_make_hands_them_over(tmp_path):
+    spaced = tmp_path / "my own.yaml"
+    spaced.write_text("name: mine")
+    words = ["--configfile", "config/smoke.yaml config/mine.yaml", "--configfile", str(spaced)]
+    parsed = command_line._parser().parse_args(["status", *words])
+    assert parsed.configfile == ["config/smoke.yaml", "config/mine.yaml", str(spaced)]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

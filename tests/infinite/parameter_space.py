@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every rule on a materialised readout M of H features, in NumPy and float64.
+"""Every rule on a materialized readout M of H features, in NumPy and float64.
 
 Written from docs/theory.md and for clarity alone; shares no code with the package.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADAM* on normalised features is ADAM* on their own kernel.
+"""ADAM* on normalized features is ADAM* on their own kernel.
 
 Shapes: N examples of dimension D, H features, E outputs, S steps, K examples a batch.
 """
@@ -48,6 +48,6 @@ def test_a_wide_layer_of_normalised_features_comes_close_to_their_kernel_and_to_
         return np.sqrt(np.square(outputs(kernel) - f_SxNxE[-1]).mean())
 
     size = np.sqrt(np.square(f_SxNxE[-1]).mean())
-    # 1/√30,000 is 0.006; without the normalisation it is another function.
+    # 1/√30,000 is 0.006; without the normalization it is another function.
     assert distance(normalized_relu_kernel) < 0.015 * size
     assert distance(relu_kernel) > 0.045 * size

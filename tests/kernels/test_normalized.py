@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel of normalised features, against the layer that has them and against quadrature.
+"""The kernel of normalized features, against the layer that has them and against quadrature.
 
 Shapes: N inputs of dimension D, H features, Q nodes.
 """
@@ -84,7 +84,7 @@ def test_it_is_the_limit_of_the_finite_layer():
     found_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS), np.float64)
     # 36 different pairs, five standard errors.
     assert (np.abs(found_NxN - products_NxNxH.mean(axis=2)) < 5 * error_NxN).all()
-    # Features that are not normalised would be 10 times further off.
+    # Features that are not normalized would be 10 times further off.
     plain_NxN = np.asarray(relu_kernel(X_NxD, X_NxD, bias=BIAS))
     assert (np.abs(plain_NxN - found_NxN) > 5 * error_NxN).mean() > 0.8
 

@@ -5,18 +5,20 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import infwidth
 from metadata.citation import codemeta, project, zenodo
+from metadata.croissant import WHEEL_SHA256, croissant
 
-FILES = ("codemeta.json", ".zenodo.json")
+FILES = ("codemeta.json", ".zenodo.json", "croissant.json")
 CITATION = yaml.safe_load(Path("CITATION.cff").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
-    ("path", "content"), [("codemeta.json", codemeta), (".zenodo.json", zenodo)]
+    ("path", "content"), list(zip(FILES, (codemeta, zenodo, croissant), strict=True))
 )
 def test_what_is_written_is_up_to_date(path, content):
     expected = json.dumps(content(), indent=2, ensure_ascii=False) + "\n"
@@ -58,6 +60,19 @@ def test_the_corpus_that_is_cited_is_the_one_of_the_lock():
     (corpus,) = CITATION["references"]
     lock = Path("envs/run.lock").read_text(encoding="utf-8")
     assert f"\n{corpus['title']}=={corpus['version']} " in lock
+    assert f"--hash=sha256:{WHEEL_SHA256}" in lock
+
+
+def test_every_published_table_has_a_record_set_of_its_columns():
+    described = {each["@id"]: each["field"] for each in croissant()["recordSet"]}
+    tables = {
+        "/".join(path.parts[-2:]).removesuffix(".parquet"): path
+        for path in Path("results/published/measurements").rglob("*.parquet")
+    }
+    assert tables.keys() <= described.keys()
+    for name, path in tables.items():
+        columns = pq.read_schema(path).names
+        assert [field["name"] for field in described[name]] == columns
 
 
 def test_no_person_stands_for_the_software():

@@ -133,7 +133,7 @@ def test_groups_hold_what_they_should(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_the_start_it_is_the_model_without_the_wide_layer(kind):
-    # Also at any other width, normalised or not: the trunk is the same, and M = 0.
+    # Also at any other width, normalized or not: the trunk is the same, and M = 0.
     expected = logits(model(kind, "none"))
     assert np.std(expected) > 0.1
     for features, width in (("fixed", H), ("normalized", 3)):
@@ -159,7 +159,7 @@ def test_normalised_features_are_divided_by_their_scale():
 
 
 def test_every_patch_has_mean_square_one_at_the_start():
-    # What the scale of normalised features assumes of a layer's inputs, at the borders, too.
+    # What the scale of normalized features assumes of a layer's inputs, at the borders, too.
     net = model("cnn")
     seen_CxSSN = jax.random.normal(jax.random.key(2), (D, 16 * N))
     patch = net._patches(net.layer_norm(seen_CxSSN), N)

@@ -62,7 +62,7 @@ def test_logits_have_size_one_at_the_start():
     settings = ModelSettings(d_model=64, layers=2, heads=4, context=64)
     model = Transformer(settings, None, 512, rngs=nnx.Rngs(**random_streams(0)))
     logits = model(jax.random.randint(jax.random.key(0), (4, 64), 0, 512))
-    # Normalised activations on rows of an embedding N(0, 1/D); the current token's own row is
+    # Normalized activations on rows of an embedding N(0, 1/D); the current token's own row is
     # correlated with its activation, which raises the mean square above 1.
     assert float(jnp.sqrt(jnp.mean(jnp.square(logits)))) == pytest.approx(1, rel=0.1)
 

@@ -63,6 +63,18 @@ def test_a_mistake_in_the_default_file_is_one_line(fresh):
     assert output.startswith("infwidth: config/config.yaml: 'training' is in line 1 and again")
 
 
+def test_a_vocabulary_that_the_text_cannot_fill_is_one_line_before_any_job(fresh):
+    (fresh.folder / "texts").mkdir()
+    for number in range(3):
+        (fresh.folder / f"texts/{number}.txt").write_text("to be or not to be\n" * 50)
+    (fresh.folder / "mine.yaml").write_text("name: mine\ndata: {corpus: text, path: texts}\n")
+    both = ("--configfile", "config/smoke.yaml mine.yaml", "--cores", "1")
+    larger = ("--config", "data={vocabulary: sentencepiece, vocabulary_size: 5000}")
+    output = fresh.run("infwidth", "reproduce", "paper", *both, *larger, status=2)
+    assert "infwidth: data.vocabulary_size is 5000, but the text in texts has at most" in output
+    assert "rule " not in output
+
+
 def test_a_missing_configuration_file_is_one_line(fresh):
     output = fresh.run("infwidth", "reproduce", "--configfile", "config/qiuck.yaml", status=2)
     assert lines(output) == [

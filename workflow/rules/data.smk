@@ -23,6 +23,7 @@ rule corpus:
 rule vocabulary:
     """Trains the SentencePiece model on the training split, takes the one given, or bytes."""
     input:
+        enough=lambda _: support.enough_text(SETTINGS),
         corpus=f"{LAYOUT.corpus}/manifest.json",
         model=[path for path in [SETTINGS.data.vocabulary_model] if path],
     output:
@@ -62,6 +63,10 @@ rule tokenize:
 
 
 use rule vocabulary as other_vocabulary with:
+    input:
+        enough=lambda _: support.enough_text(support.with_other_vocabulary(SETTINGS)),
+        corpus=rules.vocabulary.input.corpus,
+        model=rules.vocabulary.input.model,
     output:
         f"{LAYOUT.other_vocabulary}/vocabulary.json",
     log:

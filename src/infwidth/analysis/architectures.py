@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The variants in an MLP, a CNN and an RNN: losses, differences and what ADAM* closes of the gap.
 
-Legend: S seeds, I test images. Every loss is in nats an image.
+Legend: S seeds, I test images. Every loss is in nats per image.
 """
 
 import math

@@ -104,7 +104,7 @@ class Convergence(Experiment):
         return rows.pivot(index="seed", columns="width", values="distance")
 
     def loss(self, rule: str, split: str, width: int) -> SampleMean:
-        """Final loss, nats an example, over seeds."""
+        """Final loss, nats per example, over seeds."""
         rows = self._curve(rule, split, self.steps[-1])
         return mean_interval(rows.loc[rows["width"] == width, "loss"], self.confidence)
 

@@ -2,7 +2,7 @@
 """What reweighted frozen features reach: errors, prices, aligned mass, pruning; means over seeds.
 
 Legend: S seeds. Losses of the planted study are in variances of its targets, those of pruning in
-nats an image; errors of reweighting are relative to the outputs of the network that is made again.
+nats per image; errors of reweighting are relative to the outputs of the reconstructed network.
 """
 
 import math

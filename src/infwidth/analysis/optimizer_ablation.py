@@ -161,7 +161,7 @@ class OptimizerAblation(Experiment):
 
     @property
     def digits(self) -> pd.DataFrame:
-        """The runs on digits whose losses are reported, nats an image."""
+        """The runs on digits whose losses are reported, nats per image."""
         runs = self.measured.tables["digits"]
         return runs[runs["role"] == "report"]
 
@@ -172,7 +172,7 @@ class OptimizerAblation(Experiment):
         return [(r, k) for r in DIGITS_LABELS for k in KERNEL_LABELS if (r, k) in ran]
 
     def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
-        """The test losses on digits of the runs that finished, by seed, nats an image."""
+        """The test losses on digits of the runs that finished, by seed, nats per image."""
         runs = self.digits
         runs = runs[(runs["rule"] == rule) & (runs["kernel"] == kernel)]
         done = runs[runs["status"] == "done"]

@@ -22,7 +22,7 @@ from infwidth.config.variants import ALL_VARIANTS
 def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
     """Differences of test losses.
 
-    In nats a token, of a language model:
+    In nats per token, of a language model:
 
     - `adam_star_minus_ntk`, `ntk_minus_frozen`, `adam_star_minus_frozen`,
       `adam_star_normalized_minus_frozen`: by context.
@@ -30,15 +30,15 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
       the rules on plain features that keep their kernel.
     - `nadam_star_minus_frozen_nadam`: NAdam* against elementwise NAdam, in the setting of fig1.
     - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
-    - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalised ones.
+    - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalized ones.
     - `normalized_closes`, `factored_closes`: the share of what separates ADAM* from Adam, both on
-      frozen features, that normalised features (G) and a factored v (D) close; by width, and in the
+      frozen features, that normalized features (G) and a factored v (D) close; by width, and in the
       other vocabulary.
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
     - `own_rates_sgd_over_width`, `fixed_trunk_sgd_over_width`: SGD tuned at each width, and with
       all but the readouts fixed as drawn; the widest minus each narrower one.
 
-    In nats an image, at infinite width on digits:
+    In nats per image, at infinite width on digits:
 
     - `digits_kernel_rules_minus_adam_star`: by rule, plain features.
     - `digits_adam_star_minus_adam`: by kernel, against elementwise Adam on frozen features.

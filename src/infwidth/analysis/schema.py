@@ -59,7 +59,7 @@ RUNS = Table(
         "device": Column("str", "loose"),
     }
 )
-"""One row a run in a condition and role; losses in nats a token, NaN for what there is not.
+"""One row a run in a condition and role; losses in nats per token, NaN for what there is not.
 
 Roles are `trunk` (the check of the trunk's rate), `tuning` (the search), `check` (of its choice at
 full length) and `report`."""

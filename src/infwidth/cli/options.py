@@ -2,6 +2,7 @@
 """Options that several commands share."""
 
 import argparse
+from pathlib import Path
 
 from infwidth.cli.parser import one_of
 from infwidth.config.variants import VARIANTS
@@ -23,7 +24,8 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
     # Snakemake takes several values after one option, which would swallow a target that follows.
     group.add_argument(
         "--configfile",
-        action="append",
+        action="extend",
+        type=_files,
         metavar="FILE",
         help="overlay on config/config.yaml, such as config/quick.yaml (default: none)",
     )
@@ -34,6 +36,11 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
         help="override, such as 'training={steps: 2000}' (default: none)",
     )
     group.add_argument("--settings", metavar="JSON", help=argparse.SUPPRESS)
+
+
+def _files(text: str) -> list[str]:
+    """A file's name; or several, as `make` hands them over."""
+    return [text] if Path(text).exists() else text.split() or [text]
 
 
 def variant_option(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ Bands = Annotated[int, Field(ge=4, multiple_of=4)]
 
 
 class DensityRatioSettings(Section):
-    """A wide network that learned its features, made again from frozen ones by reweighting."""
+    """A wide network with learned features, reconstructed from frozen ones by reweighting."""
 
     dimensions: list[Literal[1, 2]] = Field(
         [1, 2], min_length=1, description="Dimensions D of the inputs; features have D + 1."
@@ -50,7 +50,7 @@ class DensityRatioSettings(Section):
 
 
 class LeastSquaresSettings(Section):
-    """A narrow network that learned its features, made again by the best readout of frozen ones."""
+    """A narrow network with learned features, reconstructed by the best readout of frozen ones."""
 
     dimensions: list[Count] = Field(
         [4, 16], min_length=1, description="Dimensions D of the inputs."

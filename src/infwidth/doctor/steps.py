@@ -20,7 +20,7 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 KNOWN_LOSSES = files("infwidth.doctor") / "known_losses.json"
-"""Losses of every step, nats a token, by variant: made by `infwidth doctor --record FILE`."""
+"""Losses of every step, nats per token, by variant: made by `infwidth doctor --record FILE`."""
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 1e-2}
 """Nats a token by which any step's loss may differ from that of a CPU in float32."""
@@ -39,7 +39,7 @@ def losses(variant: str, precision: Precision) -> list[float]:
       precision: type of the products' factors.
 
     Returns:
-      The loss before each step, nats a token.
+      The loss before each step, nats per token.
     """
     numerics = NumericsSettings(compute_dtype=precision)
     model = ModelSettings.model_validate({**_SHAPE, "numerics": numerics})

@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     """A run that has ended.
 
     Attributes:
-      step_loss_S: loss of each step's batch before the step, nats an image.
+      step_loss_S: loss of each step's batch before the step, nats per image.
       loss_A: loss of every image after the last step, in the order of the seed's `Draw`.
       correct_A: whether the image's class has the largest logit.
     """
@@ -80,7 +80,7 @@ def make_problem(
 
     Args:
       settings: of the experiment.
-      x_AxP: images, one a row.
+      x_AxP: images, one per row.
       label_A: their classes, from 0.
 
     Raises:

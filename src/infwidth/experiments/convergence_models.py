@@ -47,11 +47,11 @@ def make_problem(settings: ConvergenceSettings, x_AxD: np.ndarray, label_A: np.n
 
     Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
     and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalisation.
+    transformer's normalization.
 
     Args:
       settings: of the experiment.
-      x_AxD: inputs, one a row.
+      x_AxD: inputs, one per row.
       label_A: their classes, from 0.
 
     Returns:
@@ -79,7 +79,7 @@ def make_problem(settings: ConvergenceSettings, x_AxD: np.ndarray, label_A: np.n
 
 
 def mean_loss(f_KxE: jax.Array, label_K: jax.Array) -> jax.Array:
-    """The softmax's cross-entropy, nats an example."""
+    """The softmax's cross-entropy, nats per example."""
     return jnp.mean(cross_entropy(f_KxE.T, label_K))
 
 

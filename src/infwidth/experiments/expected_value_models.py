@@ -57,11 +57,11 @@ def make_problem(
 
     Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
     and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalisation.
+    transformer's normalization.
 
     Args:
       settings: of the experiment.
-      x_AxD: all inputs there are, one a row.
+      x_AxD: all inputs there are, one per row.
       label_A: their classes, from 0.
 
     Returns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A wide network that learned its features, made again from frozen features by density ratio.
+"""A wide network that learned its features, reconstructed from frozen features by density ratio.
 
 Of a mean-field network every unit has moved from (ω_0, M_0) ~ N(0, I) to (ω_t, M_t), and
 

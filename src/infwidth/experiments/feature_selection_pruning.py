@@ -60,7 +60,7 @@ class Digits:
         return self._data
 
     def validation_loss(self, rule: Rule, cell: Cell, seed: int) -> float:
-        """The loss of a tuning run, nats an image."""
+        """The loss of a tuning run, nats per image."""
         f_AxE, _, _ = self._train(rule, cell, seed, np.arange(self._settings.pruning.width))
         return self._loss(f_AxE, self._data.validation)
 
@@ -74,7 +74,7 @@ class Digits:
 
         Returns:
           Rows of `share` and number `kept`, `kind` (top, random; whole, with all features),
-          `retrained`, test `loss` in nats an image and `error`, the share of images read wrong.
+          `retrained`, test `loss` in nats per image and `error`, the share of images read wrong.
           What is not retrained is multiplied by one number, fitted on the validation images.
         """
         rows = list(self._pruned(rule, cell, seed))
@@ -156,6 +156,6 @@ class Digits:
 
 
 def cross_entropy(f_AxE: np.ndarray, label_A: np.ndarray) -> float:
-    """The softmax's, nats an image."""
+    """The softmax's, nats per image."""
     chosen_A = np.take_along_axis(f_AxE, label_A[:, None], axis=1)[:, 0]
     return float((logsumexp(f_AxE, axis=1) - chosen_A).mean())

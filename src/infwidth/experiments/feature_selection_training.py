@@ -102,13 +102,13 @@ def image_data(
 
     Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
     and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalisation.
+    transformer's normalization.
 
     Args:
       seed: of the split.
       validation: images to validate on.
       test: images to test on.
-      x_AxD: inputs, one a row.
+      x_AxD: inputs, one per row.
       label_A: their classes, from 0.
     """
     N = len(x_AxD) - validation - test

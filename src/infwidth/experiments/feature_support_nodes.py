@@ -24,7 +24,7 @@ POINTS = 8
 
 
 class Nodes(NamedTuple):
-    """A quadrature: nodes, one a row, and weights that sum to 1."""
+    """A quadrature: nodes, one per row, and weights that sum to 1."""
 
     x_NxD: Array
     weight_N: Array

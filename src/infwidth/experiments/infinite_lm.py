@@ -81,7 +81,7 @@ def gather(parts: list[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
       runs: the folder of runs.
 
     Returns:
-      `runs`: a row a (run, role), losses in nats a token, width inf where it is infinite.
+      `runs`: a row a (run, role), losses in nats per token, width inf where it is infinite.
       `curves`: a row a logged stretch of a reported run: step and mean training loss.
 
     Raises:

@@ -90,7 +90,7 @@ def gather(parts: Sequence[dict[str, Any]], runs: Path) -> dict[str, pd.DataFram
       runs: the folder of runs.
 
     Returns:
-      `runs`: a row a (context, run, role), losses in nats a token.
+      `runs`: a row a (context, run, role), losses in nats per token.
 
     Raises:
       UserError: a run's result is gone.

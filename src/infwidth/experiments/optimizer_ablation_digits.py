@@ -53,7 +53,7 @@ COLUMNS = (
 )
 """Of the table: `role` is tuning or report; `width` inf or finite; `loss` and `accuracy` of the
 validation's images when tuning and of the test's when reporting, `train_loss` of those trained on;
-losses in nats an image, NaN where the run diverged; `status` is done or diverged."""
+losses in nats per image, NaN where the run diverged; `status` is done or diverged."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _half_way(best: float | None, rates: Iterable[float]) -> list[float]:
 
 
 def _scores(problem: Problem, f_AxE: np.ndarray, seen: np.ndarray) -> tuple[float, float]:
-    """Mean loss over some images, nats an image, and accuracy; NaN if any output is not finite."""
+    """Mean loss over some images, nats per image, and accuracy; NaN if any output is not finite."""
     if not np.isfinite(f_AxE).all():
         return math.nan, math.nan
     f_MxE, label_M = f_AxE[seen], np.asarray(problem.label_A)[seen]

@@ -67,7 +67,7 @@ def make_problem(
 
     Args:
       settings: of the study.
-      x_AxD: inputs, one a row.
+      x_AxD: inputs, one per row.
       label_A: their classes, from 0.
 
     Returns:
@@ -135,7 +135,7 @@ def trainer(problem: Problem, rule: DigitsRule, settings: DigitsAblationSettings
 
 
 def mean_loss(f_KxE: jax.Array, label_K: jax.Array) -> jax.Array:
-    """The softmax's cross-entropy, nats an image."""
+    """The softmax's cross-entropy, nats per image."""
     return jnp.mean(cross_entropy(f_KxE.T, label_K))
 
 

@@ -13,7 +13,7 @@ Entry = dict[str, Any]
 
 
 def run_row(entry: Entry, runs: Path, rule: str) -> dict[str, Any]:
-    """The row of a run: losses in nats a token, width inf if infinite, NaN for what there is not.
+    """The row of a run: losses in nats per token, width inf if infinite, NaN for what there is not.
 
     Args:
       entry: of the run.

@@ -78,7 +78,7 @@ def blocked_mean_loss(
       targets_N: integers below V.
 
     Returns:
-      A scalar, nats a token.
+      A scalar, nats per token.
     """
     return jnp.mean(blocked_losses(head, block, parameters, x_DxN, targets_N))
 

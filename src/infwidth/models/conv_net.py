@@ -22,8 +22,8 @@ class ConvNet(nnx.Module):
 
     e is a convolution of 2 × 2 pixels at a stride of 2 to C channels. A patch is 3 × 3 positions;
     beyond the border the nearest position is repeated, so that every patch has mean square 1, as
-    the scale of normalised features assumes. f is the wide layer: a filter g_ω is one of its H
-    units, and its readout M, the same at every position, has C outputs. y is normalised at each
+    the scale of normalized features assumes. f is the wide layer: a filter g_ω is one of its H
+    units, and its readout M, the same at every position, has C outputs. y is normalized at each
     position, averaged over each quarter of the image, and read by the head from the four averages.
 
     Trunk: the first convolution, both norms' scales, the head. Without the wide layer the model

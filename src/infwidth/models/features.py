@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 BIAS_SHIFT = -0.41
-"""Mean of ω_b where biases are shifted: plain features that are nearly as the normalised ones."""
+"""Mean of ω_b where biases are shifted: plain features that are nearly as the normalized ones."""
 
 
 def feature_bias(d_model: int, bias: float | None) -> float:
@@ -81,7 +81,7 @@ class FeatureMLP(nnx.Module):
           bias: b; None means √D/2.
           outputs: E; None means D.
           readout_init: M at the start: 0, N(0, 1) or √H N(0, 1).
-          normalized: divide feature h by s(ω_h) (docs/theory.md, normalised features). A ReLU
+          normalized: divide feature h by s(ω_h) (docs/theory.md, normalized features). A ReLU
             is positively homogeneous, so this scales ω_h once and costs nothing afterwards.
           bias_shift: mean of the bias coordinate ω_b, whose variance is 1.
           activation: of the features.

@@ -12,7 +12,7 @@ def cross_entropy(logits_VxN: jax.Array, targets_N: jax.Array) -> jax.Array:
     """Computes −log softmax(logits)[target] of each column.
 
     Args:
-      logits_VxN: unnormalised log-probabilities.
+      logits_VxN: unnormalized log-probabilities.
       targets_N: integers below V.
 
     Returns:

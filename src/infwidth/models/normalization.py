@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scale s(ω) of normalised features, a function of the bias coordinate ω_b alone.
+"""The scale s(ω) of normalized features, a function of the bias coordinate ω_b alone.
 
 With u(ω) = E_x[g_ω(x)²] under x ~ N(0, I_D), s = (u/E u)^¼. Here |ω_x|² is replaced by its mean D,
 so that z = ω·x̃/√d ~ N(μ, σ²), μ = b ω_b/√d, σ = √(D/d), and
 
     u = E[relu(z)²] = (μ² + σ²) Φ(μ/σ) + μσ φ(μ/σ).
 
-Over ω_b ~ N(0, 1), E u = (σ² + b²/d)/2. See docs/theory.md, normalised features. NumPy in float64
+Over ω_b ~ N(0, 1), E u = (σ² + b²/d)/2. See docs/theory.md, normalized features. NumPy in float64
 throughout.
 """
 
@@ -35,7 +35,7 @@ def relu_second_moment(ratio: ArrayLike) -> np.ndarray:
 
 
 def feature_scale(omega_b: ArrayLike, d_model: int, bias: float) -> np.ndarray:
-    """The scale s = (u/E u)^¼ that each normalised feature is divided by.
+    """The scale s = (u/E u)^¼ that each normalized feature is divided by.
 
     Args:
       omega_b: the bias coordinates ω_b, any shape.

@@ -19,7 +19,7 @@ class RecurrentNet(nnx.Module):
     readout M writes back into the state.
 
     Trunk: the embedding A of a row, the first state h_0, both norms' scales, the head B. h_0 is
-    drawn, so that no blank row leaves a zero to be normalised. Without the wide layer the state is
+    drawn, so that no blank row leaves a zero to be normalized. Without the wide layer the state is
     a sum over rows, whatever their order.
     """
 

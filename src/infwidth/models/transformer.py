@@ -62,14 +62,14 @@ def _draw_normal(key: jax.Array, shape: tuple[int, ...], deviation: float) -> ja
 
 
 class LayerNorm(nnx.Module):
-    """Layer normalisation with a scale and no bias."""
+    """Layer normalization with a scale and no bias."""
 
     def __init__(self, d_model: int, epsilon: float = 1e-6):
         self.scale_D = Trunk(jnp.ones(d_model))
         self.epsilon = epsilon
 
     def __call__(self, x_DxN: jax.Array) -> jax.Array:
-        """Normalises each column of x_DxN."""
+        """Normalizes each column of x_DxN."""
         centred_DxN = x_DxN - jnp.mean(x_DxN, axis=0, keepdims=True)
         variance_1xN = jnp.mean(jnp.square(centred_DxN), axis=0, keepdims=True)
         return centred_DxN * jax.lax.rsqrt(variance_1xN + self.epsilon) * self.scale_D[...][:, None]

@@ -22,8 +22,8 @@ def layer_maker(features: FeatureTreatment, width: int) -> MakeLayer:
     f(x) = (1/H) Σ_h M_h relu(ω_h·x̃/√d), as in the transformer (`FeatureMLP`), but with any number
     of outputs. M is 0 at the start, so that f is 0 at every width, as in the limit.
 
-    The scale of normalised features is defined for inputs of mean square 1: a model hands its layer
-    normalised inputs (`LayerNorm`), whose mean square is 1 until the norm's scale has trained.
+    The scale of normalized features is defined for inputs of mean square 1: a model hands its layer
+    normalized inputs (`LayerNorm`), whose mean square is 1 until the norm's scale has trained.
 
     Args:
       features: how the features are treated; `none` leaves the layer out.

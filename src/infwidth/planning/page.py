@@ -41,13 +41,13 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
   at the same width. Runs that a tuning adds beyond its grid are not counted; the table has a bound
   on them, which is loose: the published `lm_width` added 14 where it allows 92.
 - **Memory** is that of a step on each device, as precision, attention, microbatches, blocks of the
-  loss, rematerialisation and the mesh are configured. What is kept for the backward pass is what
+  loss, rematerialization and the mesh are configured. What is kept for the backward pass is what
   JAX's derivative keeps, which tests compare; for seven compiled float32 steps on a CPU XLA
   reported the same within 6%. No accelerator's report was compared. `auto` attention is taken to
   be cuDNN's on every GPU in bfloat16.
 - **Device-hours** are FLOPs over peak and utilisation. A utilisation of 0.4 is an assumption, good
   for large products; the default's models are far too small for an accelerator to come near it.
-- **Rematerialisation**, where it is set, adds what blocks compute again, all but their last
+- **Rematerialization**, where it is set, adds what blocks compute again, all but their last
   product; XLA's analysis counts the same within 3%.
 - **Other experiments** have small models of their own and are not counted; they take some 15
   core-minutes of the default's 153 (`config/config.yaml`).

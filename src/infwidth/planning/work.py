@@ -39,7 +39,7 @@ def run_flops(spec: RunSpec, split_tokens: dict[str, int] | None = None) -> tupl
 
 
 def recomputed_flops(model: ModelSettings, variant: Variant, width: int, batch_size: int) -> int:
-    """FLOPs of a step that are spent a second time where blocks are rematerialised.
+    """FLOPs of a step that are spent a second time where blocks are rematerialized.
 
     All products of a block's forward pass but the last, whose result no gradient needs.
 

@@ -135,7 +135,7 @@ class InfiniteProgram(Program):
           tokens_SxBxT1: one batch a step; tokens 1 to T are the targets of tokens 0 to T − 1.
 
         Returns:
-          The state after the steps, and per step (arrays of shape S) `loss`, nats a token before
+          The state after the steps, and per step (arrays of shape S) `loss`, nats per token before
           the step, for each group that trains `learning_rate/<group>`, `update_rms/trunk`, the size
           of its step, and `gradient_rms/readout`, the root mean square of G over ω and outputs,
           after clipping.

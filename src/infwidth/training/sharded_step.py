@@ -50,7 +50,7 @@ class ShardedProgram(Program):
         self._mesh = device_mesh(training.mesh, training.batch_size, self._width)
         with _in_host_memory():
             super().__init__(model, training, variant, width, vocabulary_size)
-            # Drawn, not traced: normalised features are scaled by SciPy.
+            # Drawn, not traced: normalized features are scaled by SciPy.
             self._shardings = self._state_shardings(super().init(0))
         # Compiled programs are for the state as it lies here, and return it so.
         state, whole, parts = self._shardings, self._at(WHOLE), self._at(_PARTS)

@@ -45,7 +45,7 @@ def compile_program(
     width: int,
     vocabulary_size: int,
 ) -> "Program":
-    """Builds the functions that initialise, train and evaluate one variant at one width.
+    """Builds the functions that initialize, train and evaluate one variant at one width.
 
     Args:
       model: shape of the model.
@@ -149,7 +149,7 @@ class Program:
           tokens_SxBxT1: one batch a step; tokens 1 to T are the targets of tokens 0 to T − 1.
 
         Returns:
-          The state after the steps, and per step (arrays of shape S) `loss`, nats a token before
+          The state after the steps, and per step (arrays of shape S) `loss`, nats per token before
           the step, and for each group that trains `learning_rate/<group>` and
           `update_rms/<group>`, the size of its step.
         """

@@ -6,7 +6,7 @@ from infwidth.experiments.measured import Study
 
 
 def effects(measured: Study) -> dict[str, list[Effect]]:
-    """Contrasts of test losses, in nats a token, by width, ascending.
+    """Contrasts of test losses, in nats per token, by width, ascending.
 
     Each of `infwidth.experiments.measured.CONTRASTS`, and `gap_closed`; with the ending `_wide` at
     the widths of at least 4 E.

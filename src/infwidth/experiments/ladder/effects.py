@@ -21,7 +21,7 @@ PREDICTED = ("adam_star", "ntk")
 
 
 def effects(measured: Study) -> dict[str, list[Effect]]:
-    """Contrasts of test losses, in nats a token.
+    """Contrasts of test losses, in nats per token.
 
     - Each of `infwidth.experiments.measured.CONTRASTS`, and `gap_closed`: by rung, and with the
       ending `_at_last` at the longest rung of each vocabulary.

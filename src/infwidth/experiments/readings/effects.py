@@ -30,8 +30,8 @@ the reading closes more than half of the gap."""
 def effects(measured: Study) -> dict[str, list[Effect]]:
     """Every estimand by cell; with the ending `_main` the factors' main effects on it.
 
-    In nats a token. A main effect is the mean over the cells at the high level less that over those
-    at the low one; the centre has no part in it.
+    In nats per token. A main effect is the mean over the cells at the high level less that over
+    those at the low one; the centre has no part in it.
     """
     found: dict[str, list[Effect]] = {}
     for name, weights in ESTIMANDS.items():

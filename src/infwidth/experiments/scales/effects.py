@@ -27,7 +27,7 @@ JUDGED = ("activation", "stream", "held_20")
 
 
 def effects(measured: Study) -> dict[str, list[Effect]]:
-    """Differences of test losses, in nats a token.
+    """Differences of test losses, in nats per token.
 
     - Each of `PAIRS`: by width; with the ending `_wide` at the widths of at least 4 E, in both
       vocabularies.
