@@ -6,11 +6,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snakemake.io import contains_wildcard
+from snakemake.persistence import file as snakemakes_files
+from snakemake.utils import listfiles
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
 
@@ -24,7 +27,7 @@ from infwidth.config.slices import SLICES
 from infwidth.data.c4_catalogue import check_against_catalogue
 from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
-from infwidth.data.files import MANIFEST
+from infwidth.data.files import MANIFEST, json_digest
 from infwidth.training.lease import gpu_count, on_tpu_host
 
 DEVICES = "INFWIDTH_DEVICES"
@@ -54,8 +57,15 @@ def check_configuration(workflow: Any) -> None:
         workflow: Snakemake's, before it reads the configuration file of the Snakefile.
 
     Raises:
-        UserError: a file or an override has a key twice, or an option is given twice.
+        UserError: a file or an override has a key twice, an option is given twice, or Snakemake
+            cannot keep its records in this folder.
     """
+    here = Path(".snakemake").absolute()
+    if not os.access(here if here.exists() else here.parent, os.W_OK):
+        raise UserError(
+            f"{here} cannot be written to, where Snakemake keeps its records: mend that, or name "
+            "another folder with --directory"
+        )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", "-C", nargs="*", action="append", default=[])
     parser.add_argument("--configfile", "--configfiles", nargs="+", action="append", default=[])
@@ -83,7 +93,28 @@ def validated(config: Mapping[str, Any]) -> Settings:
 
 def slice_of(settings: Settings, command: str) -> str:
     """The settings that a command reads, as the text of its --settings argument."""
-    return json.dumps(pick(settings, SLICES[command]), sort_keys=True)
+    text = json.dumps(pick(settings, SLICES[command]), sort_keys=True)
+    # Snakemake fills in names in braces, which JSON has within strings alone.
+    return re.sub(r"\{(?=[\s\w.])", r"\\u007b", text)
+
+
+def known(files: Iterable[Path | str]) -> list[str]:
+    """Those of some files that may be inputs of a rule: Snakemake fills in names in braces."""
+    return [str(file) for file in files if not contains_wildcard(file)]
+
+
+def with_unknown(digest: str, files: Iterable[Path | str]) -> str:
+    """The digest of a rule's code, and of sizes and times of those files that may not be inputs."""
+    unknown = [Path(file) for file in files if contains_wildcard(file)]
+    if not unknown:
+        return digest
+    found = [(str(file), file.stat()) for file in unknown if file.exists()]
+    return json_digest([digest, [(name, at.st_size, at.st_mtime_ns) for name, at in found]])
+
+
+def take_braces_as_they_are() -> None:
+    """Lets this folder's path have braces: Snakemake would fill them in as it finds its locks."""
+    snakemakes_files.listfiles = lambda pattern: listfiles(os.path.relpath(pattern))
 
 
 def with_other_vocabulary(settings: Settings) -> Settings:
@@ -102,11 +133,11 @@ def report_label(name: str) -> str:
     return f"{kind} {int(number):02}  {words.replace('_', ' ')}"
 
 
-def own_text_files(settings: Settings) -> list[str]:
+def own_text_files(settings: Settings) -> list[Path]:
     """The files of a user's own corpus, so that an edit makes the corpus anew; else none."""
     if settings.data.corpus != "text":
         return []
-    return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
+    return or_exit(text_files, Path(settings.data.path or ""))
 
 
 def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:

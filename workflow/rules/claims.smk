@@ -19,7 +19,7 @@ MEASURED["claims"] = [f"{LAYOUT.results}/claims.json"]
 rule claims:
     """Judges every claim by its rule, from what the experiments measured."""
     input:
-        rules=str(CLAIM_RULES),
+        rules=support.known([CLAIM_RULES]),
         measured=[path for name in ASKED for path in MEASURED[name]],
     output:
         MEASURED["claims"],
@@ -30,15 +30,19 @@ rule claims:
         CONDA
     params:
         settings=slice_of("claims"),
-        code=code_digest(
-            [
-                "infwidth.analysis.claims_judge",
-                "infwidth.analysis.claims_page",
-                *map(reader, ASKED),
-                *map(effects_module, ASKED),
-            ]
+        code=support.with_unknown(
+            code_digest(
+                [
+                    "infwidth.analysis.claims_judge",
+                    "infwidth.analysis.claims_page",
+                    *map(reader, ASKED),
+                    *map(effects_module, ASKED),
+                ]
+            ),
+            [CLAIM_RULES],
         ),
+        rules=lambda wildcards: str(CLAIM_RULES),
         measured=[f"--measured {name}={LAYOUT.measurements(name)}" for name in ASKED],
     shell:
-        "infwidth claims --settings {params.settings:q} --rules {input.rules} {params.measured}"
+        "infwidth claims --settings {params.settings:q} --rules {params.rules:q} {params.measured}"
         f" --figures {LAYOUT.figures} --tables {LAYOUT.tables} --out {LAYOUT.results} 2> {{log}}"
