@@ -30,6 +30,9 @@ from infwidth.data.documents import text_files
 from infwidth.data.files import MANIFEST, json_digest
 from infwidth.training.lease import gpu_count, on_tpu_host
 
+CHECKOUT = "INFWIDTH_CHECKOUT"
+"""Set by the Snakefile: this project's folder, for envs/conda.post-deploy.sh."""
+
 DEVICES = "INFWIDTH_DEVICES"
 """Set by the Snakefile: how many devices a run takes, for expressions in profiles."""
 
@@ -98,6 +101,16 @@ def slice_of(settings: Settings, command: str) -> str:
     return re.sub(r"\{(?=[\s\w.])", r"\\u007b", text)
 
 
+def own_file(workflow: Any, name: Path | str) -> str:
+    """The path of a file of this project, whatever folder the workflow runs in.
+
+    Args:
+        workflow: Snakemake's, as it reads a file in workflow/rules/.
+        name: as the project's folder has it.
+    """
+    return os.path.normpath(workflow.current_basedir.join(f"../../{name}").path)
+
+
 def known(files: Iterable[Path | str]) -> list[str]:
     """Those of some files that may be inputs of a rule: Snakemake fills in names in braces."""
     return [str(file) for file in files if not contains_wildcard(file)]
@@ -161,6 +174,7 @@ def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:
 def prepare_jobs(settings: Settings) -> None:
     """Lets jobs find this environment's `infwidth` and code, end with the workflow, train anew."""
     remember_source()
+    os.environ[CHECKOUT] = str(Path(__file__).parents[2])
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     # The outermost Snakemake process is the one to watch, so an inherited value stays.

@@ -39,5 +39,5 @@ def test_from_another_folder_the_rules_of_the_claims_are_found(strange, tmp_path
     elsewhere = tmp_path / "else{w}here"
     elsewhere.mkdir()
     printed = strange.snakemake("-n", "-p", "--directory", str(elsewhere))
-    rules = strange.folder / "workflow/rules/../../config/claims.yaml"
+    rules = strange.folder / "config/claims.yaml"
     assert f"--rules {shlex.quote(str(rules))} --measured" in printed

@@ -3,9 +3,7 @@
 # Every claim judged by its rule; a mistake in the rules ends the workflow before anything runs.
 
 # The file of the folder it runs in; a workflow that takes this one as a module need not have one.
-CLAIM_RULES = (
-    CLAIMS if CLAIMS.exists() else workflow.source_path(f"../../{CLAIMS.as_posix()}")
-)
+CLAIM_RULES = CLAIMS if CLAIMS.exists() else support.own_file(workflow, CLAIMS)
 RULES = support.or_exit(read_claims, Path(CLAIM_RULES))
 # The experiments that the claims ask for and that this configuration covers.
 ASKED = [

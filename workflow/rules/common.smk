@@ -32,8 +32,9 @@ from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 
 SETTINGS = support.validated(config)
 LAYOUT = Layout(SETTINGS.name)
-# An environment of that name, as envs/conda.yaml makes it; --sdm conda runs the jobs there.
-CONDA = "infwidth"
+# Snakemake fills in names in braces here, too, be they of folders.
+CONDA = support.own_file(workflow, "envs/conda.yaml")
+CONDA = CONDA.replace("{", "{{").replace("}", "}}")
 
 slice_of = partial(support.slice_of, SETTINGS)
 support.take_braces_as_they_are()
