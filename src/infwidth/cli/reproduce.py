@@ -4,6 +4,7 @@
 import argparse
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
     if find_spec("snakemake") is None:
         raise ModuleNotFoundError("the workflow needs Snakemake", name="snakemake")
-    if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores)):
+    if not re.fullmatch("all|0*[1-9][0-9]{0,5}", args.cores):
         raise UserError(f"--cores {args.cores}: write how many, 1 or more, or all")
     if args.report and not args.targets:
         args.targets = ["all", "pages"]
