@@ -98,14 +98,14 @@ class Project(Checkout):
         return [f"results/runs/{entry['key']}" for t in texts for entry in json.loads(t)["entries"]]
 
     def state(self, made: list[str]) -> dict[str, Any]:
-        """What lies there, by file, but for times, hidden files, locks and checkpoints."""
+        """What lies there, by file, but for times, locks and checkpoints."""
         roots = [self.folder / path for path in made]
         files = [file for root in roots for file in (root, *root.rglob("*")) if file.is_file()]
         return {
             name: _timeless(file)
             for file in files
-            if "checkpoints" not in (name := file.relative_to(self.folder).as_posix())
-            and "/." not in f"/{name}"
+            if not (name := file.relative_to(self.folder).as_posix()).endswith("lock")
+            and "checkpoints" not in name
         }
 
 
