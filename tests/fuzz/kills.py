@@ -70,7 +70,8 @@ class Project(Checkout):
     """A checkout in which commands are run and killed."""
 
     def begin(self, command: Command) -> subprocess.Popen:
-        return self.start("infwidth", *command, *SMOKE, "--config", *OVER)
+        overrides = (word for value in OVER for word in ("--config", value))
+        return self.start("infwidth", *command, *SMOKE, *overrides)
 
     def finish(self, command: Command) -> float:
         """Runs a command to its end; returns the seconds that it took."""
