@@ -13,6 +13,7 @@ KEPT = {"README.md", "published", LOCK.name}
 
 def main() -> None:
     """Holds the lock of `make reproduce` meanwhile, so that none begins."""
+    LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,4 +31,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"infwidth: {error.filename}: {error.strerror}; mend that and run it again")

@@ -30,14 +30,24 @@ def main() -> None:
         sys.exit(f"usage: python envs/make_env.py {'|'.join(LOCKS)}")
     check_platform()
     venv = ROOT / (".venv" if name in RUNNERS else f".venv-{name}")
-    with (ROOT / ".venv.lock").open("w") as guard:
-        # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        wanted, built = stamp(lock), venv / "infwidth-lock.txt"
-        if not built.exists() or built.read_text() != wanted:
-            built.unlink(missing_ok=True)
-            build(venv, lock)
-            built.write_text(wanted)
+    wanted, built = stamp(lock), venv / "infwidth-lock.txt"
+    if is_built(built, wanted):
+        return
+    try:
+        with (ROOT / ".venv.lock").open("w") as guard:
+            # Two builds at once would spoil each other; the kernel frees the lock of one that dies.
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            if not is_built(built, wanted):
+                built.unlink(missing_ok=True)
+                build(venv, lock)
+                built.write_text(wanted)
+    except OSError as error:
+        sys.exit(f"infwidth: {error.filename}: {error.strerror}; mend that and run it again")
+
+
+def is_built(built: Path, wanted: str) -> bool:
+    """Whether an environment is there already, as its lock says."""
+    return built.exists() and built.read_text() == wanted
 
 
 def check_platform() -> None:

@@ -4,6 +4,8 @@
 import errno
 import json
 import math
+import os
+import subprocess
 
 import pytest
 
@@ -39,6 +41,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, error):
         write_half(path, error)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.pdf"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_others_write_is_not(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kept = [f".a.{os.getppid()}.json", f".b.{gone.pid}.json", ".a.old.json", f"a.{gone.pid}.json"]
+    for name in (*kept, f".a.{gone.pid}.json"):
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a.json", 1)
+    assert names(tmp_path) == sorted([*kept, "a.json"])
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_that_names_it(tmp_path):

@@ -5,6 +5,7 @@ import fcntl
 import importlib.util
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,13 @@ def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
     make("run")
     make("dev")
     assert built[2:] == [(".venv", "run.lock")]
+    # Where nothing can be written, as in somebody else's checkout, what is built is enough.
+    (tmp_path / ".venv.lock").unlink()
+    (tmp_path / ".venv.lock").mkdir()
+    make("run")
+    (tmp_path / "envs/run.lock").write_text("a==3\n")
+    with pytest.raises(SystemExit, match=r"^infwidth: .*/\.venv\.lock: Is a directory; mend that"):
+        make("run")
 
 
 @pytest.fixture
@@ -108,6 +116,16 @@ def test_clean_takes_results_and_distclean_environments_too(folder):
     assert [name for name in KEPT if not (folder / name).exists()] == []
     assert make(folder, "distclean").returncode == 0
     assert not (folder / ".venv").exists()
+
+
+def test_clean_of_a_folder_that_has_no_results(folder):
+    shutil.rmtree(folder / "results")
+    assert make(folder, "clean").returncode == 0
+    shutil.rmtree(folder / "results")
+    (folder / "results").touch()
+    (line,) = make(folder, "clean").stderr.splitlines()[:-1]
+    assert line.startswith("infwidth: ")
+    assert line.endswith("results: File exists; mend that and run it again")
 
 
 def test_clean_is_refused_while_a_workflow_runs(folder):

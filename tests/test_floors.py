@@ -11,7 +11,16 @@ SOURCE = Path(__file__).parents[1] / "src" / "infwidth"
 PASSAGE = 'see "What may import what" in docs/extending.md'
 
 # What each part may import of the package, besides itself and the utilities.
-UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"}
+UTILITIES = {
+    "atomic",
+    "code_digest",
+    "layout",
+    "catalogue",
+    "checkout",
+    "provenance",
+    "pins",
+    "signals",
+}
 BELOW = {
     "config": set(),
     "data": {"config"},

@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +78,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_strays(path)
         try:
             yield temporary
             with temporary.open("rb") as file:
@@ -84,6 +86,24 @@ def replacing_file(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_strays(path: Path) -> None:
+    """Removes what writers of a file have left that were killed, lest it be taken for a result."""
+    stray = re.compile(rf"{re.escape(f'.{path.stem}.')}(\d{{1,9}}){re.escape(path.suffix)}")
+    for name in os.listdir(path.parent):
+        if (found := stray.fullmatch(name)) and not _lives(int(found[1])):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def finite(value: Any) -> Any:

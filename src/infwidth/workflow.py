@@ -6,11 +6,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snakemake.io import contains_wildcard
+from snakemake.persistence import file as snakemakes_files
+from snakemake.utils import listfiles
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
 
@@ -24,9 +27,12 @@ from infwidth.config.slices import SLICES
 from infwidth.data.c4_catalogue import check_against_catalogue
 from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
-from infwidth.data.files import MANIFEST
+from infwidth.data.files import MANIFEST, json_digest
 from infwidth.data.pieces import check_pieces
 from infwidth.training.lease import gpu_count, on_tpu_host
+
+CHECKOUT = "INFWIDTH_CHECKOUT"
+"""Set by the Snakefile: this project's folder, for envs/conda.post-deploy.sh."""
 
 DEVICES = "INFWIDTH_DEVICES"
 """Set by the Snakefile: how many devices a run takes, for expressions in profiles."""
@@ -55,8 +61,15 @@ def check_configuration(workflow: Any) -> None:
         workflow: Snakemake's, before it reads the configuration file of the Snakefile.
 
     Raises:
-        UserError: a file or an override has a key twice, or an option is given twice.
+        UserError: a file or an override has a key twice, an option is given twice, or Snakemake
+            cannot keep its records in this folder.
     """
+    here = Path(".snakemake").absolute()
+    if not os.access(here if here.exists() else here.parent, os.W_OK):
+        raise UserError(
+            f"{here} cannot be written to, where Snakemake keeps its records: mend that, or name "
+            "another folder with --directory"
+        )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", "-C", nargs="*", action="append", default=[])
     parser.add_argument("--configfile", "--configfiles", nargs="+", action="append", default=[])
@@ -84,7 +97,38 @@ def validated(config: Mapping[str, Any]) -> Settings:
 
 def slice_of(settings: Settings, command: str) -> str:
     """The settings that a command reads, as the text of its --settings argument."""
-    return json.dumps(pick(settings, SLICES[command]), sort_keys=True)
+    text = json.dumps(pick(settings, SLICES[command]), sort_keys=True)
+    # Snakemake fills in names in braces, which JSON has within strings alone.
+    return re.sub(r"\{(?=[\s\w.])", r"\\u007b", text)
+
+
+def own_file(workflow: Any, name: Path | str) -> str:
+    """The path of a file of this project, whatever folder the workflow runs in.
+
+    Args:
+        workflow: Snakemake's, as it reads a file in workflow/rules/.
+        name: as the project's folder has it.
+    """
+    return os.path.normpath(workflow.current_basedir.join(f"../../{name}").path)
+
+
+def known(files: Iterable[Path | str]) -> list[str]:
+    """Those of some files that may be inputs of a rule: Snakemake fills in names in braces."""
+    return [str(file) for file in files if not contains_wildcard(file)]
+
+
+def with_unknown(digest: str, files: Iterable[Path | str]) -> str:
+    """The digest of a rule's code, and of sizes and times of those files that may not be inputs."""
+    unknown = [Path(file) for file in files if contains_wildcard(file)]
+    if not unknown:
+        return digest
+    found = [(str(file), file.stat()) for file in unknown if file.exists()]
+    return json_digest([digest, [(name, at.st_size, at.st_mtime_ns) for name, at in found]])
+
+
+def take_braces_as_they_are() -> None:
+    """Lets this folder's path have braces: Snakemake would fill them in as it finds its locks."""
+    snakemakes_files.listfiles = lambda pattern: listfiles(os.path.relpath(pattern))
 
 
 def with_other_vocabulary(settings: Settings) -> Settings:
@@ -103,11 +147,11 @@ def report_label(name: str) -> str:
     return f"{kind} {int(number):02}  {words.replace('_', ' ')}"
 
 
-def own_text_files(settings: Settings) -> list[str]:
+def own_text_files(settings: Settings) -> list[Path]:
     """The files of a user's own corpus, so that an edit makes the corpus anew; else none."""
     if settings.data.corpus != "text":
         return []
-    return [str(path) for path in or_exit(text_files, Path(settings.data.path or ""))]
+    return or_exit(text_files, Path(settings.data.path or ""))
 
 
 def enough_text(settings: Settings) -> list[str]:
@@ -137,6 +181,7 @@ def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:
 def prepare_jobs(settings: Settings) -> None:
     """Lets jobs find this environment's `infwidth` and code, end with the workflow, train anew."""
     remember_source()
+    os.environ[CHECKOUT] = str(Path(__file__).parents[2])
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
     # The outermost Snakemake process is the one to watch, so an inherited value stays.

@@ -19,6 +19,8 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 
+LONG = "1" * 5000
+
 
 def helped(words, capsys):
     """What a command's --help prints, as one line."""
@@ -108,11 +110,19 @@ def test_a_name_that_is_none_or_several_is_one_line(words, line, capsys):
     [
         (["config", "check", "--config", "lm_widht={}"], "did you mean 'lm_width'"),
         (["config", "check", "--configfile", "nope.yaml"], "nope.yaml: no such configuration file"),
-        (["tune", "--variant", "ntk", "--settings", "{"], "--settings is not JSON"),
+        (["tune", "--variant", "ntk", "--settings", "{"], "--settings is not the JSON of settings"),
+        (["tune", "--variant", "ntk", "--settings", "[" * 9999], "settings (RecursionError: "),
+        (
+            ["tune", "--variant", "ntk", "--settings", f'{{"n": {LONG}}}'],
+            "(ValueError: Exceeds",
+        ),
+        (["tune", "--variant", "ntk", "--settings", '{"trainig": {}}'], "(KeyError: 'trainig')"),
+        (["tune", "--variant", "ntk", "--settings", "[]"], "settings (AttributeError: "),
         (["tune", "--variant", "ntk", "--tokens", "nowhere"], "nowhere"),
         (["train", "--variant", "ntk", "--widths", "4", "--selection", "no.json"], "infwidth tune"),
         (["train", "--variant", "ntk", "--widths", "4", "--selection", "src"], "Is a directory"),
         (["train", "--variant", "ntk", "--widths", "0"], "--widths 0: the widths of ntk are 1 or"),
+        (["train", "--variant", "ntk", "--widths", LONG], f"--widths {LONG}: write whole numbers"),
         (["train", "--variant", "ntk", "--widths", "-4"], "--widths -4: write whole numbers"),
         (["train", "--variant", "ntk", "--widths", "4_4"], "--widths 4_4: a width is given twice"),
         (["train", "--variant", "constant", "--widths", "4"], "constant has no MLPs; write 0"),
@@ -121,6 +131,7 @@ def test_a_name_that_is_none_or_several_is_one_line(words, line, capsys):
         (["config", "check", "--config", "name=runs"], "results/runs/ has a use of its own"),
         (["figure", "fig1_loss_vs_width", "--measurements", "nowhere"], "nowhere"),
         (["reproduce", "--cores", "0"], "--cores 0: write how many, 1 or more, or all"),
+        (["reproduce", "--cores", LONG], f"--cores {LONG}: write how many, 1 or more, or all"),
         (["reproduce", "--cores", "some"], "--cores some: write how many, 1 or more, or all"),
     ],
 )

@@ -101,7 +101,21 @@ def test_a_job_of_two_waits_until_both_are_free(two_gpus):
 def test_gpus_that_somebody_else_dealt_out_are_taken_as_they_are(two_gpus, monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert lease(1) == ["0"]
-    assert not list(tmp_path.glob("*.lock"))
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_what_others_left_in_a_shared_folder_blocks_nobody(two_gpus, tmp_path):
+    names = [f"infwidth-leases-{os.getuid()}-{number}" for number in range(3)]
+    (tmp_path / names[0]).touch()
+    (tmp_path / names[1]).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / names[2]).mkdir()
+    (tmp_path / names[2]).chmod(0o777)
+    with job(1) as first, job(1) as second:
+        held = {process.stdout.readline().strip() for process in (first, second)}
+        first.kill()
+        second.kill()
+    assert held == {"GPU-aaaa", "GPU-bbbb"}
+    assert list((tmp_path / names[2]).iterdir()) == []
 
 
 def test_more_gpus_than_there_are_is_an_error(two_gpus, monkeypatch):

@@ -2,9 +2,7 @@
 """Several processes with one run, and SIGTERM: real processes, real signals."""
 
 import contextlib
-import itertools
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,7 +14,7 @@ import time
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.training import devices, preemption, processes
+from infwidth.training import devices, processes
 from infwidth.training.records import read_result, read_rows
 from tests.training.conftest import on_cpus
 
@@ -80,27 +78,6 @@ class Trainers:
         ):
             assert time.monotonic() < end
             time.sleep(0.05)
-
-
-def test_sigterm_that_comes_twice_is_one_wish_and_a_later_one_ends_the_process(monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        with preemption.sigterm_deferred() as stop:
-            assert not stop()
-            for _ in range(3):
-                os.kill(os.getpid(), signal.SIGTERM)
-            assert stop()
-            later = time.monotonic() + preemption._REPEATED_WITHIN
-            monkeypatch.setattr(preemption.time, "monotonic", itertools.count(later + 1).__next__)
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGTERM)
-            monkeypatch.undo()
-        assert signal.getsignal(signal.SIGTERM) is interrupt
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def finish(trainers):

@@ -3,6 +3,9 @@
 
 import pytest
 
+from infwidth import workflow
+from infwidth.config.errors import UserError
+
 pytestmark = pytest.mark.slow
 
 
@@ -81,3 +84,9 @@ def test_a_missing_configuration_file_is_one_line(fresh):
         "infwidth: config/qiuck.yaml: no such configuration file (known: config/config.yaml, "
         "config/long.yaml, config/paper.yaml, config/quick.yaml, config/smoke.yaml)"
     ]
+
+
+def test_a_folder_that_may_not_be_written_to_is_one_line(monkeypatch):
+    monkeypatch.setattr(workflow.os, "access", lambda *_: False)
+    with pytest.raises(UserError, match=r"/\.snakemake cannot be written to, .* --directory$"):
+        workflow.check_configuration(None)

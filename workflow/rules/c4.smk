@@ -19,7 +19,7 @@ def c4_stamps(folder, split=""):
 
 def c4_file(folder):
     """The file of a shard."""
-    return lambda wildcards: C4_SHARDS[folder][wildcards.shard]
+    return lambda wildcards: support.known([C4_SHARDS[folder][wildcards.shard]])
 
 
 def c4_held_out(folder):
@@ -48,7 +48,7 @@ rule vocabulary:
     """Trains the SentencePiece model on the first documents, takes the one given, or bytes."""
     input:
         corpus=ancient(f"{LAYOUT.corpus}/manifest.json"),
-        model=[path for path in [SETTINGS.data.vocabulary_model] if path],
+        model=support.known(VOCABULARY_MODEL),
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
     log:
@@ -57,7 +57,10 @@ rule vocabulary:
         CONDA
     params:
         settings=slice_of("data vocabulary"),
-        code=code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+        code=support.with_unknown(
+            code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+            VOCABULARY_MODEL,
+        ),
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
         " --corpus $(dirname {input.corpus}) --out $(dirname {output}) 2> {log}"
@@ -119,7 +122,10 @@ use rule vocabulary as other_vocabulary with:
         f"{LAYOUT.logs}/other_vocabulary.log",
     params:
         settings=support.slice_of(C4_OTHER, "data vocabulary"),
-        code=code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+        code=support.with_unknown(
+            code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+            VOCABULARY_MODEL,
+        ),
 
 
 use rule shard as other_shard with:

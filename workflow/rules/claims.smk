@@ -3,9 +3,7 @@
 # Every claim judged by its rule; a mistake in the rules ends the workflow before anything runs.
 
 # The file of the folder it runs in; a workflow that takes this one as a module need not have one.
-CLAIM_RULES = (
-    CLAIMS if CLAIMS.exists() else workflow.source_path(f"../../{CLAIMS.as_posix()}")
-)
+CLAIM_RULES = CLAIMS if CLAIMS.exists() else support.own_file(workflow, CLAIMS)
 RULES = support.or_exit(read_claims, Path(CLAIM_RULES))
 # The experiments that the claims ask for and that this configuration covers.
 ASKED = [
@@ -19,7 +17,7 @@ MEASURED["claims"] = [f"{LAYOUT.results}/claims.json"]
 rule claims:
     """Judges every claim by its rule, from what the experiments measured."""
     input:
-        rules=str(CLAIM_RULES),
+        rules=support.known([CLAIM_RULES]),
         measured=[path for name in ASKED for path in MEASURED[name]],
     output:
         MEASURED["claims"],
@@ -30,15 +28,19 @@ rule claims:
         CONDA
     params:
         settings=slice_of("claims"),
-        code=code_digest(
-            [
-                "infwidth.analysis.claims_judge",
-                "infwidth.analysis.claims_page",
-                *map(reader, ASKED),
-                *map(effects_module, ASKED),
-            ]
+        code=support.with_unknown(
+            code_digest(
+                [
+                    "infwidth.analysis.claims_judge",
+                    "infwidth.analysis.claims_page",
+                    *map(reader, ASKED),
+                    *map(effects_module, ASKED),
+                ]
+            ),
+            [CLAIM_RULES],
         ),
+        rules=lambda wildcards: str(CLAIM_RULES),
         measured=[f"--measured {name}={LAYOUT.measurements(name)}" for name in ASKED],
     shell:
-        "infwidth claims --settings {params.settings:q} --rules {input.rules} {params.measured}"
+        "infwidth claims --settings {params.settings:q} --rules {params.rules:q} {params.measured}"
         f" --figures {LAYOUT.figures} --tables {LAYOUT.tables} --out {LAYOUT.results} 2> {{log}}"

@@ -32,9 +32,12 @@ from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 
 SETTINGS = support.validated(config)
 LAYOUT = Layout(SETTINGS.name)
-CONDA = "../../envs/conda.yaml"
+# Snakemake fills in names in braces here, too, be they of folders.
+CONDA = support.own_file(workflow, "envs/conda.yaml")
+CONDA = CONDA.replace("{", "{{").replace("}", "}}")
 
 slice_of = partial(support.slice_of, SETTINGS)
+support.take_braces_as_they_are()
 support.prepare_jobs(SETTINGS)
 support.or_exit(support.share_volume, workflow)
 # Where git does not tell it, this says so, too: what the jobs say is in their logs.
@@ -43,6 +46,8 @@ code_commit()
 # A training job asks for GPUs only where there are any; a run that devices share takes as many.
 GPUS = support.gpus(workflow, SETTINGS)
 GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
+
+VOCABULARY_MODEL = [path for path in [SETTINGS.data.vocabulary_model] if path]
 
 # By experiment, the files that its figures and tables are made from; its own rules add a row.
 MEASURED = {}

@@ -2,11 +2,13 @@
 #
 # From text to tokens: corpus, vocabulary, token files.
 
+TEXTS = support.own_text_files(SETTINGS)
+
 
 rule corpus:
     """Prepares the corpus as a TFDS data set, split by document."""
     input:
-        support.own_text_files(SETTINGS),
+        support.known(TEXTS),
     output:
         f"{LAYOUT.corpus}/manifest.json",
     log:
@@ -15,7 +17,7 @@ rule corpus:
         CONDA
     params:
         settings=slice_of("data corpus"),
-        code=code_digest(["infwidth.data.corpus"]),
+        code=support.with_unknown(code_digest(["infwidth.data.corpus"]), TEXTS),
     shell:
         "infwidth data corpus --settings {params.settings:q} --out $(dirname {output}) 2> {log}"
 
@@ -25,7 +27,7 @@ rule vocabulary:
     input:
         enough=lambda _: support.enough_text(SETTINGS),
         corpus=f"{LAYOUT.corpus}/manifest.json",
-        model=[path for path in [SETTINGS.data.vocabulary_model] if path],
+        model=support.known(VOCABULARY_MODEL),
     output:
         f"{LAYOUT.vocabulary}/vocabulary.json",
     log:
@@ -34,7 +36,9 @@ rule vocabulary:
         CONDA
     params:
         settings=slice_of("data vocabulary"),
-        code=code_digest(["infwidth.data.vocabulary"]),
+        code=support.with_unknown(
+            code_digest(["infwidth.data.vocabulary"]), VOCABULARY_MODEL
+        ),
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
         " --corpus $(dirname {input.corpus}) --out $(dirname {output}) 2> {log}"
@@ -75,7 +79,9 @@ use rule vocabulary as other_vocabulary with:
         settings=support.slice_of(
             support.with_other_vocabulary(SETTINGS), "data vocabulary"
         ),
-        code=code_digest(["infwidth.data.vocabulary"]),
+        code=support.with_unknown(
+            code_digest(["infwidth.data.vocabulary"]), VOCABULARY_MODEL
+        ),
 
 
 use rule tokenize as other_tokenize with:

@@ -6,6 +6,7 @@ import sys
 from infwidth import __version__
 from infwidth.code_digest import remember_source
 from infwidth.pins import own_packages, pin_numerics
+from infwidth.signals import end_when_told
 
 EXTRAS = {
     "flax": "models",
@@ -39,6 +40,7 @@ def main() -> None:
     own_packages()
     pin_numerics()
     try:
+        end_when_told()
         remember_source()
         # Here, since the command line itself imports what the bare library lacks.
         from infwidth.cli.main import main as command_line

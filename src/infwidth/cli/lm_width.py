@@ -90,7 +90,7 @@ def parse_widths(text: str, variant: str) -> list[int]:
     Raises:
       UserError: not such a list, or no widths that the variant can have.
     """
-    if not re.fullmatch("[0-9]+(_[0-9]+)*", text):
+    if not re.fullmatch("[0-9]{1,9}(_[0-9]{1,9})*", text):
         raise UserError(f"--widths {text}: write whole numbers joined by '_', as in 64_128")
     widths = [int(width) for width in text.split("_")]
     if not has_mlps(VARIANTS[variant]):

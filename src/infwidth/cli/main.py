@@ -53,6 +53,7 @@ from infwidth.training.processes import shares_a_run
 _CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 _OUTPUT_CLOSED = 128 + signal.SIGPIPE
 _TO_BE_CONTINUED = 128 + signal.SIGTERM
+_INTERRUPTED = 128 + signal.SIGINT
 _LONGEST_ERROR = 200
 _START_ALL = (
     "if another process of this run has ended, start all of them again: they go on from the last "
@@ -72,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Orbax logs what it raises, too, and asyncio what failed beside it.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         words = sys.argv[1:] if argv is None else argv
         arguments = _parser().parse_args(words or ["--help"])
@@ -103,15 +103,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         mend = "mend that and run the same command again"
         _leave(_fail(f"{place}: {error.strerror}; {mend}", 2))
     except KeyboardInterrupt:
-        _leave(_fail("interrupted; run the same command again to go on", 130))
+        _leave(_fail("interrupted; run the same command again to go on", _INTERRUPTED))
     except Exception:
         _fail_as_a_defect()
 
 
 def _leave(status: int) -> NoReturn:
-    if shares_a_run():
-        # JAX would wait for the other processes, which are gone or wait for this one's part of a
-        # sum.
+    if shares_a_run() or status == _INTERRUPTED:
+        # JAX would wait for what it still computes, or for the other processes, which are gone or
+        # wait for this one's part of a sum.
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -129,10 +129,6 @@ def _fail_as_a_defect() -> NoReturn:
 
 def _in_a_line(error: RuntimeError) -> str:
     return " ".join(str(error).split())[:_LONGEST_ERROR]
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _fail(text: str, status: int) -> int:

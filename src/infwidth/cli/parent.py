@@ -41,6 +41,7 @@ def _watch(pid: int, start: str, interval: float) -> None:
     workflow = _find(pid, start)
     while workflow is not None and _alive(workflow):
         time.sleep(interval)
+    print("infwidth: the workflow that began this is gone, and so this ends", file=sys.stderr)
     # The main thread may be deep inside a compiled loop, where no Python exception reaches it.
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -4,6 +4,8 @@
 import argparse
 import fcntl
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
 _LOCK = Path("results/.reproduce.lock")
+_PATIENCE = 3.5
 _STYLESHEET = "workflow/report/phone.css"
 
 
@@ -40,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
     if find_spec("snakemake") is None:
         raise ModuleNotFoundError("the workflow needs Snakemake", name="snakemake")
-    if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores)):
+    if not re.fullmatch("all|0*[1-9][0-9]{0,5}", args.cores):
         raise UserError(f"--cores {args.cores}: write how many, 1 or more, or all")
     if args.report and not args.targets:
         args.targets = ["all", "pages"]
@@ -69,19 +72,29 @@ def _snakemake(args: argparse.Namespace, lock: TextIO, *words: str) -> int:
     workflow = subprocess.Popen(command, pass_fds=[lock.fileno()])
     _say_who(lock, workflow.pid)
     try:
-        return workflow.wait()
+        status = workflow.wait()
     except KeyboardInterrupt:
         _end(workflow)
         raise
+    if status >= 0:
+        return status
+    ended = signal.strsignal(-status) or f"signal {-status}"
+    raise UserError(
+        f"Snakemake was ended from outside ({ended}), as where memory runs out, and its jobs with "
+        "it; run the same command again to go on"
+    )
 
 
 def _end(workflow: subprocess.Popen) -> None:
     """Ends Snakemake, then its jobs: left alone, it would first finish them, minutes perhaps."""
     with suppress(psutil.NoSuchProcess):
         snakemake = psutil.Process(workflow.pid)
-        for process in [snakemake, *snakemake.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
+        processes = [snakemake, *snakemake.children(recursive=True)]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
+            psutil.wait_procs(processes, timeout=_PATIENCE)
     workflow.wait()
 
 

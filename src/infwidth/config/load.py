@@ -92,12 +92,15 @@ def parse_slice(text: str) -> Settings:
     Only what the slice holds can be read from the result, as with `restrict`.
 
     Raises:
-      UserError: the text is not JSON.
+      UserError: the text is not JSON, or not that of settings.
     """
     try:
         return _rebuild(Settings, json.loads(text))
-    except json.JSONDecodeError as error:
-        raise UserError(f"--settings is not JSON ({error}); by hand, use --configfile") from None
+    except (ValueError, RecursionError, LookupError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"--settings is not the JSON of settings ({what}); by hand, use --configfile"
+        ) from None
 
 
 def _rebuild(section: type[Section], values: Mapping[str, Any]) -> Any:

@@ -9,9 +9,12 @@ import importlib.util
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
+from itertools import count as numbers
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -139,8 +142,21 @@ def _file(name: str, gpus: list[str] | None = None) -> Path:
     # Each job of Slurm may know its first GPU as 0; by UUID, a GPU is the same one to all jobs.
     numbered = any(gpu.isdigit() for gpu in gpus or [name])
     job = os.environ.get("SLURM_JOB_ID", "local") if numbered else "local"
-    # Another user's file could not be opened.
-    return Path(tempfile.gettempdir()) / f"infwidth-{os.getuid()}-{job}-gpu-{name}.lock"
+    return _own_folder() / f"{job}-gpu-{name}.lock"
+
+
+def _own_folder() -> Path:
+    """A folder that nobody else can write to, the same to all jobs of the user here."""
+    start = Path(tempfile.gettempdir()) / f"infwidth-leases-{os.getuid()}"
+    return next(filter(_is_own, (Path(f"{start}-{number}") for number in numbers())))
+
+
+def _is_own(folder: Path) -> bool:
+    """Makes a folder; False where somebody else has put something of that name there."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o22
 
 
 def _installed() -> list[str]:
