@@ -104,14 +104,14 @@ class _Crate:
         self._crate.get("README.md")["about"] = self._crate.root_dataset
         code = self._crate.add_dataset(dest_path="src/infwidth/")
         code["name"] = "The package: optimizers, kernels, models, training, analysis, plots"
+        settings = {tier: self._file(*named) for tier, named in TIERS.items() if self._of(tier)}
         rules = self._file("config/claims.yaml", "The rule by which each claim is judged")
         data = {name: self._packaged(name) for name in _PACKAGED}
         self._crate.root_dataset.append_to("hasPart", list(data.values()))
         self._crate.root_dataset["mentions"] = [
             action
-            for tier, (file, name) in TIERS.items()
-            if self._of(tier)
-            for action in self._tier(tier, workflow, [self._file(file, name), rules], data)
+            for tier, file in settings.items()
+            for action in self._tier(tier, workflow, [file, rules], data)
         ]
         return self._crate.metadata.generate()
 
