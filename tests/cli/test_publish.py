@@ -138,7 +138,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(complete):
 def test_of_the_long_configuration_what_is_complete_is_published_and_the_rest_named(long):
     status, output, _ = long.run("publish", *LONG)
     assert status == 0
-    assert re.search(r"ladder +complete\n", output)
+    assert re.search(r"ladder +complete, at 0{10}\n", output)
     assert re.search(r"depth +left out: results/long/depth/measurements is not there\n", output)
     published = Published(long.folder / "results/published/long")
     assert published.verify() > 10
@@ -161,7 +161,7 @@ def test_an_experiment_that_was_published_before_stays_with_its_runs(long):
     write_run(long.folder / "results/long/runs", 2)
     status, output, _ = long.run("publish", *LONG)
     assert status == 0
-    assert re.search(r"ladder +kept as published", output)
+    assert re.search(r"ladder +kept as published, at 0{10}\n", output)
     assert ladder.read_bytes() == before
     published = Published(long.folder / "results/published/long")
     published.verify()

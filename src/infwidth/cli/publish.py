@@ -89,8 +89,9 @@ def _publish_whole(settings: Settings, layout: Layout) -> None:
 
 def _publish_complete(settings: Settings, layout: Layout) -> None:
     """Draws all anew, so that no figure is of other measurements than those beside it."""
-    from infwidth.analysis.measured import SETTINGS
+    from infwidth.analysis.measured import SETTINGS, SETTINGS_KEYS
     from infwidth.analysis.published import Published
+    from infwidth.analysis.reading import read_json
     from infwidth.plots.redraw import NAMES, redraw
     from infwidth.training.archive import export_runs, import_runs
 
@@ -121,9 +122,11 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
                 export_runs(Path(name), folder / RUNS)
         _finish(folder, before.folder, [*new, *kept])
     for name, path in measured.items():
-        state = "complete" if name in new else "kept as published" if name in kept else "left out"
-        why = "" if name in new else f": {path} is not there"
-        print(f"{name:20}{state}{why}")
+        state = f"left out: {path} is not there"
+        if name in new or name in kept:
+            commit = read_json(before.measurements(name) / SETTINGS, SETTINGS_KEYS)["commit"]
+            state = f"{'complete' if name in new else 'kept as published'}, at {commit[:10]}"
+        print(f"{name:20}{state}")
 
 
 def _finish(folder: Path, place: Path, experiments: Iterable[str]) -> None:
