@@ -112,13 +112,14 @@ def margin_of(measured: Study) -> float:
 
 def notes(measured: Study, seeds: Sequence[int]) -> str:
     """What every figure of a study says: intervals, the margin, readings, losses, the corpus."""
-    counted = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     runs = measured.runs
     lost = int((runs["status"] != "done").sum())
     loose = [name for name, each in measured.settings["selection"].items() if not each["interior"]]
     ran = reported(measured)
     parts = [
-        f"Bars: {measured.confidence:.0%} t intervals over {counted}, paired by seed.",
+        f"Bars: {measured.confidence:.0%} t intervals over {len(seeds)} seeds, paired by seed."
+        if len(seeds) > 1
+        else "One seed.",
         f"Grey: within the margin, ±{margin_of(measured):g}.",
         "R: measured scales." if any(name.endswith("_measured") for name in ran) else "",
         f"{lost} reported {'run' if lost == 1 else 'runs'} diverged." if lost else "",
@@ -129,4 +130,4 @@ def notes(measured: Study, seeds: Sequence[int]) -> str:
         + (" (C): v of the errors alone." if "adam_star_error" in ran else ""),
         f"Corpus: {measured.settings['corpus']}.",
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join(filter(None, parts))

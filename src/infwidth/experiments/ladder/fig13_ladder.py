@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from infwidth.analysis.effects import Effect
+from infwidth.analysis.extrapolation import Extrapolation
 from infwidth.experiments.ladder.effects import (
     PREDICTED,
     at_last,
@@ -43,6 +44,7 @@ def _draw(measured: Study) -> Figure:
         dict.fromkeys(c["factors"]["vocabulary"] for c in measured.conditions.values())
     )
     figure = new_figure(TEXT_WIDTH, 4.6)
+    is_extrapolated = False
     grid = figure.subplots(2, len(vocabularies), squeeze=False)
     for (above, below), vocabulary in zip(grid.T, vocabularies, strict=True):
         rungs = rungs_of(measured, vocabulary)
@@ -68,10 +70,12 @@ def _draw(measured: Study) -> Figure:
         below.set_xlabel("training steps")
         for variant in PREDICTED:
             if variant in variants and "frozen" in variants:
-                _extrapolated(above, measured, vocabulary, variant, steps[-1])
+                limit = extrapolation(measured, vocabulary, variant)
+                _extrapolated(above, measured, limit, variant, steps[-1])
+                is_extrapolated |= bool(limit.fits)
     for axes in grid[:, 0]:
         axes.set_ylabel("nats per token")
-    foot = small_print(figure, _print(measured))
+    foot = small_print(figure, _print(measured, is_extrapolated))
     set_margins(figure, _RIGHT, 0.46, foot + 0.42, column_gap=0.45, row_gap=0.42)
     names = [(short(name), look(name)) for name in variants]
     key(figure, figure.get_figheight() - 0.12, _RIGHT, names, lines=True)
@@ -87,9 +91,11 @@ def _difference(measured: Study, rung: str, variant: str, other: str | None) -> 
     return Effect.of_repeats("", [test[seed] - train[seed] for seed in test])
 
 
-def _extrapolated(axes: Axes, measured: Study, vocabulary: str, variant: str, last: int) -> None:
+def _extrapolated(
+    axes: Axes, measured: Study, limit: Extrapolation, variant: str, last: int
+) -> None:
     """Every model's curve from the rungs before the last, and the range of all beside the last."""
-    limit, color = extrapolation(measured, vocabulary, variant), look(variant).color
+    color = look(variant).color
     if not limit.fits:
         return
     for fit in limit.fits:
@@ -100,17 +106,18 @@ def _extrapolated(axes: Axes, measured: Study, vocabulary: str, variant: str, la
     axes.vlines(beside, ends.lower, ends.upper, color, linewidth=3, alpha=0.35)
 
 
-def _print(measured: Study) -> str:
+def _print(measured: Study, is_extrapolated: bool) -> str:
     own = measured.settings["ladder"]
     exponents = sorted(own["exponents"])
-    return " ".join(
-        [
-            f"{measured.settings['model']['layers']} layers, H = {width_of(measured):,}; rates "
-            "tuned anew at each rung. Upper axes are linear within the margin (grey) and "
-            "logarithmic beyond.",
-            "Thin lines: ADAM* (B) and NTK by $L_\\infty+at^{-b}$ from the rungs before the last, "
-            f"$b$ from {exponents[0]:g} to {exponents[-1]:g}; wide bars: the range of all models.",
-            "Training loss: mean of the last tenth of the steps.",
-            notes(measured, own["seeds"]),
-        ]
-    )
+    parts = [
+        f"{measured.settings['model']['layers']} layers, H = {width_of(measured):,}; rates "
+        "tuned anew at each rung. Upper axes are linear within the margin (grey) and "
+        "logarithmic beyond.",
+        "Thin lines: ADAM* (B) and NTK by $L_\\infty+at^{-b}$ from the rungs before the last, "
+        f"$b$ from {exponents[0]:g} to {exponents[-1]:g}; wide bars: the range of all models."
+        if is_extrapolated
+        else "",
+        "Training loss: mean of the last tenth of the steps.",
+        notes(measured, own["seeds"]),
+    ]
+    return " ".join(filter(None, parts))

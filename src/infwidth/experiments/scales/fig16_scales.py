@@ -31,12 +31,16 @@ def draw(measured: Study) -> Figure:
 
 
 def _draw(measured: Study) -> Figure:
-    rows = [name for name in measured.conditions if name not in (PLAIN, WIDE, OTHER)]
+    rows = [
+        name
+        for name, condition in measured.conditions.items()
+        if name not in (PLAIN, WIDE, OTHER) and condition["arms"]
+    ]
     widths = sorted({width for name in rows for width in measured.widths(name)})
     columns = max(1 + (OTHER in measured.conditions), len(widths))
     # A row more: plain features, which the scales are there to better.
     below = _ROW * (len(rows) + 1)
-    text = _print(measured)
+    text = _print(measured, rows)
     foot = small_print(new_figure(TEXT_WIDTH, 1.0), text)
     top, gap, bottom = 0.46, 0.72, foot + 0.42
     figure = new_figure(TEXT_WIDTH, top + _ABOVE + (gap + below if rows else 0) + bottom)
@@ -132,14 +136,15 @@ def _point(axes: Axes, interval: Interval, y: float, style: Look) -> None:
     )
 
 
-def _print(measured: Study) -> str:
+def _print(measured: Study, rows: Sequence[str]) -> str:
     own = measured.settings["scales"]
-    return " ".join(
-        [
-            "Open: plain features. Filled: features divided by scales that are measured before "
-            "training and then fixed. Upper axes are linear within the margin (grey) and "
-            "logarithmic beyond.",
-            f"Controls on {len(own['control_seeds'])} of the seeds: one change of the scales each.",
-            notes(measured, own["seeds"]),
-        ]
-    )
+    parts = [
+        "Open: plain features. Filled: features divided by scales that are measured before "
+        "training and then fixed. Upper axes are linear within the margin (grey) and "
+        "logarithmic beyond.",
+        f"Controls on {len(own['control_seeds'])} seeds: one change of the scales each."
+        if rows
+        else "",
+        notes(measured, own["seeds"]),
+    ]
+    return " ".join(filter(None, parts))
