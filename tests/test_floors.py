@@ -33,7 +33,8 @@ BELOW = {
     "plots": {"config", "analysis"},
     "doctor": {"config", "models", "training"},
     "experiments": {
-        *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis")
+        *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis"),
+        "plots",
     },
     "planning": {"config", "data", "models", "training", "analysis", "experiments"},
 }

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # No rule declares these: what is committed there would look to Snakemake as if it were done.
 PUBLISHED = Path("results/published")
+LONG = "long"
+"""The configuration whose studies are published besides the default's, in a folder of this name."""
 REDRAWN = Path("results/redrawn")
 RUNS = "runs.tar.xz"
 """Among what is published: the records of the runs (`infwidth.training.archive`)."""

@@ -5,22 +5,43 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from infwidth.analysis.claims import FILE
+from infwidth.analysis.published import Published
 from infwidth.atomic import write_json
-from infwidth.catalogue import FIGURES, TABLES
+from infwidth.catalogue import FIGURES, TABLES, covered
+from infwidth.config.settings import Settings
 from infwidth.training.records import Record, write_record
 from infwidth.training.spec import key_of
 from tests.analysis.claims_tables import judged, row
+from tests.analysis.studies_synthetic import write
 
-EXPERIMENTS = {*FIGURES.values(), *TABLES.values()} - {"claims"}
+ROOT = Path(__file__).parents[2]
+SMALL = Settings.model_validate(
+    {
+        "ladder": {"steps": [500, 1500], "vocabularies": ["bytes"], "seeds": [50, 51]},
+        "depth": {"widths": [64, 256], "seeds": [50, 51]},
+    }
+)
+
+SETTINGS = Settings()
 FILES = [
-    *(f"results/{name}/measurements/runs.parquet" for name in sorted(EXPERIMENTS)),
-    *(f"paper_figures/{name}.{end}" for name in FIGURES for end in ("png", "pdf", "json")),
-    *(f"results/tables/{name}.{end}" for name in TABLES for end in ("csv", "md", "tex", "json")),
+    *(f"results/{name}/measurements/runs.parquet" for name in sorted(SETTINGS.experiments)),
+    *(
+        f"paper_figures/{name}.{end}"
+        for name in covered(FIGURES, SETTINGS.experiments)
+        for end in ("png", "pdf", "json")
+    ),
+    *(
+        f"results/tables/{name}.{end}"
+        for name in covered(TABLES, SETTINGS.experiments)
+        for end in ("csv", "md", "tex", "json")
+    ),
 ]
+LONG = ("--configfile", "config/long.yaml")
 
 
 @pytest.fixture
@@ -28,8 +49,23 @@ def complete(project):
     for name in FILES:
         project.write(name, f"content of {name}")
     write_json(project.folder / "results" / FILE, judged(row("a", "worse")).as_json())
-    run = Record({"seed": 1}, {"key": key_of({"seed": 1}), "steps": 5}, [{"step": 5}])
-    write_record(project.folder / "results/runs" / key_of({"seed": 1}), run)
+    write_run(project.folder / "results/runs", 1)
+    return project
+
+
+def write_run(folder, seed):
+    key = key_of({"seed": seed})
+    write_record(folder / key, Record({"seed": seed}, {"key": key, "steps": 5}, [{"step": 5}]))
+
+
+@pytest.fixture
+def long(project):
+    """A project in which the ladder of the long configuration is complete, and nothing else."""
+    for name in ("claims.yaml", "config.yaml"):
+        shutil.copy(ROOT / "config" / name, project.folder / "config" / name)
+    project.write("config/long.yaml", "name: long\nexperiments: [ladder, depth]\n")
+    write(project.folder / "results/long/ladder/measurements", "ladder", SMALL)
+    write_run(project.folder / "results/long/runs", 1)
     return project
 
 
@@ -99,8 +135,66 @@ def test_a_folder_with_something_else_in_it_is_left_alone(complete):
     assert "holds notes.txt" in error
 
 
-def test_only_the_default_configuration_is_published(complete):
+def test_of_the_long_configuration_what_is_complete_is_published_and_the_rest_named(long):
+    status, output, _ = long.run("publish", *LONG)
+    assert status == 0
+    assert re.search(r"ladder +complete, at 0{10}\n", output)
+    assert re.search(r"depth +left out: results/long/depth/measurements is not there\n", output)
+    published = Published(long.folder / "results/published/long")
+    assert published.verify() > 10
+    assert published.experiments == ["ladder", "claims"]
+    assert published.made(FIGURES) == ["fig13_ladder"]
+    text = (published.folder / "claims.md").read_text()
+    assert "Configuration: `long`" in text
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    assert "../../../config/claims.yaml" in links
+    assert "measurements/ladder" in links
+    assert all((published.folder / link).exists() for link in links)
+
+
+def test_an_experiment_that_was_published_before_stays_with_its_runs(long):
+    assert long.run("publish", *LONG)[0] == 0
+    ladder = long.folder / "results/published/long/measurements/ladder/runs.parquet"
+    before = ladder.read_bytes()
+    shutil.rmtree(long.folder / "results/long")
+    write(long.folder / "results/long/depth/measurements", "depth", SMALL)
+    write_run(long.folder / "results/long/runs", 2)
+    status, output, _ = long.run("publish", *LONG)
+    assert status == 0
+    assert re.search(r"ladder +kept as published, at 0{10}\n", output)
+    assert ladder.read_bytes() == before
+    published = Published(long.folder / "results/published/long")
+    published.verify()
+    assert published.experiments == ["ladder", "depth", "claims"]
+    archive = "results/published/long/runs.tar.xz"
+    assert "2 runs imported" in long.run("runs", "import", archive)[1]
+
+
+def test_nothing_complete_is_one_line(long):
+    shutil.rmtree(long.folder / "results/long/ladder")
+    status, _, error = long.run("publish", *LONG)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "results/long/ladder/measurements: not there" in error
+    assert not (long.folder / "results/published").exists()
+
+
+def test_both_are_redrawn_and_the_default_is_published_beside_the_long_one(long, complete):
+    assert long.run("publish", *LONG)[0] == 0
+    assert complete.run("publish")[0] == 0
+    assert Published(complete.folder / "results/published/long").verify() > 10
+    status, output, _ = long.run("redraw", "fig13_ladder", "table10_ladder")
+    assert status == 0
+    assert re.search(r"long/fig13_ladder +same bytes\n", output)
+    assert re.search(r"long/table10_ladder +same bytes\n", output)
+    assert (long.folder / "results/redrawn/long/figures/fig13_ladder.png").exists()
+    shutil.rmtree(long.folder / "results/published/long")
+    status, _, error = long.run("redraw", "fig13_ladder")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "fig13_ladder: what it is made from is not published" in error
+
+
+def test_only_the_default_and_the_long_configuration_are_published(complete):
     status, _, error = complete.run("publish", "--config", "name=quick")
     assert (status, error.count("\n")) == (2, 1)
-    assert "'quick': what is published is the default configuration's" in error
+    assert "'quick': what is published is the default" in error
     assert not (complete.folder / "results/published").exists()

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results/published"
 FIGURE, TABLE = "fig11_memory", "table3_hyperparameters"
 
-# Runs a command in which what trains cannot be imported.
-WITHOUT_TRAINING = """
+# A process in which what trains cannot be imported.
+FORBIDS = """
 import sys
 
 FORBIDDEN = (
@@ -45,10 +45,31 @@ class Forbids:
 
 
 sys.meta_path.insert(0, Forbids())
+"""
+WITHOUT_TRAINING = (
+    FORBIDS
+    + """
 from infwidth.cli.main import main
 
 main(sys.argv[1:])
 """
+)
+IMPORTS = (
+    FORBIDS
+    + """
+from importlib import import_module
+from infwidth import catalogue
+
+for modules, names in (
+    ((catalogue.figure_module,), catalogue.FIGURES),
+    ((catalogue.table_module,), catalogue.TABLES),
+    ((catalogue.reader, catalogue.effects_module), catalogue.STUDIES),
+):
+    for name in names:
+        for module in modules:
+            import_module(module(name))
+"""
+)
 
 
 @pytest.fixture
@@ -100,6 +121,13 @@ def test_a_figure_a_table_and_the_claims_without_anything_that_trains(tmp_path):
     measured = {link for link in links if "measurements" in link}
     assert len(measured) == 10
     assert all((tmp_path / link).is_dir() for link in measured)
+
+
+def test_no_figure_table_or_effect_imports_what_trains():
+    ended = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_the_hook_that_forbids_training_would_find_it():

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is published: where measurements, figures, tables and claims lie; that it is whole."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from infwidth.analysis.claims_page import Links
 from infwidth.analysis.reading import digest, read_json
+from infwidth.catalogue import EXPERIMENTS
 from infwidth.config.errors import UserError
+from infwidth.layout import LONG
 
 MANIFEST = "manifest.json"
 
@@ -26,6 +28,27 @@ class Published:
     def measurements(self, experiment: str) -> Path:
         """What an experiment measured; of the claims, the folder of their page."""
         return self.folder if experiment == "claims" else self.folder / "measurements" / experiment
+
+    @property
+    def tiers(self) -> "list[Published]":
+        """This, and the studies of the long configuration where they are published in it."""
+        long = Published(self.folder / LONG)
+        return [self, long] if (long.folder / MANIFEST).is_file() else [self]
+
+    @property
+    def configuration(self) -> str:
+        """The name of the configuration that is published here."""
+        return LONG if self.folder.name == LONG else "default"
+
+    @property
+    def experiments(self) -> list[str]:
+        """What was measured, and the claims."""
+        return [name for name in EXPERIMENTS if self.measurements(name).is_dir()]
+
+    def made(self, names: Mapping[str, str]) -> list[str]:
+        """The figures or tables, of those of a catalogue, that are made from what is here."""
+        there = self.experiments
+        return [name for name, experiment in names.items() if experiment in there]
 
     def links(self, experiments: Iterable[str], rules: str) -> Links:
         """The links of the page of claims, which lies in the folder itself.

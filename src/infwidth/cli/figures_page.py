@@ -11,7 +11,8 @@ from infwidth.analysis.claims_rules import labels
 from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, reader, table_module
 from infwidth.config.claims import Claim, Claims
 from infwidth.config.slices import SLICES
-from infwidth.layout import PUBLISHED, Layout
+from infwidth.experiments.registry import REGISTRY
+from infwidth.layout import LONG, PUBLISHED, Layout
 
 _CAPTIONS = Path("workflow/report")
 """Of Snakemake's report; what is too long for a figure's small print stands there."""
@@ -33,6 +34,7 @@ QUESTIONS = {
     "memory": "What does the kernel form keep, beside a dense layer with its optimizer state?",
     "width_limit": "Do the ADAM variants meet the unfrozen model as the width grows?",
     "claims": "What do all experiments together say on each claim?",
+    **{name: row.question for name, row in REGISTRY.items()},
 }
 
 CORE_MINUTES = {
@@ -55,6 +57,7 @@ core each. A run that several experiments share counts in each."""
 # The commands that measure, where they are not called as their experiment.
 _COMMANDS = {"lm_width": ("tune", "train", "collect")}
 _SHARED = {"name", "statistics"}
+_LONG = " --configfile config/long.yaml"
 
 _HEAD = """# How each figure and table is made
 
@@ -94,34 +97,45 @@ def artifact_page(page: str, claims: Claims) -> str:
 def _section(name: str, experiment: str, claims: Claims) -> str:
     kind = "figure" if name in FIGURES else "table"
     module = figure_module(name) if kind == "figure" else table_module(name)
-    published = PUBLISHED if experiment == "claims" else PUBLISHED / "measurements" / experiment
-    measured = Layout("default").measurements(experiment)
-    shown = f"../{PUBLISHED}/{kind}s/{name}." + ("png" if kind == "figure" else "md")
+    study = experiment in STUDIES
+    tier, options = (PUBLISHED / LONG, _LONG) if study else (PUBLISHED, "")
+    published = tier if experiment == "claims" else tier / "measurements" / experiment
+    measured = Layout(LONG if study else "default").measurements(experiment)
+    shown = tier / f"{kind}s/{name}.{'png' if kind == 'figure' else 'md'}"
     decides = [label for claim, label in _labelled(claims) if name in (claim.figure, claim.table)]
     settings = [f"[{part}](configuration.md#{part})" for part in _settings(experiment)]
     rows = {
         "question": QUESTIONS.get(name) or QUESTIONS[experiment],
         "claims": ", ".join(decides) or "none",
         "from what is published": f"`infwidth {kind} {name} --measurements {published} --out DIR`",
-        "anew": f"`snakemake --cores all {name}`",
-        "time": f"{CORE_MINUTES[experiment]} core-minutes, of which the drawing is seconds",
+        "anew": f"`snakemake --cores all {name}{options}`",
+        "time": f"{_core_minutes(experiment)}, of which the drawing is seconds",
         "measurements": f"`{measured}/`; published: [{published}](../{published})",
         "settings": ", ".join(settings),
         "script": ", ".join(_link(each) for each in (module, reader(experiment))),
     }
-    picture = f"[{name}]({shown})"
+    if not shown.exists():  # of a study that has not run to its end
+        del rows["from what is published"]
+        rows["measurements"] = f"`{measured}/`; none is published yet"
+    picture = f"[{name}](../{shown})" if shown.exists() else "Not published yet."
     if kind == "figure":
-        picture = f"!{picture}\n\n{(_CAPTIONS / f'{name}.rst').read_text(encoding='utf-8').strip()}"
+        caption = (_CAPTIONS / f"{name}.rst").read_text(encoding="utf-8").strip()
+        picture = f"{'!' * shown.exists()}{picture}\n\n{caption}"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return f"\n### {name}\n\n{picture}\n\n| | |\n|---|---|\n{table}"
 
 
 def _settings(experiment: str) -> list[str]:
     commands = _COMMANDS.get(experiment) or [
-        command for command in SLICES if command.split()[0] == experiment
+        command for command in SLICES if experiment in command.split()
     ]
     paths = [path.partition(".")[0] for command in commands for path in SLICES[command]]
     return [part for part in dict.fromkeys(paths) if part not in _SHARED] + ["statistics"]
+
+
+def _core_minutes(experiment: str) -> str:
+    """Of a study in words: the file of its configuration has the estimate."""
+    return "hours" if experiment in STUDIES else f"{CORE_MINUTES[experiment]} core-minutes"
 
 
 def _link(module: str) -> str:
@@ -142,10 +156,10 @@ def _claim_row(claim: Claim, label: str) -> str:
     )
     target = pictures[0] if pictures else "claims"
     if claim.experiment in STUDIES:
-        target = f"{claim.experiment} --configfile config/long.yaml"
+        target = claim.experiment + _LONG
     command = f"`snakemake --cores all {target}`"
     statement = claim.statement.replace("*", "\\*").replace("|", "\\|")
-    minutes = str(CORE_MINUTES.get(claim.experiment, "hours"))
+    minutes = _core_minutes(claim.experiment).removesuffix(" core-minutes")
     cells = (label, statement, links, command, minutes, _rule(claim))
     return "| " + " | ".join(cells) + " |\n"
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.parser import one_of
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
@@ -19,6 +20,7 @@ file that was drawn is compared with the published one: the same bytes, as on th
 published them; or equal to rounding, as on another (words and whole numbers equal, others within
 1e-9, or one unit of the last decimal where they are rounded for a reader; pixels within 2 levels
 of 255; a PDF with other bytes goes by its PNG). Ends with status 1 if anything differs by more.
+What the long configuration published is drawn, too, into a folder of its own.
 """
 
 
@@ -46,17 +48,26 @@ def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
     from infwidth.plots.redraw import NAMES, redraw
 
     names = [one_of(NAMES, "figure or table")(name) for name in args.names]
-    published = Published(args.published)
     if args.out.resolve() == args.published.resolve():
         raise UserError(f"--out {args.out} is what is published: name another folder")
-    if not args.unverified:
+    tiers = Published(args.published).tiers
+    for published in tiers if not args.unverified else ():
         count = published.verify()
-        print(f"{args.published}: {count} files have the sha256 of the manifest")
+        print(f"{published.folder}: {count} files have the sha256 of the manifest")
+    there = {"claims", *(name for each in tiers for name in each.made(FIGURES | TABLES))}
+    for name in names:
+        if name not in there:
+            raise UserError(f"{name}: what it is made from is not published in {args.published}")
     width = max(map(len, NAMES))
     words: Counter[str] = Counter()
-    for each in redraw(names or NAMES, published, args.out, settings, CLAIMS):
-        words[each.sameness] += 1
-        print(f"{each.name:{width}}  {each.sameness}{_details(each.files, each.note)}", flush=True)
+    for published in tiers:
+        own = published.folder.relative_to(args.published)
+        named = settings.model_copy(update={"name": published.configuration})
+        for each in redraw(names or NAMES, published, args.out / own, named, CLAIMS):
+            words[each.sameness] += 1
+            shown = (own / each.name).as_posix()
+            details = _details(each.files, each.note)
+            print(f"{shown:{width}}  {each.sameness}{details}", flush=True)
     print(f"\n{args.out}: {', '.join(f'{words[word]} {word}' for word in Sameness if words[word])}")
     return int(words[Sameness.OTHER] > 0)
 

@@ -23,6 +23,11 @@ _BUDGET = (
 _C4 = ("data.corpus", "data.path", "data.text_key", "data.c4")
 _TOKENS = (*_C4, "data.split_seed", *_VOCABULARY, *_BUDGET)
 
+_JUDGED = (
+    *("name", "statistics.confidence", "statistics.judge", "statistics.equivalence_margin"),
+    *("statistics.gap_fraction", "convergence.slope_margin", "feature_support.margin"),
+)
+
 SLICES: dict[str, tuple[str, ...]] = {
     "data corpus": (*_CORPUS, "data.c4"),
     "data vocabulary": (*_VOCABULARY, *_C4),
@@ -102,22 +107,14 @@ SLICES: dict[str, tuple[str, ...]] = {
     },
     "table": (),
     "figure": (),
-    "claims": (
-        "name",
-        "statistics.confidence",
-        "statistics.judge",
-        "statistics.equivalence_margin",
-        "statistics.gap_fraction",
-        "convergence.slope_margin",
-        "feature_support.margin",
-    ),
+    "claims": _JUDGED,
     "pages": (
         *("name", "experiments", "data", "model", "training", "statistics"),
         *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
         *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
         *STUDIES,
     ),
-    "publish": ("name", "experiments"),
+    "publish": ("experiments", *_JUDGED),
     "runs": ("name",),
     "doctor": (),
     "plan": (

@@ -24,10 +24,26 @@ class Row(NamedTuple):
 
 
 REGISTRY: dict[str, Row] = {
-    "ladder": Row("What do the claims become as training goes on, up to the paper's own steps?"),
-    "depth": Row("What are the claims at the paper's own depth and steps, over widths?"),
-    "readings": Row("Does any reading of ADAM*, or of the setting, rescue or sink the claims?"),
-    "scales": Row("Is one fixed scale for each feature all that a kernel lacks against Adam?"),
+    "ladder": Row(
+        "What do the claims become as training goes on, up to the paper's own steps?",
+        ("fig13_ladder",),
+        ("table10_ladder",),
+    ),
+    "depth": Row(
+        "What are the claims at the paper's own depth and steps, over widths?",
+        ("fig14_depth",),
+        ("table11_depth",),
+    ),
+    "readings": Row(
+        "Does any reading of ADAM*, or of the setting, rescue or sink the claims?",
+        ("fig15_readings",),
+        ("table12_readings",),
+    ),
+    "scales": Row(
+        "Is one fixed scale for each feature all that a kernel lacks against Adam?",
+        ("fig16_scales",),
+        ("table13_scales",),
+    ),
 }
 """In the order of their worth, in which their runs are made."""
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.optimizer_ablation import (
@@ -20,8 +19,8 @@ from infwidth.analysis.optimizer_ablation import (
 )
 from infwidth.config.contexts import BASE, CONTEXTS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
-from infwidth.plots.layout import new_figure, small_print, text_size
-from infwidth.plots.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
+from infwidth.plots.layout import key, new_figure, small_print
+from infwidth.plots.style import TEXT_WIDTH, Look, look, paper_style
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
@@ -64,14 +63,15 @@ def _draw(measured: OptimizerAblation) -> Figure:
     bottom = foot + _BOTTOM
     _place(figure, [below], bottom, digits)
     ran = {kernel for _, kernel in measured.digits_arms()}
-    _key(
+    key(
         figure,
         bottom + digits + _KEY,
+        _RIGHT,
         [(KERNEL_LABELS[k], style) for k, style in _KERNELS.items() if k in ran],
     )
     bottom += digits + _TOP + _BOTTOM
     _place(figure, [left, right], bottom, above)
-    _key(figure, bottom + above + _KEY, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
+    key(figure, bottom + above + _KEY, _RIGHT, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
     return figure
 
 
@@ -168,26 +168,6 @@ def _place(figure: Figure, row: Sequence[Axes], bottom: float, tall: float) -> N
         left = (start + room) / TEXT_WIDTH
         axes.set_position((left, bottom / height, panel / TEXT_WIDTH, tall / height))
         start += room + panel + _GAP
-
-
-def _key(figure: Figure, y: float, names: Sequence[tuple[str, Look]]) -> None:
-    """Names with their markers in one line that ends at the right margin; y in inches."""
-    height = figure.get_size_inches()[1]
-    widths = [text_size(figure, name, SMALL_PRINT)[0] + 0.2 for name, _ in names]
-    x = TEXT_WIDTH - _RIGHT - sum(widths)
-    for (name, style), width in zip(names, widths, strict=True):
-        marker = Line2D(
-            [(x + 0.05) / TEXT_WIDTH],
-            [y / height],
-            marker=style.marker,
-            color=style.color,
-            markersize=4,
-            linestyle="",
-        )
-        figure.add_artist(marker)
-        place = ((x + 0.11) / TEXT_WIDTH, y / height)
-        figure.text(*place, name, color=style.ink, fontsize=SMALL_PRINT, va="center_baseline")
-        x += width
 
 
 def _label_room(axes: Axes) -> float:

@@ -12,10 +12,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from infwidth.plots.style import LABEL, SMALL_PRINT
+from infwidth.plots.style import LABEL, SMALL_PRINT, Look
 
 _POINT = 1 / 72
 
@@ -220,6 +221,40 @@ def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0
             va="bottom",
         )
     return bottom + len(lines) * step
+
+
+def key(
+    figure: Figure, y: float, right: float, names: Sequence[tuple[str, Look]], lines: bool = False
+) -> None:
+    """Names with their markers in one line.
+
+    Args:
+        figure: with its final size.
+        y: height of the line, inches.
+        right: margin at which it ends, inches.
+        names: each with how it is drawn.
+        lines: draw a piece of each line through its marker.
+    """
+    across, height = figure.get_size_inches()
+    reach, gap = (0.11, 0.04) if lines else (0.05, 0.01)
+    widths = [text_size(figure, n, SMALL_PRINT)[0] + 0.09 + gap + 2 * reach for n, _ in names]
+    x = across - right - sum(widths)
+    for (name, style), width in zip(names, widths, strict=True):
+        places = (x, x + reach, x + 2 * reach) if lines else (x + reach,)
+        marker = Line2D(
+            [place / across for place in places],
+            [y / height] * len(places),
+            marker=style.marker,
+            markevery=[len(places) // 2],
+            color=style.color,
+            markersize=4,
+            linewidth=0.9,
+            linestyle=style.line if lines else "",  # type: ignore[arg-type]
+        )
+        figure.add_artist(marker)
+        place = ((x + 2 * reach + gap) / across, y / height)
+        figure.text(*place, name, color=style.ink, fontsize=SMALL_PRINT, va="center_baseline")
+        x += width
 
 
 def fine_log_axis(axes: Axes) -> None:

@@ -56,7 +56,7 @@ class Redrawn:
 def redraw(
     names: Iterable[str], published: Published, out: Path, settings: Settings, rules: Path
 ) -> Iterator[Redrawn]:
-    """Draws what is named, each when the one before was taken.
+    """Draws what is named and was measured, each when the one before was taken.
 
     Args:
         names: some of `NAMES`.
@@ -68,7 +68,7 @@ def redraw(
     Raises:
         UserError: incomplete measurements.
     """
-    wanted = set(names)
+    wanted = set(names) & {*published.made(FIGURES | TABLES), CLAIMS_NAME}
     needs_claims = {name for name, experiment in TABLES.items() if experiment == CLAIMS_NAME}
     if wanted & {CLAIMS_NAME, *needs_claims}:
         claims = _claims(published, out, settings, rules)

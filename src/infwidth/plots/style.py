@@ -73,9 +73,14 @@ LOOKS: dict[str, Look] = {
     "ntk_normalized": Look("#E69F00", "v", (0, (2, 1))),
     "adam_star_normalized": Look("#CC79A7", "P", (0, (1, 1))),
     "constant": Look("#777777", "", (0, (1, 2))),
+    "adam_star_global": Look("#8C564B", "v", (0, (3, 1))),
+    "adam_star_error": Look("#882255", "p", (0, (1, 1))),
+    "adam_star_measured": Look("#56B4E9", "X", (0, (7, 1.5, 1, 1.5))),
+    "ntk_measured": Look("#B5A800", "<", (0, (4, 1.5))),
+    "muon_star": Look("#6A51A3", "h", (0, (2, 1))),
 }
-_SPARE_COLORS = ("#56B4E9", "#8C564B", "#B5A800")
-_SPARE_MARKERS = ("X", "<", ">", "p", "h", "*")
+_SPARE_COLORS = ("#17BECF", "#C49C94", "#BCBD22")
+_SPARE_MARKERS = (">", "*", "d", "8", "H", "1")
 
 
 def look(variant: str) -> Look:

@@ -7,6 +7,7 @@ Legend: S seeds.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.extrapolation import Extrapolation, extrapolate
@@ -45,7 +46,7 @@ def effects(measured: Study) -> dict[str, list[Effect]]:
         for variant, width in measured.conditions[condition]["arms"]
         if width
     ]
-    found["predicted_minus_measured"] = _predicted(measured)
+    found["predicted_minus_measured"] = [effect for _, effect in predictions(measured)]
     return found
 
 
@@ -77,8 +78,10 @@ def width_of(measured: Study) -> int:
 
 def extrapolation(measured: Study, vocabulary: str, variant: str) -> Extrapolation:
     """A variant less frozen features over the rungs before the last, by every model."""
-    *rungs, _ = rungs_of(measured, vocabulary)
-    seeds = sorted(set.intersection(*(set(measured.conditions[r]["seeds"]) for r in rungs)))
+    *rungs, last = rungs_of(measured, vocabulary)
+    if not rungs:
+        return Extrapolation([], np.empty((0, 0)), 0, [])
+    seeds = sorted(measured.conditions[last]["seeds"])
     values_SxT = np.full((len(seeds), len(rungs)), np.nan)
     for t, rung in enumerate(rungs):
         pair = [measured.losses(rung, v, width_of(measured)) for v in (variant, "frozen")]
@@ -117,31 +120,39 @@ def _test_minus_train(measured: Study, condition: str, variant: str, width: int)
     return Effect.of_repeats(where, [test[seed] - train[seed] for seed in test], lost)
 
 
-def _predicted(measured: Study) -> list[Effect]:
-    """By every model; what is said holds for all of them."""
-    width, found = width_of(measured), []
+def predictions(measured: Study) -> list[tuple[str, Effect]]:
+    """By variant, what is predicted of a longest rung less what was measured there."""
+    width = width_of(measured)
+    found: list[tuple[str, Effect]] = []
     for vocabulary, last in last_rungs(measured).items():
         for variant in PREDICTED:
-            if len(rungs_of(measured, vocabulary)) < 2 or not measured.ran(
-                last, (variant, "frozen"), width
-            ):
-                continue
-            limit = extrapolation(measured, vocabulary, variant)
             where = f"{measured.conditions[last]['label']}, {ALL_VARIANTS[variant].label}"
-            there = measured.contrast(
-                where, {(last, variant, width): 1, (last, "frozen", width): -1}
-            )
-            if not limit.fits or there.lost or limit.lost:
+            pair = {(last, variant, width): 1.0, (last, "frozen", width): -1.0}
+            if not measured.ran(last, (variant, "frozen"), width):
                 continue
-            seeds = measured.conditions[last]["seeds"]
-            pair = [measured.losses(last, v, width) for v in (variant, "frozen")]
-            measured_S = np.array([pair[0][s] - pair[1][s] for s in sorted(seeds)])
-            at = steps_of(measured, last)
-            readings = {
-                fit.model: Effect.of_repeats(
-                    where, fit.coefficients_SxK @ fit.model.design([at])[0] - measured_S
-                )
-                for fit in limit.fits
-            }
-            found.append(replace(readings[limit.best.model], readings=tuple(readings.values())))
+            there = measured.contrast(where, pair)
+            limit = extrapolation(measured, vocabulary, variant)
+            if limit.fits and not there.lost and not limit.lost:
+                losses = [measured.losses(*cell) for cell in pair]
+                measured_S = np.array([losses[0][s] - losses[1][s] for s in sorted(losses[0])])
+                effect = at_last(limit, steps_of(measured, last), measured_S, where)
+                found.append((variant, effect))
     return found
+
+
+def at_last(limit: Extrapolation, steps: int, less_S: ArrayLike = 0.0, where: str = "") -> Effect:
+    """What is extrapolated to a rung, by every model; what is said holds for all of them.
+
+    Args:
+        limit: of the rungs before it.
+        steps: of the rung.
+        less_S: what is subtracted, by seed.
+        where: the place.
+    """
+    readings = {
+        fit.model: Effect.of_repeats(
+            where, fit.coefficients_SxK @ fit.model.design([steps])[0] - less_S
+        )
+        for fit in limit.fits
+    }
+    return replace(readings[limit.best.model], readings=tuple(readings.values()))

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of a study: a row for every variant in a condition at a width."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from infwidth.analysis.effects import Effect
+from infwidth.analysis.statistics import Interval, mean_interval
+from infwidth.analysis.tables.table import (
+    MISSING,
+    Table,
+    comparison,
+    count,
+    number,
+    plus_minus,
+    rate,
+    sentences,
+)
+from infwidth.analysis.verdicts import Evidence, verdict
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.measured import GAP, Study
+
+NOTE = "ADAM*'s formula is our reconstruction (B), not the paper's text; measured scales are ours."
+
+
+class Difference(NamedTuple):
+    """A test loss less another's, and whose that is."""
+
+    effect: Effect
+    other: str
+
+
+Differences = Callable[[str, str, int], Difference | None]
+"""Of a condition, a variant and a width what it is compared with, if with anything."""
+
+
+def build(
+    name: str,
+    measured: Study,
+    about: Iterable[str],
+    differences: Differences | None = None,
+    more: Iterable[dict[str, Any]] = (),
+) -> Table:
+    """Makes the table.
+
+    Args:
+        name: of the table.
+        measured: the study.
+        about: sentences of the caption that are the study's own.
+        differences: the comparison of a row; by default frozen features, paired by seed.
+        more: rows after these, of "label", "variant", "width" and "difference".
+    """
+    against = differences or _against_frozen(measured)
+    rows = [
+        _row(measured, condition, variant, width, against(condition, variant, width))
+        for condition, each in measured.conditions.items()
+        for variant, width in each["arms"]
+        if width
+    ]
+    rows += [_extra_row(measured, **each) for each in more]
+    raw, shown = (pd.DataFrame([row[k] for row in rows]) for k in (0, 1))
+    settings = measured.settings["statistics"]
+    level = 1 - measured.confidence
+    caption = sentences(
+        [
+            *about,
+            "Losses in nats per token; of training, the mean of the last tenth of the steps. "
+            f"± is the half width of the {measured.confidence:.0%} t interval over seeds.",
+            f"Worse: by more than {settings['equivalence_margin']:g}; not worse: by less; both by "
+            f"t tests at level {level:.2g}, one row by itself.",
+            "Gap closed: (NTK − ADAM*) / (NTK − frozen), Fieller's interval."
+            if any("gap closed" in row[1] and row[1]["gap closed"] != MISSING for row in rows)
+            else "",
+            "η in units in which each rule's first step has rms η."
+            + (" † Not interior." if any("†" in row[1]["Variant"] for row in rows) else ""),
+            f"Corpus: {measured.settings['corpus']}. {NOTE}",
+        ]
+    )
+    return Table(name, caption, raw, shown.fillna(MISSING))
+
+
+def _against_frozen(measured: Study) -> Differences:
+    def difference(condition: str, variant: str, width: int) -> Difference | None:
+        if variant == "frozen" or not measured.ran(condition, ["frozen"], width):
+            return None
+        weights = {(condition, variant, width): 1, (condition, "frozen", width): -1}
+        return Difference(measured.contrast("", weights), "frozen")
+
+    return difference
+
+
+def _row(
+    measured: Study, condition: str, variant: str, width: int, difference: Difference | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    given = measured.conditions[condition]
+    chosen = measured.settings["selection"][f"{condition}-{variant}-{width}"]
+    losses = {
+        split: mean_interval(
+            list(measured.losses(condition, variant, width, split).values()), measured.confidence
+        )
+        for split in ("train", "test")
+    }
+    test = losses["test"]
+    lost = len(given["seeds"]) - test.count
+    gap = None
+    if variant == "adam_star" and measured.ran(condition, GAP, width):
+        gap = measured.gap_closed("", condition, width).interval(measured.confidence)
+    raw = {
+        "condition": condition,
+        **given["factors"],
+        "variant": variant,
+        "width": width,
+        "train_loss_nats": losses["train"].estimate,
+        "test_loss_nats": test.estimate,
+        "test_loss_lower": test.lower,
+        "test_loss_upper": test.upper,
+        "seeds": test.count,
+        "lost": lost,
+        **_raw_difference(measured, difference),
+        "gap_closed": gap.estimate if gap else None,
+        "gap_closed_lower": gap.lower if gap else None,
+        "gap_closed_upper": gap.upper if gap else None,
+        "learning_rate_tuned": chosen["learning_rate"],
+        "kappa": chosen["kappa"],
+        "interior": chosen["interior"],
+        "tuning": chosen["note"],
+    }
+    shown = {
+        "Setting": given["label"],
+        "Variant": ALL_VARIANTS[variant].label + ("" if chosen["interior"] else " †"),
+        "H": count(width),
+        "η": rate(chosen["learning_rate"]),
+        "training loss": number(losses["train"].estimate),
+        "test loss": plus_minus(test) + (f", {lost} lost" if lost else ""),
+        **_shown_difference(measured, difference),
+        "gap closed": _share(gap),
+    }
+    return raw, shown
+
+
+def _extra_row(
+    measured: Study, label: str, variant: str, width: int, difference: Difference
+) -> tuple[dict[str, Any], dict[str, str]]:
+    raw = {"condition": label, "variant": variant, "width": width}
+    shown = {"Setting": label, "Variant": ALL_VARIANTS[variant].label, "H": count(width)}
+    return (
+        raw | _raw_difference(measured, difference),
+        shown | _shown_difference(measured, difference),
+    )
+
+
+def _raw_difference(measured: Study, difference: Difference | None) -> dict[str, Any]:
+    if difference is None:
+        return {}
+    interval = difference.effect.interval(measured.confidence)
+    evidence = _evidence(measured, difference.effect)
+    return {
+        "minus": difference.other,
+        "difference_nats": interval.estimate,
+        "difference_lower": interval.lower,
+        "difference_upper": interval.upper,
+        "p_not_worse": evidence.p_holds,
+        "p_worse": evidence.p_opposite,
+        "found": _word(measured, evidence),
+    }
+
+
+def _shown_difference(measured: Study, difference: Difference | None) -> dict[str, str]:
+    if difference is None:
+        return {"minus": MISSING, "difference": MISSING, "found": MISSING}
+    interval = difference.effect.interval(measured.confidence)
+    shown = plus_minus(interval, sign=True)
+    if difference.effect.readings:
+        shown = f"{number(interval.lower)} to {number(interval.upper)}"
+    found = _word(measured, _evidence(measured, difference.effect))
+    return {"minus": difference.other, "difference": shown, "found": found}
+
+
+def _evidence(measured: Study, effect: Effect) -> Evidence:
+    margin = measured.settings["statistics"]["equivalence_margin"]
+    return Evidence(effect.p_below(margin), effect.p_above(margin))
+
+
+def _word(measured: Study, evidence: Evidence) -> str:
+    judge = measured.settings["statistics"]["judge"]
+    return comparison(verdict(evidence, measured.confidence, judge), "not worse", "worse")
+
+
+def _share(gap: Interval | None) -> str:
+    if gap is None:
+        return MISSING
+    if math.isnan(gap.estimate):
+        return "no gap"
+    shown = f"{number(100 * gap.estimate, 0)}%"
+    if not gap.upper > gap.lower:
+        return f"{shown} (unbounded)"
+    return f"{shown} ({number(100 * gap.lower, 0)} to {number(100 * gap.upper, 0)})"
