@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.test_util import check_grads
 
 import infwidth.optim.star_rules as module
 from infwidth.optim import (
@@ -138,6 +139,15 @@ def test_muon_star_in_float32_stands_a_momentum_of_rank_one():
     # One singular value, √E in units of the root mean square: 1/√(1 + ε/E) is 1 − 2e-5.
     expected_HxE = np.sqrt(50) * g_HxE / np.linalg.norm(g_HxE)
     np.testing.assert_allclose(found_HxE, expected_HxE, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [[3.0, 1.0, 0.2], [1.0, 1.0, 0.5]])
+def test_muon_star_has_derivatives_where_singular_values_coincide_too(sizes):
+    left_HxE = np.linalg.qr(gradient_sequence((8, 3), steps=1)[0])[0]
+    rule = scale_by_muon_star(B1, 1e-2)
+    with jax.enable_x64(True):
+        g_HxE = jnp.asarray(left_HxE * np.array(sizes))
+        check_grads(lambda g: rule.update(g, rule.init(g))[0], (g_HxE,), order=1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["nadam_star", "muon_star"])
