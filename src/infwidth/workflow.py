@@ -2,10 +2,12 @@
 """What the Snakefile needs of the project, besides names and paths."""
 
 import argparse
+import atexit
 import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -192,6 +194,24 @@ def prepare_jobs(settings: Settings) -> None:
     devices = settings.training.mesh.devices
     os.environ[DEVICES] = str(devices)
     _devices_of_runs.add(devices)
+
+
+def summarize_dry_run(workflow: Any) -> None:
+    """Lets a dry run end with its jobs by stage: Snakemake's own lists fill several screens."""
+    # Once, where another workflow has this one as several modules.
+    atexit.unregister(_print_stages)
+    atexit.register(_print_stages, workflow)
+
+
+def _print_stages(workflow: Any) -> None:
+    if not (workflow.dag and workflow.dryrun):
+        return
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    stages = Counter(Path(job.rule.snakefile).stem for job in jobs if job.output)
+    if stages:
+        print(f"\n{stages.total()} jobs to run, by file of workflow/rules/:")
+    for stage, count in sorted(stages.items()):
+        print(f"  {count:5}  {stage}")
 
 
 def gpus(workflow: Any, settings: Settings) -> int:

@@ -71,7 +71,8 @@ def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
             # Rates are constant where tests use it, so that its place makes no difference.
             trace_HxE = rule.momentum * trace_HxE + step_HxE
             step_HxE = step_HxE + rule.momentum * trace_HxE if rule.nesterov else trace_HxE
-        readout_HxE = (1 - schedule * rule.weight_decay) * readout_HxE - step_HxE
+        decay = schedule * rule.rate * rule.weight_decay
+        readout_HxE = (1 - decay) * readout_HxE - step_HxE
         f_SxPxE.append(g_PxH @ readout_HxE / H)
     return np.array(f_SxPxE), np.array(clipped_S)
 

@@ -51,7 +51,7 @@ def test_equals_the_float64_oracle(second_moment, shape, axis):
     oracle = Rule(second_moment, B1, B2, EPS, axis)
     expected = [oracle.direction(g) for g in gradients]
     with jax.enable_x64(True):
-        transform = scale_by_adam_star(B1, B2, EPS, axis, second_moment)
+        transform = scale_by_adam_star(B1, B2, EPS, width_axis=axis, second_moment=second_moment)
         found = directions(transform, gradients)
     # 60 steps of O(1) arithmetic, each with a relative error of 1e-16.
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
@@ -62,7 +62,7 @@ def test_float32_stays_within_its_rounding(second_moment):
     gradients = gradient_sequence((6, 4), steps=60).astype(np.float32)
     oracle = Rule(second_moment, B1, B2, EPS)
     expected = [oracle.direction(g) for g in gradients]
-    found = directions(scale_by_adam_star(B1, B2, EPS, 0, second_moment), gradients)
+    found = directions(scale_by_adam_star(B1, B2, EPS, second_moment=second_moment), gradients)
     # 1 − β2 at the first step cancels to a relative error of 6e-8 / 0.02 = 3e-6.
     np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-6)
 
@@ -70,7 +70,9 @@ def test_float32_stays_within_its_rounding(second_moment):
 @pytest.mark.parametrize("second_moment", ["per_output", "factored"])
 def test_is_elementwise_adam_at_width_one(second_moment):
     gradients = [jnp.asarray(g, jnp.float32) for g in gradient_sequence((1, 7), steps=50)]
-    found = eager_directions(scale_by_adam_star(B1, B2, EPS, 0, second_moment), gradients)
+    found = eager_directions(
+        scale_by_adam_star(B1, B2, EPS, second_moment=second_moment), gradients
+    )
     with jax.numpy_dtype_promotion("standard"):
         expected = eager_directions(optax.scale_by_adam(B1, B2, EPS), gradients)
     np.testing.assert_array_equal(found, expected)
@@ -78,7 +80,7 @@ def test_is_elementwise_adam_at_width_one(second_moment):
 
 def test_factored_is_elementwise_adam_on_a_single_output():
     gradients = [jnp.asarray(g, jnp.float32) for g in gradient_sequence((7,), steps=50)]
-    found = directions(scale_by_adam_star(B1, B2, EPS, 0, "factored"), gradients)
+    found = directions(scale_by_adam_star(B1, B2, EPS, second_moment="factored"), gradients)
     with jax.numpy_dtype_promotion("standard"):
         expected = directions(optax.scale_by_adam(B1, B2, EPS), gradients)
     # r · (c / mean r) is r up to a few roundings of 6e-8.
@@ -92,7 +94,7 @@ def test_of_errors_v_is_the_running_mean_of_what_is_given(shape, axis):
     others = tuple(n for i, n in enumerate(shape) if i != axis)
     squares = [np.exp(rng.normal(size=others)) for _ in gradients]
     with jax.enable_x64(True):
-        transform = scale_by_adam_star(B1, B2, EPS, axis, "error")
+        transform = scale_by_adam_star(B1, B2, EPS, width_axis=axis, second_moment="error")
         state, m, v = transform.init(jnp.zeros(shape)), 0.0, 0.0
         for t, (g, square) in enumerate(zip(gradients, squares, strict=True), start=1):
             given = {"squared_errors": jnp.asarray(square), "unexpected": 1}
@@ -122,7 +124,7 @@ def test_gradients_are_taken_as_they_come():
 @pytest.mark.parametrize("eps", [0.0, 0.5])
 def test_units_do_not_notice_copies_of_themselves(second_moment, eps):
     g_SxHxE = gradient_sequence((4, 3), steps=20).astype(np.float32)
-    transform = scale_by_adam_star(B1, B2, eps, 0, second_moment)
+    transform = scale_by_adam_star(B1, B2, eps, second_moment=second_moment)
     narrow = directions(transform, list(g_SxHxE))
     wide = directions(transform, [np.tile(g, (7, 1)) for g in g_SxHxE])
     # Only the order of summation in the mean over the width differs.

@@ -4,6 +4,8 @@
 Shapes: N inputs trained on, P inputs looked at (the first N are those), H features, E outputs.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +16,8 @@ from infwidth.optim import (
     adam_star,
     clip_by_functional_norm,
     scale_by_adagrad_star,
-    scale_by_adam_star_uncorrected,
+    scale_by_adam_star,
     scale_by_muon_star,
-    scale_by_nadam_star,
     scale_by_rms_star,
     scale_by_width,
 )
@@ -125,10 +126,10 @@ def test_on_a_stream_one_vector_a_batch_replaces_the_momentum(second_moment, wei
 
 
 STAR_RULES = {
-    "rms_star": lambda b1, b2, eps: scale_by_rms_star(b2, eps),
-    "adagrad_star": lambda b1, b2, eps: scale_by_adagrad_star(eps),
-    "nadam_star": scale_by_nadam_star,
-    "uncorrected": scale_by_adam_star_uncorrected,
+    "rms_star": lambda b1, b2, eps: scale_by_rms_star(b2, eps, bias_correction=True),
+    "adagrad_star": lambda b1, b2, eps: scale_by_adagrad_star(eps=eps),
+    "nadam_star": partial(scale_by_adam_star, nesterov=True),
+    "uncorrected": partial(scale_by_adam_star, bias_correction=False),
     "muon_star": lambda b1, b2, eps: scale_by_muon_star(b1, eps),
 }
 

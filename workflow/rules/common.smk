@@ -39,6 +39,7 @@ CONDA = CONDA.replace("{", "{{").replace("}", "}}")
 slice_of = partial(support.slice_of, SETTINGS)
 support.take_braces_as_they_are()
 support.prepare_jobs(SETTINGS)
+support.summarize_dry_run(workflow)
 support.or_exit(support.share_volume, workflow)
 # Where git does not tell it, this says so, too: what the jobs say is in their logs.
 code_commit()

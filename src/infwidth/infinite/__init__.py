@@ -1,15 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models at exactly infinite width, trained in coefficient space, in the vocabulary of optax."""
 
-from infwidth.infinite.aliases import (
-    adagrad_star,
-    adam_star,
-    eigenpro,
-    muon_star,
-    nadam_star,
-    rmsprop_star,
-    sgd,
-)
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
@@ -19,7 +10,7 @@ from infwidth.infinite.gradient import (
     of_batch,
     over_data,
 )
-from infwidth.infinite.preconditioned import scale_by_eigenpro
+from infwidth.infinite.preconditioned import eigenpro, scale_by_eigenpro
 from infwidth.infinite.readout import Kernel, Loss, Readout, ReadoutState, train_coefficients
 from infwidth.infinite.refused import (
     adagrad,
@@ -38,18 +29,23 @@ from infwidth.infinite.refused import (
 from infwidth.infinite.ridge import Solution, posterior_variance, solve
 from infwidth.infinite.rules import (
     Schedule,
+    add_decayed_weights,
     clip_by_functional_norm,
-    decay_weights,
-    scale_by_adam_star,
     scale_by_learning_rate,
-    scale_by_rms_star,
+    sgd,
     trace,
 )
 from infwidth.infinite.saving import load, save
 from infwidth.infinite.star_rules import (
+    adagrad_star,
+    adam_star,
+    muon_star,
+    nadam_star,
+    rmsprop_star,
     scale_by_adagrad_star,
+    scale_by_adam_star,
     scale_by_muon_star,
-    scale_by_nadam_star,
+    scale_by_rms_star,
 )
 
 __all__ = [
@@ -67,11 +63,11 @@ __all__ = [
     "adam",
     "adam_star",
     "adamw",
+    "add_decayed_weights",
     "apply_updates",
     "chain",
     "clip",
     "clip_by_functional_norm",
-    "decay_weights",
     "eigenpro",
     "lion",
     "load",
@@ -90,7 +86,6 @@ __all__ = [
     "scale_by_eigenpro",
     "scale_by_learning_rate",
     "scale_by_muon_star",
-    "scale_by_nadam_star",
     "scale_by_rms",
     "scale_by_rms_star",
     "scale_by_rss",

@@ -151,6 +151,6 @@ def of_batch(updates: Updates, asked_by: str) -> FunctionalGradient:
     if not isinstance(updates, FunctionalGradient):
         raise ValueError(
             f"{asked_by} needs the gradient of the batch; put it before the transformations that "
-            "add up batches (scale_by_adam_star, trace, decay_weights)"
+            "add up batches (scale_by_adam_star, trace, add_decayed_weights)"
         )
     return updates

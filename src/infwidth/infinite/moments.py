@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from infwidth.infinite.gradient import FunctionalGradient
+from infwidth.optim.moments import root
 
 Number = jax.typing.ArrayLike
 
@@ -55,10 +56,12 @@ def unbiased(moment: jax.Array, decay: Number, count: jax.Array) -> jax.Array:
     return moment / (1 - as_type_of(decay, moment) ** count.astype(moment.dtype))
 
 
-def divided(m_NxE: jax.Array, v: jax.Array, eps: Number) -> jax.Array:
-    """m / (√v + ε), with v a scalar or of shape (E,)."""
-    root = jnp.sqrt(v) + as_type_of(eps, v)
-    return m_NxE / jnp.broadcast_to(root, m_NxE.shape[1:])[None, :]
+def size(v: jax.Array, eps: Number, eps_root: Number = 0.0) -> jax.Array:
+    """√(v + ε_root) + ε, what a gradient is divided by; 1 where that is 0, as the gradient is."""
+    if not (isinstance(eps_root, int | float) and eps_root == 0):
+        v = v + as_type_of(eps_root, v)
+    divisor = root(v) + as_type_of(eps, v)
+    return jnp.where(divisor == 0, 1, divisor)
 
 
 def as_type_of(value: Number, like: jax.Array) -> jax.Array:

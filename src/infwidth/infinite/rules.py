@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers at infinite width, under the names that they have at finite width.
+"""SGD, momentum, weight decay and clipping at infinite width, under their names at finite width.
 
 Each is its namesake of optax or `infwidth.optim`, applied to all readouts M_ω at once: the same
 hyperparameters, the same numbers up to the difference between a mean over H units and an
@@ -9,8 +9,8 @@ inputs seen (docs/theory.md, sections 6 to 8 and 13).
 Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,145 +19,36 @@ from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
     Updates,
+    chain,
     of_batch,
     over_data,
 )
-from infwidth.infinite.moments import (
-    Number,
-    SecondMoment,
-    as_type_of,
-    check_second_moment,
-    divided,
-    observed,
-    running_mean,
-    unbiased,
-    zero_moment,
-)
+from infwidth.infinite.moments import Number, as_type_of
 
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 """From the number of steps already taken, int32, to a number."""
 
 
-class ScaleByAdamStarState(NamedTuple):
-    """State of ADAM*: N E + E numbers."""
-
-    count: jax.Array  # type: ignore[assignment]  # the name optax knows it by
-    """Steps taken, int32."""
-    mu_NxE: jax.Array
-    """Coefficients of the running mean of the gradient."""
-    nu: jax.Array
-    """Running mean of the shared square: shape (E,), or a scalar."""
-
-
-def scale_by_adam_star(
-    b1: Number = 0.9,
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    second_moment: SecondMoment = "per_output",
-    bias_correction: bool = True,
+def sgd(
+    learning_rate: Number | Schedule,
+    momentum: Number | None = None,
+    nesterov: bool = False,
+    *,
+    weight_decay: Number | Schedule = 0.0,
 ) -> KernelTransformation:
-    """Rescales a functional gradient by ADAM*: m̂ / (√v̂ + ε), in coefficients.
+    """SGD, with momentum if given: the traditional NTK (docs/theory.md, equation (7)).
 
     Args:
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      second_moment: `per_output`: one v for each output; `global`: one for all of them; `error`:
-        for each output the sum of δ² over the examples of the batch, where one that stands in it
-        twice has the sum of both.
-      bias_correction: Whether m and v are divided by the sums of their weights; without it this is
-        `scale_by_adam_star_uncorrected` of `infwidth.optim`.
+      learning_rate: η, a number, or a function of the steps taken.
+      momentum: Decay of the sum of gradients; None is none.
+      nesterov: Whether the momentum looks one step ahead.
+      weight_decay: λ, decoupled and multiplied by the learning rate.
 
     Returns:
-      A transformation whose state is a `ScaleByAdamStarState`.
-
-    Raises:
-      ValueError: `second_moment` is unknown, or leaves the kernel.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> from infwidth import infinite
-      >>> infinite.scale_by_adam_star().init(jnp.zeros((100, 8))).nu.shape
-      (8,)
-
-    References:
-      Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9); `global` and
-      `error` are rows A and C of the table in its section 7.
+      The transformation, to be used with `apply_updates`.
     """
-    check_second_moment(second_moment)
-
-    def init(c_NxE: jax.Array) -> ScaleByAdamStarState:
-        return ScaleByAdamStarState(
-            jnp.zeros([], jnp.int32), jnp.zeros_like(c_NxE), zero_moment(second_moment, c_NxE)
-        )
-
-    def update(
-        updates: Updates, state: ScaleByAdamStarState, c_NxE: jax.Array | None = None
-    ) -> tuple[jax.Array, ScaleByAdamStarState]:
-        del c_NxE
-        gradient = of_batch(updates, "scale_by_adam_star")
-        count = state.count + 1
-        mu_NxE = running_mean(over_data(gradient, state.mu_NxE), state.mu_NxE, b1)
-        nu = running_mean(observed(second_moment, gradient), state.nu, b2)
-        m_NxE, v = mu_NxE, nu
-        if bias_correction:
-            m_NxE, v = unbiased(mu_NxE, b1, count), unbiased(nu, b2, count)
-        return divided(m_NxE, v, eps), ScaleByAdamStarState(count, mu_NxE, nu)
-
-    return KernelTransformation(init, update)
-
-
-class ScaleByRmsStarState(NamedTuple):
-    """State of RMSprop*: E numbers."""
-
-    count: jax.Array  # type: ignore[assignment]  # the name optax knows it by
-    """Steps taken, int32."""
-    nu: jax.Array
-    """Running mean of the shared square: shape (E,), or a scalar."""
-
-
-def scale_by_rms_star(
-    b2: Number = 0.999,
-    eps: Number = 1e-8,
-    second_moment: SecondMoment = "per_output",
-    bias_correction: bool = True,
-) -> KernelTransformation:
-    """Rescales a functional gradient by RMSprop*: 1 / (√v̂ + ε), with v as in ADAM*.
-
-    Args:
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      second_moment: as in `scale_by_adam_star`.
-      bias_correction: Whether v is divided by the sum of its weights.
-
-    Returns:
-      A transformation whose state is a `ScaleByRmsStarState`; what it returns is still the gradient
-      of a batch.
-
-    Raises:
-      ValueError: `second_moment` is unknown, or leaves the kernel.
-
-    References:
-      docs/theory.md, equation (23).
-    """
-    check_second_moment(second_moment)
-
-    def init(c_NxE: jax.Array) -> ScaleByRmsStarState:
-        return ScaleByRmsStarState(jnp.zeros([], jnp.int32), zero_moment(second_moment, c_NxE))
-
-    def update(
-        updates: Updates, state: ScaleByRmsStarState, c_NxE: jax.Array | None = None
-    ) -> tuple[Updates, ScaleByRmsStarState]:
-        del c_NxE
-        gradient = of_batch(updates, "scale_by_rms_star")
-        count = state.count + 1
-        nu = running_mean(observed(second_moment, gradient), state.nu, b2)
-        v = unbiased(nu, b2, count) if bias_correction else nu
-        return gradient.scaled(1 / (jnp.sqrt(v) + as_type_of(eps, v))), ScaleByRmsStarState(
-            count, nu
-        )
-
-    return KernelTransformation(init, update)
+    rule = chain() if momentum is None else trace(momentum, nesterov)
+    return with_rate_and_decay(rule, learning_rate, weight_decay)
 
 
 def trace(decay: Number, nesterov: bool = False) -> KernelTransformation:
@@ -215,14 +106,11 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
     return KernelTransformation(lambda _: (), update)
 
 
-def scale_by_learning_rate(
-    learning_rate: Number | Schedule, schedule: Schedule | None = None
-) -> KernelTransformation:
-    """Multiplies by −η_t, the learning rate times the schedule.
+def scale_by_learning_rate(learning_rate: Number | Schedule) -> KernelTransformation:
+    """Multiplies by −η.
 
     Args:
       learning_rate: η, a number, or a function of the steps taken.
-      schedule: s_t, a factor; None is 1.
 
     Returns:
       A transformation whose state is the number of steps taken.
@@ -232,28 +120,23 @@ def scale_by_learning_rate(
         updates: Updates, count: jax.Array, c_NxE: jax.Array | None = None
     ) -> tuple[Updates, jax.Array]:
         del c_NxE
-        rate = learning_rate(count) if callable(learning_rate) else learning_rate
         if isinstance(updates, FunctionalGradient):
-            like = updates.delta_KxE
-            return updates.scaled(
-                -as_type_of(rate, like) * _value(schedule, count, like)
-            ), count + 1
-        return -as_type_of(rate, updates) * _value(schedule, count, updates) * updates, count + 1
+            return updates.scaled(-_value(learning_rate, count, updates.delta_KxE)), count + 1
+        return -_value(learning_rate, count, updates) * updates, count + 1
 
     return KernelTransformation(lambda _: jnp.zeros([], jnp.int32), update)
 
 
-def decay_weights(weight_decay: Number, schedule: Schedule | None = None) -> KernelTransformation:
-    """Decoupled weight decay by the schedule: multiplies M, and so c, by d_t = 1 − s_t λ.
+def add_decayed_weights(weight_decay: Number | Schedule = 0.0) -> KernelTransformation:
+    """Adds λ M, and so λ c, to the updates, as `optax.add_decayed_weights`.
 
-    Its place is after the learning rate, by which it is not multiplied.
+    Before the learning rate it is decoupled weight decay as in AdamW, −η (u + λ M).
 
     Args:
-      weight_decay: λ.
-      schedule: s_t in [0, 1]; None is 1.
+      weight_decay: λ, a number, or a function of the steps taken.
 
     Returns:
-      A transformation whose state is the number of steps taken.
+      A transformation whose state is the number of steps taken; `update` needs the coefficients.
 
     References:
       docs/theory.md, equation (14).
@@ -263,12 +146,36 @@ def decay_weights(weight_decay: Number, schedule: Schedule | None = None) -> Ker
         updates: Updates, count: jax.Array, c_NxE: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         if c_NxE is None:
-            raise ValueError("decay_weights needs the coefficients: update(updates, state, c)")
-        share = as_type_of(weight_decay, c_NxE) * _value(schedule, count, c_NxE)
-        return over_data(updates, c_NxE) - share * c_NxE, count + 1
+            raise ValueError("weight decay needs the coefficients: update(updates, state, c)")
+        # Subtracted, since a compiler may round a sum of a product otherwise than a difference.
+        minus = -_value(weight_decay, count, c_NxE)
+        return over_data(updates, c_NxE) - minus * c_NxE, count + 1
 
     return KernelTransformation(lambda _: jnp.zeros([], jnp.int32), update)
 
 
-def _value(schedule: Schedule | None, count: jax.Array, like: jax.Array) -> jax.Array:
-    return as_type_of(1 if schedule is None else schedule(count), like)
+def with_rate_and_decay(
+    rule: KernelTransformation,
+    learning_rate: Number | Schedule,
+    weight_decay: Number | Schedule,
+    after_rate: KernelTransformation | None = None,
+) -> KernelTransformation:
+    """−η (u + λ M), with u what the rule makes of a gradient; −ηu may go through momentum."""
+    rate = scale_by_learning_rate(learning_rate)
+    moved = chain(rule, rate) if after_rate is None else chain(rule, rate, after_rate)
+    if isinstance(weight_decay, int | float) and weight_decay == 0:
+        return moved
+    if after_rate is None:
+        return chain(rule, add_decayed_weights(weight_decay), rate)
+
+    def share(count: jax.Array) -> Number:
+        factors = (
+            value(count) if callable(value) else value for value in (learning_rate, weight_decay)
+        )
+        return -jnp.asarray(math.prod(factors))
+
+    return chain(moved, add_decayed_weights(share))
+
+
+def _value(number: Number | Schedule, count: jax.Array, like: jax.Array) -> jax.Array:
+    return as_type_of(number(count) if callable(number) else number, like)

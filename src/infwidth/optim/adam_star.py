@@ -10,29 +10,24 @@ ADAM*'s exact formula is a reconstruction from what is known of its paper (arXiv
 Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
 """
 
-import functools
+import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from infwidth.optim.axes import WidthAxis, leaf_axes
-from infwidth.optim.moments import number, running_mean, unbiased
-
-SecondMoment = Literal["per_output", "global", "factored", "error"]
-"""What the second moment depends on: the output; nothing; the output times the unit; the output's
-errors alone."""
-
-
-class FactoredMoment(NamedTuple):
-    """The means of g² that a factored second moment is made of."""
-
-    width_H: jax.Array
-    """Mean over all axes but the width axis, shape (H,)."""
-    output_E: jax.Array
-    """Mean over the width axis, the leaf's shape without it."""
+from infwidth.optim.axes import WidthAxis
+from infwidth.optim.moments import (
+    SecondMoment,
+    check_second_moment,
+    divided,
+    running_mean,
+    squares,
+    unbiased,
+    zero_squares,
+)
 
 
 class ScaleByAdamStarState(NamedTuple):
@@ -50,8 +45,13 @@ def scale_by_adam_star(
     b1: jax.typing.ArrayLike = 0.9,
     b2: jax.typing.ArrayLike = 0.999,
     eps: jax.typing.ArrayLike = 1e-8,
-    width_axis: WidthAxis = 0,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    bias_correction: bool = True,
     second_moment: SecondMoment = "per_output",
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescales updates by ADAM*: m̂ / (√v̂ + ε) with v shared along the width axis.
 
@@ -59,28 +59,39 @@ def scale_by_adam_star(
 
     .. math::
       m_t = \beta_1 m_{t-1} + (1 - \beta_1) G_t, \quad
-      v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, G_t^2, \quad
+      v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, |G_t|^2, \quad
       u_t = \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon} .
 
     The gradient is taken as it comes: chain `scale_by_width` before, where the model divides by its
     width, or ε will bite at large widths. At H = 1 this is elementwise Adam.
 
+    In float32 the square of a gradient above 1e19 overflows, and its output's steps are 0 from then
+    on: chain `clip_by_functional_norm` before, where that may happen. One below 1e-23 counts as 0.
+
     Args:
       b1: Decay of the running mean of the gradient.
       b2: Decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
-      width_axis: The axis that v is averaged over: an int, a pytree prefix of ints, or a callable
-        from the parameters to either.
+      eps_root: Added to the second moment under the root. Gradients through a step are finite
+        without it.
+      mu_dtype: Type of m; None is that of the parameters.
+      nesterov: Whether the numerator looks one step ahead (NAdam*):
+        β1 m_t / (1 − β1^{t+1}) + (1 − β1) G_t / (1 − β1^t).
+      bias_correction: Whether m and v are divided by the sums of their weights. Without it the
+        first step has rms (1 − β1) / √(1 − β2) in place of 1.
       second_moment: `per_output`: one v for each index of the remaining axes, whatever their
         number; a 1-D leaf is a readout of one output, and has one v. `global`: one v for the leaf.
-        `factored`: v_he = r_h c_e / mean(r), with r and c the means of G² over all axes but the
+        `factored`: v_he = r_h c_e / mean(r), with r and c the means of |G|² over all axes but the
         width axis and over the width axis; for a 1-D leaf that is elementwise Adam. `error`: the
-        sum of squares of the errors δ = ∂L/∂f over the batch, in place of a mean of G²; `update`
+        sum of squares of the errors δ = ∂L/∂f over the batch, in place of a mean of |G|²; `update`
         needs it as the extra argument `squared_errors`, per leaf Σ_i δ_ie² of shape (E,).
+      width_axis: The axis that v is averaged over: None (the first), an int, a `Stacked` where
+        several layers lie in a leaf, a pytree prefix of these, or a function from the parameters
+        to any of them.
 
     Returns:
-      A transformation whose state is a `ScaleByAdamStarState`. Moments have the dtype of the
-      parameters; updates have that of the gradients.
+      A transformation whose state is a `ScaleByAdamStarState`. v is kept in float32 at least, m in
+      `mu_dtype`; updates have the type of the gradients.
 
     Raises:
       ValueError: `second_moment` is unknown; at init and update, `width_axis` does not fit; at
@@ -95,24 +106,16 @@ def scale_by_adam_star(
 
     References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8); `global`,
-      `error` and `factored` are rows A, C and D of the table in its section 7.
+      `error` and `factored` are rows A, C and D of the table in its section 7. NAdam*: Dozat,
+      Incorporating Nesterov momentum into Adam, ICLR workshop 2016; equation (25).
     """
-    if second_moment not in get_args(SecondMoment):
-        known = ", ".join(get_args(SecondMoment))
-        raise ValueError(f"second_moment must be one of {known}, not {second_moment!r}")
-    # Errors have one square for each output, as gradients have per output.
-    shared: SecondMoment = "per_output" if second_moment == "error" else second_moment
-    observe = functools.partial(_observe, shared)
+    check_second_moment(second_moment)
 
     def init(params: Any) -> ScaleByAdamStarState:
-        def zeros(leaf: jax.Array, axis: int) -> Any:
-            shapes = jax.eval_shape(functools.partial(observe, axis=axis), leaf)
-            return jax.tree.map(lambda moment: jnp.zeros(moment.shape, moment.dtype), shapes)
-
         return ScaleByAdamStarState(
             count=jnp.zeros([], jnp.int32),
-            mu=jax.tree.map(jnp.zeros_like, params),
-            nu=jax.tree.map(zeros, params, leaf_axes(width_axis, params)),
+            mu=optax.tree.zeros_like(params, dtype=mu_dtype),
+            nu=zero_squares(second_moment, params, width_axis),
         )
 
     def update(
@@ -125,22 +128,26 @@ def scale_by_adam_star(
     ) -> tuple[Any, ScaleByAdamStarState]:
         del params, extra
         count = optax.safe_increment(state.count)
-
-        def direction(m: jax.Array, v: Any, axis: int) -> jax.Array:
-            m_hat, v_hat = unbiased(m, b1, count), unbiased(v, b2, count)
-            return m_hat / (jnp.sqrt(_spread(v_hat, axis, m.ndim)) + number(eps, m.dtype))
-
-        axes = leaf_axes(width_axis, updates)
-        mu = jax.tree.map(lambda g, m: running_mean(g, m, b1), updates, state.mu)
-        if second_moment == "error":
-            squares = _as_moments(squared_errors, state.nu)
-        else:
-            squares = jax.tree.map(observe, updates, axes)
-        nu = running_mean(squares, state.nu, b2)
+        mu = running_mean(updates, state.mu, b1)
+        square = squares(second_moment, updates, width_axis, state.nu, squared_errors)
+        nu = running_mean(square, state.nu, b2)
+        m, v = mu, nu
+        if nesterov:
+            g = updates
+            if bias_correction:
+                m = unbiased(mu, b1, optax.safe_increment(count))
+                g, v = unbiased(updates, b1, count), unbiased(nu, b2, count)
+            m = running_mean(g, m, b1)
+        elif bias_correction:
+            # Leaf by leaf: XLA rounds a division otherwise where leaves share the divisor, and
+            # published runs are to be had again to the bit.
+            m = jax.tree.map(lambda leaf: unbiased(leaf, b1, count), mu)
+            v = jax.tree.map(lambda _, leaf: unbiased(leaf, b2, count), mu, nu)
+        directions = divided(m, v, eps, width_axis, eps_root)
         new_state = ScaleByAdamStarState(
             count, optax.tree.cast_like(mu, state.mu), optax.tree.cast_like(nu, state.nu)
         )
-        return jax.tree.map(direction, mu, nu, axes), new_state
+        return optax.tree.cast_like(directions, updates), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -150,11 +157,15 @@ def adam_star(
     b1: jax.typing.ArrayLike = 0.9,
     b2: jax.typing.ArrayLike = 0.999,
     eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
     *,
-    width_axis: WidthAxis = 0,
+    nesterov: bool = False,
+    bias_correction: bool = True,
     second_moment: SecondMoment = "per_output",
-    weight_decay: jax.typing.ArrayLike = 0.0,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Any | Callable[[Any], Any] | None = None,
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     """ADAM*, an Adam for layers of any width, infinite ones included.
 
@@ -165,12 +176,16 @@ def adam_star(
       b1: Decay of the running mean of the gradient.
       b2: Decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
-      width_axis: The axis that v is averaged over: an int, a pytree prefix of ints, or a callable
-        from the parameters to either. Under `optax.inject_hyperparams` name it in `static_args`.
+      eps_root: Added to the second moment under the root.
+      mu_dtype: Type of m; None is that of the parameters.
+      nesterov: Whether m looks one step ahead, as in `nadam_star`.
+      bias_correction: Whether m and v are divided by the sums of their weights.
       second_moment: `per_output`, `global`, `factored` or `error`; see `scale_by_adam_star`.
       weight_decay: λ, decoupled as in AdamW and multiplied by the learning rate. Unless it is the
         number 0, `update` needs the parameters.
-      mask: Which leaves decay: a pytree prefix of booleans, or a callable from the parameters.
+      mask: Which leaves decay: a pytree prefix of booleans, or a function of the parameters.
+      width_axis: The axis that v is averaged over, as in `scale_by_adam_star`. An int has to be
+        named in `static_args` of `optax.inject_hyperparams`.
 
     Returns:
       The transformation, to be used with `optax.apply_updates`.
@@ -197,44 +212,40 @@ def adam_star(
     References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (8).
     """
-    rule = scale_by_adam_star(b1, b2, eps, width_axis, second_moment)
+    rule = scale_by_adam_star(
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        nesterov=nesterov,
+        bias_correction=bias_correction,
+        second_moment=second_moment,
+        width_axis=width_axis,
+    )
+    return with_rate_and_decay(rule, learning_rate, weight_decay, mask)
+
+
+def with_rate_and_decay(
+    rule: optax.GradientTransformation,
+    learning_rate: optax.ScalarOrSchedule,
+    weight_decay: optax.ScalarOrSchedule,
+    mask: Any | Callable[[Any], Any] | None,
+    after_rate: optax.GradientTransformation | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """−η (u + λ M), with u what the rule makes of a gradient; −ηu may go through momentum."""
     rate = optax.scale_by_learning_rate(learning_rate)
+    moved = optax.chain(rule, rate) if after_rate is None else optax.chain(rule, rate, after_rate)
     # A number that is 0 asks for no decay; an injected one is an array, whose value is not known.
     if isinstance(weight_decay, int | float) and weight_decay == 0:
-        return optax.chain(rule, rate)
-    return optax.chain(rule, optax.add_decayed_weights(weight_decay, mask), rate)
+        return moved
+    if after_rate is None:
+        return optax.chain(rule, optax.add_decayed_weights(weight_decay, mask), rate)
 
-
-def _observe(second_moment: SecondMoment, g: jax.Array, axis: int) -> Any:
-    """What of a gradient the second moment is the running mean of."""
-    square = jnp.square(g)
-    if second_moment == "per_output":
-        return jnp.mean(square, axis)
-    if second_moment == "global":
-        return jnp.mean(square)
-    others = tuple(other for other in range(g.ndim) if other != axis)
-    return FactoredMoment(jnp.mean(square, others), jnp.mean(square, axis))
-
-
-def _as_moments(squared_errors: Any, nu: Any) -> Any:
-    """The squared errors, where there is one for each moment."""
-    shapes = [jax.tree.map(jnp.shape, tree) for tree in (squared_errors, nu)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            'second_moment="error" needs update(..., squared_errors=Σ δ²), of the shapes '
-            f"{shapes[1]}, not {shapes[0]}"
+    def share(count: jax.Array) -> jax.Array:
+        factors = (
+            value(count) if callable(value) else value for value in (learning_rate, weight_decay)
         )
-    return squared_errors
+        return -jnp.asarray(math.prod(factors))
 
-
-def _spread(v: Any, axis: int, ndim: int) -> jax.Array:
-    """The second moment, of a shape that broadcasts to a leaf of `ndim` axes."""
-    if isinstance(v, FactoredMoment):
-        mean = jnp.mean(v.width_H)
-        # Where no gradient has been seen r is 0, and so is v.
-        share_H = v.width_H / jnp.where(mean > 0, mean, jnp.ones_like(mean))
-        shape = [1] * ndim
-        shape[axis] = -1
-        return share_H.reshape(shape) * jnp.expand_dims(v.output_E, axis)
-    # A scalar, the global moment of a leaf or that of a single output, broadcasts by itself.
-    return jnp.expand_dims(v, axis) if v.ndim else v
+    return optax.chain(moved, optax.add_decayed_weights(share, mask))

@@ -12,18 +12,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from infwidth.optim.axes import WidthAxis, leaf_axes
+from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
+from infwidth.optim.moments import power_of_two, root, squared, wide
 
 
-def scale_by_width(width_axis: WidthAxis = 0) -> optax.GradientTransformation:
+def scale_by_width(width_axis: WidthAxis = None) -> optax.GradientTransformationExtraArgs:
     """Turns gradients into functional gradients, G = H ∂L/∂M.
 
     Every leaf is multiplied by its own size along the width axis. Put it first in a chain, so that
     neither clipping nor ε depends on the width.
 
     Args:
-      width_axis: The axis of size H: an int, a pytree prefix of ints, or a callable from the
-        gradients to either.
+      width_axis: The axis of size H, as in `scale_by_adam_star`.
 
     Returns:
       A stateless transformation.
@@ -46,24 +46,24 @@ def scale_by_width(width_axis: WidthAxis = 0) -> optax.GradientTransformation:
     def update(updates: Any, params: Any = None) -> Any:
         del params
         axes = leaf_axes(width_axis, updates)
-        return jax.tree.map(lambda leaf, axis: leaf * leaf.shape[axis], updates, axes)
+        return jax.tree.map(lambda leaf, own: leaf * leaf.shape[own.width], updates, axes)
 
-    return optax.stateless(update)
+    return optax.with_extra_args_support(optax.stateless(update))
 
 
 def clip_by_functional_norm(
-    max_norm: jax.typing.ArrayLike, width_axis: WidthAxis = 0
-) -> optax.GradientTransformation:
+    max_norm: jax.typing.ArrayLike, width_axis: WidthAxis = None
+) -> optax.GradientTransformationExtraArgs:
     """Clips each leaf, a functional gradient, to a largest norm that means the same at every width.
 
-    For a leaf G of shape (H, E) the norm is ‖G‖² = (1/H) Σ_h Σ_e G_he²: a mean over the width and a
-    sum over all other axes. A leaf with ‖G‖ > max_norm is multiplied by max_norm / ‖G‖. For a
-    readout ‖G‖² = Σ_e δᵀΘδ, so the clipped step is still a step in the kernel Θ.
+    For a leaf G of shape (H, E) the norm is ‖G‖² = (1/H) Σ_h Σ_e |G_he|²: a mean over the width and
+    a sum over all other axes, but for those of a `Stacked`'s layers, each of which has its own
+    norm. A leaf with ‖G‖ > max_norm is multiplied by max_norm / ‖G‖. For a readout ‖G‖² = Σ_e δᵀΘδ,
+    so the clipped step is still a step in the kernel Θ.
 
     Args:
       max_norm: The largest norm allowed, positive.
-      width_axis: The axis of size H: an int, a pytree prefix of ints, or a callable from the
-        gradients to either.
+      width_axis: The axis of size H, as in `scale_by_adam_star`.
 
     Returns:
       A stateless transformation. It does not multiply by H: `scale_by_width` does.
@@ -83,13 +83,18 @@ def clip_by_functional_norm(
       docs/theory.md, equation (13).
     """
 
-    def clip(leaf: jax.Array, axis: int) -> jax.Array:
-        norm = jnp.sqrt(jnp.sum(jnp.square(leaf)) / leaf.shape[axis])
-        bound = jnp.asarray(max_norm, leaf.dtype)
-        return leaf * jnp.where(norm > bound, bound / norm, jnp.ones_like(norm))
+    def clip(leaf: jax.Array, axes: LeafAxes) -> jax.Array:
+        unit = power_of_two(wide(leaf))
+        square = squared(wide(leaf) * unit)
+        summed = tuple(sorted((axes.width, *axes.outputs)))
+        norm = root(jnp.sum(square, summed, keepdims=True) / leaf.shape[axes.width])
+        bound = jnp.asarray(max_norm, norm.dtype) * unit.real
+        bites = norm > bound
+        shrink = jnp.where(bites, bound / jnp.where(bites, norm, 1), 1)
+        return leaf * shrink.astype(leaf.dtype)
 
     def update(updates: Any, params: Any = None) -> Any:
         del params
         return jax.tree.map(clip, updates, leaf_axes(width_axis, updates))
 
-    return optax.stateless(update)
+    return optax.with_extra_args_support(optax.stateless(update))

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from infwidth.optim.axes import WidthAxis, leaf_axes
+from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
+from infwidth.optim.moments import relative, squared
 
 
 class OnMeasuredScalesState(NamedTuple):
@@ -34,7 +35,7 @@ def on_measured_scales(
     hold_after: int | None,
     power: float = 0.25,
     floor: float = 1e-6,
-    width_axis: WidthAxis = 0,
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Applies a rule to features that are divided by scales measured from their gradients.
 
@@ -58,8 +59,7 @@ def on_measured_scales(
         the state, which at the start is 0 and means no scales at all. None never stops measuring.
       power: p; 1/4 divides a step by √s in all, as Adam does.
       floor: The least scale.
-      width_axis: The axis of size H: an int, a pytree prefix of ints, or a callable from the
-        parameters to either.
+      width_axis: The axis of size H, as in `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is an `OnMeasuredScalesState`. Where `hold_after` is 1 or more,
@@ -90,7 +90,7 @@ def on_measured_scales(
         return OnMeasuredScalesState(
             count=jnp.zeros([], jnp.int32),
             mean_square=jax.tree.map(
-                lambda p, axis: jnp.zeros_like(_unit_square(p, axis)), params, axes
+                lambda p, own: jnp.zeros_like(_unit_square(p, own)), params, axes
             ),
             inner_state=inner.init(params),
         )
@@ -104,7 +104,7 @@ def on_measured_scales(
         def measured() -> Any:
             steps = optax.safe_increment(state.count)
             return jax.tree.map(
-                lambda g, r, axis: r + (_unit_square(g, axis) - r) / steps.astype(r.dtype),
+                lambda g, r, own: r + (_unit_square(g, own) - r) / steps.astype(r.dtype),
                 updates,
                 state.mean_square,
                 axes,
@@ -124,7 +124,7 @@ def on_measured_scales(
                 state.inner_state,
             )
         factors = jax.tree.map(
-            lambda g, r, axis: _factor(r, power, floor, g.ndim, axis).astype(g.dtype),
+            lambda g, r, own: _factor(r, power, floor, own).astype(g.dtype),
             updates,
             mean_square,
             axes,
@@ -139,16 +139,12 @@ def on_measured_scales(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _unit_square(g: jax.Array, axis: int) -> jax.Array:
-    """The mean of g² over all axes but the width axis, in float32 at least."""
-    wide = g.astype(jnp.promote_types(g.dtype, jnp.float32))
-    return jnp.mean(jnp.square(wide), tuple(other for other in range(g.ndim) if other != axis))
+def _unit_square(g: jax.Array, axes: LeafAxes) -> jax.Array:
+    """The mean of |g|² over the outputs, in float32 at least."""
+    return jnp.mean(squared(g), axes.outputs)
 
 
-def _factor(r_H: jax.Array, power: float, floor: float, ndim: int, axis: int) -> jax.Array:
-    """s^{-p}, of a shape that broadcasts to a leaf of `ndim` axes; 1 where nothing was measured."""
-    mean = jnp.mean(r_H)
-    s_H = jnp.where(mean > 0, r_H / jnp.where(mean > 0, mean, 1), 1)
-    shape = [1] * ndim
-    shape[axis] = -1
-    return jnp.maximum(s_H, floor).reshape(shape) ** -power
+def _factor(r_H: jax.Array, power: float, floor: float, axes: LeafAxes) -> jax.Array:
+    """s^{-p}, of a shape that broadcasts to its leaf; 1 where nothing was measured."""
+    s_H = jnp.maximum(relative(r_H, axes, unseen=1.0), floor)
+    return jnp.expand_dims(s_H, axes.outputs) ** -power

@@ -1,41 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running moments of gradients: what every rule with a memory is made of."""
+"""Running moments of gradients: what every rule with a memory is made of.
 
-from typing import Any
+Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
+"""
+
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
-from infwidth.optim.axes import WidthAxis, leaf_axes
+from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
+
+SecondMoment = Literal["per_output", "global", "factored", "error"]
+"""What the second moment depends on: the output; nothing; the output times the unit; the output's
+errors alone."""
 
 
-def mean_square(updates: Any, width_axis: WidthAxis) -> Any:
-    """The mean of g² over the width of each leaf.
+class FactoredMoment(NamedTuple):
+    """The means of |g|² that a factored second moment is made of."""
+
+    width_H: jax.Array
+    """Mean over the outputs, shape (H,)."""
+    output_E: jax.Array
+    """Mean over the width axis, the leaf's shape without it."""
+
+
+def check_second_moment(name: str) -> None:
+    """Raises ValueError where there is no such second moment."""
+    if name not in get_args(SecondMoment):
+        known = ", ".join(get_args(SecondMoment))
+        raise ValueError(f"second_moment must be one of {known}, not {name!r}")
+
+
+def zero_squares(second_moment: SecondMoment, params: Any, width_axis: WidthAxis) -> Any:
+    """A second moment before the first gradient, of the shapes and types of `squares`."""
+    # Errors have one square for each output, as gradients have per output. Zeros like what an
+    # update returns lie on the devices on which that lies.
+    like: SecondMoment = "per_output" if second_moment == "error" else second_moment
+    return jax.tree.map(jnp.zeros_like, squares(like, params, width_axis))
+
+
+def squares(
+    second_moment: SecondMoment,
+    updates: Any,
+    width_axis: WidthAxis,
+    nu: Any = None,
+    squared_errors: Any = None,
+) -> Any:
+    """The shared squared gradient: per output, global, row and column means, or that of errors.
 
     Args:
+      second_moment: which.
       updates: Gradients.
       width_axis: As in `scale_by_adam_star`.
+      nu: The second moment so far; of `error` alone.
+      squared_errors: Σ_i |δ_ie|², per leaf of shape (E,); of `error` alone.
 
     Returns:
-      A tree of the structure of `updates`: each leaf without its width axis.
+      A tree of the structure of `updates`, in float32 at least.
 
     Raises:
-      ValueError: `width_axis` does not fit.
+      ValueError: `width_axis` does not fit, or `squared_errors` are missing or of another shape.
     """
-    axes = leaf_axes(width_axis, updates)
-    return jax.tree.map(lambda g, axis: jnp.mean(jnp.square(g), axis), updates, axes)
+    if second_moment != "error":
+        axes = leaf_axes(width_axis, updates)
+        return jax.tree.map(lambda g, own: _shared(second_moment, g, own), updates, axes)
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (squared_errors, nu)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            'second_moment="error" needs update(..., squared_errors=Σ δ²), of the shapes '
+            f"{shapes[1]}, not {shapes[0]}"
+        )
+    return jax.tree.map(wide, squared_errors)
 
 
-def zero_mean_square(params: Any, width_axis: WidthAxis) -> Any:
-    """Zeros of the shapes and types that `mean_square` returns."""
-    axes = leaf_axes(width_axis, params)
-    return jax.tree.map(lambda p, axis: jnp.zeros_like(jnp.mean(p, axis)), params, axes)
+def _shared(second_moment: SecondMoment, g: jax.Array, axes: LeafAxes) -> Any:
+    square = squared(g)
+    if second_moment == "per_output":
+        return jnp.mean(square, axes.width)
+    if second_moment == "global":
+        return jnp.mean(square, tuple(sorted((axes.width, *axes.outputs))))
+    return FactoredMoment(jnp.mean(square, axes.outputs), jnp.mean(square, axes.width))
+
+
+def divided(
+    m: Any,
+    v: Any,
+    eps: jax.typing.ArrayLike,
+    width_axis: WidthAxis,
+    eps_root: jax.typing.ArrayLike = 0.0,
+) -> Any:
+    """m / (√(v + ε_root) + ε), with v spread along the width; 0 where all of that is 0."""
+
+    def divide(m: jax.Array, v: Any, axes: LeafAxes) -> jax.Array:
+        v = _spread(v, axes)
+        if not (isinstance(eps_root, int | float) and eps_root == 0):
+            v = v + number(eps_root, v.dtype)
+        size = root(v) + number(eps, v.dtype)
+        m = wide(m)
+        return m / jnp.where(size == 0, 1, size).astype(m.dtype)
+
+    return jax.tree.map(divide, m, v, leaf_axes(width_axis, m))
+
+
+def _spread(v: Any, axes: LeafAxes) -> jax.Array:
+    """The second moment, of a shape that broadcasts to its leaf."""
+    if not isinstance(v, FactoredMoment):
+        per_output = v.ndim == len(axes.layers) + len(axes.outputs)
+        missing = axes.width if per_output else tuple(sorted((axes.width, *axes.outputs)))
+        return jnp.expand_dims(v, missing)
+    share = relative(v.width_H, axes)
+    return jnp.expand_dims(share, axes.outputs) * jnp.expand_dims(v.output_E, axes.width)
+
+
+def relative(r_H: jax.Array, axes: LeafAxes, unseen: float = 0.0) -> jax.Array:
+    """r / mean r over the units of each layer; `unseen` where all of them are 0."""
+    place = sorted((axes.width, *axes.layers)).index(axes.width)
+    mean = jnp.mean(r_H, place, keepdims=True)
+    return jnp.where(mean == 0, unseen, r_H / jnp.where(mean == 0, 1, mean))
 
 
 def running_mean(new: Any, old: Any, decay: jax.typing.ArrayLike) -> Any:
-    """(1 − decay) new + decay old, in the type of the new."""
+    """(1 − decay) new + decay old, in the type of the new and in float32 at least."""
 
     def mix(fresh: jax.Array, kept: jax.Array) -> jax.Array:
+        fresh = wide(fresh)
         weight = number(decay, fresh.dtype)
         return (1 - weight) * fresh + weight * kept.astype(fresh.dtype)
 
@@ -50,6 +139,33 @@ def unbiased(moment: Any, decay: jax.typing.ArrayLike, count: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: leaf / correction.astype(leaf.dtype), moment)
 
 
+def squared(g: jax.Array) -> jax.Array:
+    """|g|², real and in float32 at least."""
+    g = wide(g)
+    if jnp.iscomplexobj(g):
+        return jnp.square(g.real) + jnp.square(g.imag)
+    return jnp.square(g)
+
+
+def root(x: jax.Array) -> jax.Array:
+    """√x, whose gradient at 0 is given as 0."""
+    nothing = x == 0
+    return jnp.where(nothing, 0, jnp.sqrt(jnp.where(nothing, 1, x)))
+
+
+def power_of_two(x: jax.Array) -> jax.Array:
+    """What to multiply x by, exactly, where its squares would overflow or vanish; elsewhere 1."""
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), initial=0)
+    exponent = jnp.clip(jnp.frexp(largest)[1], -120, 120)
+    extreme = (jnp.abs(exponent) > 40) & (largest > 0) & jnp.isfinite(largest)
+    return jnp.ldexp(jnp.ones_like(largest), jnp.where(extreme, -exponent, 0)).astype(x.dtype)
+
+
 def number(value: jax.typing.ArrayLike, dtype: Any) -> Any:
     """A Python number stays one, so that constants are rounded once, as optax rounds them."""
     return value if isinstance(value, int | float) else jnp.asarray(value, dtype)
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """x in float32 at least."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

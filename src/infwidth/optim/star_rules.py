@@ -1,28 +1,131 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other optimizers that keep the kernel: RMSprop*, Adagrad*, NAdam*, Muon*, ADAM* uncorrected.
+"""Other optimizers that keep the kernel: SGD, NAdam*, RMSprop*, Adagrad*, Muon*.
 
-Each is its namesake with one second moment for each output, shared along the axis that may become
+Each starred one is its namesake with a second moment that is shared along the axis that may become
 infinite, as in ADAM*; Muon* has none, and multiplies the momentum by an E×E matrix. A step of any
 of them is a combination of the features of the inputs seen (docs/theory.md, section 13). Ours, not
 the paper's.
 
 Gradients are taken as they come: chain `scale_by_width` before, where the model divides by its
-width. Moments have the type of the parameters, updates that of the gradients.
+width. Arguments that optax has, too, have its order and meaning; `second_moment`, `weight_decay`,
+`mask` and `width_axis` are those of `adam_star`.
 
 Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import PartitionSpec as P
 
-from infwidth.optim.adam_star import ScaleByAdamStarState
-from infwidth.optim.axes import WidthAxis, leaf_axes
+from infwidth.optim.adam_star import adam_star, with_rate_and_decay
+from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
 from infwidth.optim.inverse_root import inverse_root
-from infwidth.optim.moments import mean_square, number, running_mean, unbiased, zero_mean_square
+from infwidth.optim.moments import (
+    SecondMoment,
+    check_second_moment,
+    divided,
+    number,
+    power_of_two,
+    running_mean,
+    squares,
+    unbiased,
+    zero_squares,
+)
+
+Mask = Any | Callable[[Any], Any] | None
+"""Which leaves decay: a pytree prefix of booleans, or a function of the parameters; None is all."""
+
+
+def sgd(
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: jax.typing.ArrayLike | None = None,
+    nesterov: bool = False,
+    *,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask = None,
+) -> optax.GradientTransformationExtraArgs:
+    """SGD, with momentum if given: `optax.sgd` with weight decay as in `adam_star`.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      momentum: Decay of the sum of gradients; None is none.
+      nesterov: Whether the momentum looks one step ahead.
+      weight_decay: λ, decoupled and multiplied by the learning rate.
+      mask: Which leaves decay.
+
+    Returns:
+      The transformation, to be used with `optax.apply_updates`.
+
+    References:
+      docs/theory.md, equation (7).
+    """
+    rule = optax.identity() if momentum is None else optax.trace(momentum, nesterov)
+    return with_rate_and_decay(rule, learning_rate, weight_decay, mask)
+
+
+def nadam_star(
+    learning_rate: optax.ScalarOrSchedule,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
+    eps_root: jax.typing.ArrayLike = 0.0,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    bias_correction: bool = True,
+    second_moment: SecondMoment = "per_output",
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask = None,
+    width_axis: WidthAxis = None,
+) -> optax.GradientTransformationExtraArgs:
+    """NAdam*: `adam_star` with Nesterov's look ahead, as `optax.nadam` is of `optax.adam`.
+
+    Its first step has rms (1 + 2β1) / (1 + β1) over the units of each output, 1.47 at β1 = 0.9.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      b1: Decay of the running mean of the gradient.
+      b2: Decay of the running mean of the squared gradient.
+      eps: Added to the root of the second moment.
+      eps_root: Added to the second moment under the root.
+      mu_dtype: Type of m; None is that of the parameters.
+      nesterov: Whether m looks one step ahead.
+      bias_correction: Whether m and v are divided by the sums of their weights.
+      second_moment: As in `adam_star`.
+      weight_decay: λ, decoupled and multiplied by the learning rate.
+      mask: Which leaves decay.
+      width_axis: As in `adam_star`.
+
+    Returns:
+      The transformation, to be used with `optax.apply_updates`.
+
+    Raises:
+      ValueError: As `adam_star`.
+
+    References:
+      Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016; docs/theory.md,
+      equation (25).
+    """
+    return adam_star(
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        nesterov=nesterov,
+        bias_correction=bias_correction,
+        second_moment=second_moment,
+        weight_decay=weight_decay,
+        mask=mask,
+        width_axis=width_axis,
+    )
 
 
 class ScaleByRmsStarState(NamedTuple):
@@ -31,39 +134,43 @@ class ScaleByRmsStarState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # the name optax knows it by
     """Steps taken, int32."""
     nu: Any
-    """Running mean of the shared square, per leaf an (E,) array."""
+    """Running mean of the shared square, as in `ScaleByAdamStarState`."""
 
 
 def scale_by_rms_star(
-    b2: jax.typing.ArrayLike = 0.999,
+    decay: jax.typing.ArrayLike = 0.9,
     eps: jax.typing.ArrayLike = 1e-8,
-    width_axis: WidthAxis = 0,
+    *,
+    bias_correction: bool = False,
+    second_moment: SecondMoment = "per_output",
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Rescales updates by RMSprop*: G / (√v̂ + ε), v shared along the width axis.
+    r"""Rescales updates by RMSprop*: G / (√v + ε), v shared along the width axis.
 
     .. math::
-      v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, G_t^2, \quad
-      u_t = \frac{G_t}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon} .
+      v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, |G_t|^2, \quad
+      u_t = \frac{G_t}{\sqrt{v_t} + \epsilon} .
 
-    The first step has rms 1 over the units of each output. At H = 1 this is `optax.scale_by_rms`
-    with `bias_correction=True` and `eps_in_sqrt=False`.
+    At H = 1 this is `optax.scale_by_rms` with `eps_in_sqrt=False`.
 
     Args:
-      b2: Decay of the running mean of the squared gradient.
+      decay: β2, decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
-      width_axis: The axis that v is averaged over: an int, a pytree prefix of ints, or a callable
-        from the parameters to either.
+      bias_correction: Whether v is divided by the sum of its weights, 1 − β2^t. The first step then
+        has rms 1 over the units of each output, and 1 / √(1 − β2) without.
+      second_moment: As in `scale_by_adam_star`.
+      width_axis: As in `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByRmsStarState`.
 
     Raises:
-      ValueError: At init and update, `width_axis` does not fit.
+      ValueError: As `scale_by_adam_star`.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from infwidth.optim import scale_by_rms_star
-      >>> rule = scale_by_rms_star()
+      >>> rule = scale_by_rms_star(bias_correction=True)
       >>> updates, _ = rule.update(jnp.full((4, 2), 3.0), rule.init(jnp.zeros((4, 2))))
       >>> print(updates[0].round(3))
       [1. 1.]
@@ -71,144 +178,170 @@ def scale_by_rms_star(
     References:
       docs/theory.md, equation (23).
     """
+    check_second_moment(second_moment)
 
     def init(params: Any) -> ScaleByRmsStarState:
-        return ScaleByRmsStarState(jnp.zeros([], jnp.int32), zero_mean_square(params, width_axis))
+        nu = zero_squares(second_moment, params, width_axis)
+        return ScaleByRmsStarState(jnp.zeros([], jnp.int32), nu)
 
     def update(
-        updates: Any, state: ScaleByRmsStarState, params: Any = None
+        updates: Any,
+        state: ScaleByRmsStarState,
+        params: Any = None,
+        *,
+        squared_errors: Any = None,
+        **extra: Any,
     ) -> tuple[Any, ScaleByRmsStarState]:
-        del params
+        del params, extra
         count = optax.safe_increment(state.count)
-        nu = running_mean(mean_square(updates, width_axis), state.nu, b2)
-        directions = _divided(updates, unbiased(nu, b2, count), eps, width_axis)
+        square = squares(second_moment, updates, width_axis, state.nu, squared_errors)
+        nu = running_mean(square, state.nu, decay)
+        v = unbiased(nu, decay, count) if bias_correction else nu
+        directions = optax.tree.cast_like(divided(updates, v, eps, width_axis), updates)
         return directions, ScaleByRmsStarState(count, optax.tree.cast_like(nu, state.nu))
 
-    return optax.with_extra_args_support(optax.GradientTransformation(init, update))
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def rmsprop_star(
+    learning_rate: optax.ScalarOrSchedule,
+    decay: jax.typing.ArrayLike = 0.9,
+    eps: jax.typing.ArrayLike = 1e-8,
+    *,
+    momentum: jax.typing.ArrayLike | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+    second_moment: SecondMoment = "per_output",
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask = None,
+    width_axis: WidthAxis = None,
+) -> optax.GradientTransformationExtraArgs:
+    """RMSprop*: each gradient by its own shared size, then momentum if given.
+
+    At H = 1 this is `optax.rmsprop` with `eps_in_sqrt=False`.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      decay: Decay of the running mean of the squared gradient.
+      eps: Added to the root of the second moment.
+      momentum: Applied after the rate, as in `optax.rmsprop`; None is none.
+      nesterov: Whether the momentum looks one step ahead.
+      bias_correction: Whether v is divided by the sum of its weights.
+      second_moment: As in `adam_star`.
+      weight_decay: λ, decoupled and multiplied by the learning rate; it has no part in momentum.
+      mask: Which leaves decay.
+      width_axis: As in `adam_star`.
+
+    Returns:
+      The transformation, to be used with `optax.apply_updates`.
+
+    Raises:
+      ValueError: As `adam_star`.
+    """
+    rule = scale_by_rms_star(
+        decay,
+        eps,
+        bias_correction=bias_correction,
+        second_moment=second_moment,
+        width_axis=width_axis,
+    )
+    after = None if momentum is None else optax.trace(momentum, nesterov)
+    return with_rate_and_decay(rule, learning_rate, weight_decay, mask, after)
 
 
 class ScaleByAdagradStarState(NamedTuple):
     """State of Adagrad*."""
 
     sum_of_squares: Any
-    """Sum of the shared square over all steps, per leaf an (E,) array."""
+    """Sum of the shared square over all steps, shaped as `nu` of `ScaleByAdamStarState`."""
 
 
 def scale_by_adagrad_star(
-    eps: jax.typing.ArrayLike = 1e-8, width_axis: WidthAxis = 0
+    initial_accumulator_value: jax.typing.ArrayLike = 0.0,
+    eps: jax.typing.ArrayLike = 1e-8,
+    *,
+    second_moment: SecondMoment = "per_output",
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Rescales updates by Adagrad*: G / (√v + ε), v a sum shared along the width axis.
 
     .. math::
-      v_t = v_{t-1} + \mathrm{mean}_h \, G_t^2, \quad u_t = \frac{G_t}{\sqrt{v_t} + \epsilon} .
+      v_t = v_{t-1} + \mathrm{mean}_h \, |G_t|^2, \quad u_t = \frac{G_t}{\sqrt{v_t} + \epsilon} .
 
-    The sum starts at 0, so that the first step has rms 1 over the units of each output. At H = 1
-    and ε = 0 this is `optax.scale_by_rss` from 0; that has its ε under the root.
+    From a sum of 0 the first step has rms 1 over the units of each output. At H = 1 and ε = 0 this
+    is `optax.scale_by_rss`; that has its ε under the root.
 
     Args:
+      initial_accumulator_value: What the sum starts from; optax has 0.1.
       eps: Added to the root of the sum.
-      width_axis: As in `scale_by_rms_star`.
+      second_moment: As in `scale_by_adam_star`.
+      width_axis: As in `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByAdagradStarState`.
 
     Raises:
-      ValueError: At init and update, `width_axis` does not fit.
+      ValueError: As `scale_by_adam_star`.
 
     References:
       docs/theory.md, equation (24).
     """
+    check_second_moment(second_moment)
 
     def init(params: Any) -> ScaleByAdagradStarState:
-        return ScaleByAdagradStarState(zero_mean_square(params, width_axis))
+        zeros = zero_squares(second_moment, params, width_axis)
+        start = jax.tree.map(lambda v: v + number(initial_accumulator_value, v.dtype), zeros)
+        return ScaleByAdagradStarState(start)
 
     def update(
-        updates: Any, state: ScaleByAdagradStarState, params: Any = None
+        updates: Any,
+        state: ScaleByAdagradStarState,
+        params: Any = None,
+        *,
+        squared_errors: Any = None,
+        **extra: Any,
     ) -> tuple[Any, ScaleByAdagradStarState]:
-        del params
-        total = jax.tree.map(
-            lambda fresh, kept: fresh + kept.astype(fresh.dtype),
-            mean_square(updates, width_axis),
-            state.sum_of_squares,
-        )
-        directions = _divided(updates, total, eps, width_axis)
-        kept = optax.tree.cast_like(total, state.sum_of_squares)
-        return directions, ScaleByAdagradStarState(kept)
+        del params, extra
+        kept = state.sum_of_squares
+        square = squares(second_moment, updates, width_axis, kept, squared_errors)
+        total = jax.tree.map(lambda fresh, v: fresh + v.astype(fresh.dtype), square, kept)
+        directions = optax.tree.cast_like(divided(updates, total, eps, width_axis), updates)
+        return directions, ScaleByAdagradStarState(optax.tree.cast_like(total, kept))
 
-    return optax.with_extra_args_support(optax.GradientTransformation(init, update))
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
-def scale_by_nadam_star(
-    b1: jax.typing.ArrayLike = 0.9,
-    b2: jax.typing.ArrayLike = 0.999,
+def adagrad_star(
+    learning_rate: optax.ScalarOrSchedule,
+    initial_accumulator_value: jax.typing.ArrayLike = 0.0,
     eps: jax.typing.ArrayLike = 1e-8,
-    width_axis: WidthAxis = 0,
+    *,
+    second_moment: SecondMoment = "per_output",
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask = None,
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Rescales updates by NAdam*, ADAM* with Nesterov's look ahead, v per output.
-
-    With m and v̂ of ADAM*,
-
-    .. math::
-      u_t = \frac{\beta_1 m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1) G_t / (1 - \beta_1^t)}
-                 {\sqrt{\hat v_t} + \epsilon} .
-
-    Its first step has rms (1 + 2β1) / (1 + β1) over the units of each output, 1.47 at β1 = 0.9.
-    At H = 1 this is `optax.scale_by_adam` with `nesterov=True`, the rule of `optax.nadam`.
+    """Adagrad*: each gradient by the root of the sum of all shared squares.
 
     Args:
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      width_axis: As in `scale_by_rms_star`.
+      learning_rate: η, a number or a schedule.
+      initial_accumulator_value: What the sum starts from; optax has 0.1.
+      eps: Added to the root of the sum.
+      second_moment: As in `adam_star`.
+      weight_decay: λ, decoupled and multiplied by the learning rate.
+      mask: Which leaves decay.
+      width_axis: As in `adam_star`.
 
     Returns:
-      A transformation whose state is a `ScaleByAdamStarState`.
+      The transformation, to be used with `optax.apply_updates`.
 
     Raises:
-      ValueError: At init and update, `width_axis` does not fit.
-
-    References:
-      Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016; docs/theory.md,
-      equation (25).
+      ValueError: As `adam_star`.
     """
-
-    def numerator(updates: Any, mu: Any, count: jax.Array) -> Any:
-        ahead = unbiased(mu, b1, optax.safe_increment(count))
-        return running_mean(unbiased(updates, b1, count), ahead, b1)
-
-    def second(nu: Any, count: jax.Array) -> Any:
-        return unbiased(nu, b2, count)
-
-    return _with_momentum(b1, b2, eps, width_axis, numerator, second)
-
-
-def scale_by_adam_star_uncorrected(
-    b1: jax.typing.ArrayLike = 0.9,
-    b2: jax.typing.ArrayLike = 0.999,
-    eps: jax.typing.ArrayLike = 1e-8,
-    width_axis: WidthAxis = 0,
-) -> optax.GradientTransformationExtraArgs:
-    r"""Rescales updates by ADAM* without bias correction: m / (√v + ε), v per output.
-
-    Both moments start at 0 and stay too small for some steps, so that the first step has rms
-    (1 − β1) / √(1 − β2) in place of 1.
-
-    Args:
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      width_axis: As in `scale_by_rms_star`.
-
-    Returns:
-      A transformation whose state is a `ScaleByAdamStarState`.
-
-    Raises:
-      ValueError: At init and update, `width_axis` does not fit.
-
-    References:
-      docs/theory.md, equation (8) with m and v in place of m̂ and v̂.
-    """
-    return _with_momentum(b1, b2, eps, width_axis, lambda g, mu, count: mu, lambda nu, count: nu)
+    rule = scale_by_adagrad_star(
+        initial_accumulator_value, eps, second_moment=second_moment, width_axis=width_axis
+    )
+    return with_rate_and_decay(rule, learning_rate, weight_decay, mask)
 
 
 class ScaleByMuonStarState(NamedTuple):
@@ -221,7 +354,9 @@ class ScaleByMuonStarState(NamedTuple):
 def scale_by_muon_star(
     b1: jax.typing.ArrayLike = 0.9,
     eps: jax.typing.ArrayLike = 1e-4,
-    width_axis: WidthAxis = 0,
+    *,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replaces the momentum by its orthogonal factor, Muon on M: m (mᵀm/H)^{-1/2}.
 
@@ -241,8 +376,9 @@ def scale_by_muon_star(
     Args:
       b1: Decay of the running mean of the gradient.
       eps: Share of the mean eigenvalue of S that is added to each.
-      width_axis: The axis of size H, as in `scale_by_rms_star`. All other axes of a leaf together
-        are its E outputs.
+      mu_dtype: Type of m; None is that of the parameters.
+      width_axis: The axis of size H, as in `scale_by_adam_star`. All other axes of a leaf together
+        are its E outputs, but for the layers' of a `Stacked`.
 
     Returns:
       A transformation whose state is a `ScaleByMuonStarState`. A step costs O(H E² + E³).
@@ -266,70 +402,68 @@ def scale_by_muon_star(
 
     def init(params: Any) -> ScaleByMuonStarState:
         leaf_axes(width_axis, params)
-        return ScaleByMuonStarState(jax.tree.map(jnp.zeros_like, params))
+        return ScaleByMuonStarState(optax.tree.zeros_like(params, dtype=mu_dtype))
 
     def update(
-        updates: Any, state: ScaleByMuonStarState, params: Any = None
+        updates: Any, state: ScaleByMuonStarState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByMuonStarState]:
-        del params
+        del params, extra
         mu = running_mean(updates, state.mu, b1)
 
-        def direction(m: jax.Array, axis: int) -> jax.Array:
-            last = jnp.moveaxis(m, axis, 0)
-            m_HxE = last.reshape(last.shape[0], -1)
-            return jnp.moveaxis(_orthogonal(m_HxE, eps).reshape(last.shape), 0, axis)
+        def direction(m: jax.Array, axes: LeafAxes) -> jax.Array:
+            spec = jax.typeof(m).sharding.spec
+            # No decomposition is made of a matrix that is sharded.
+            sharded = any(axis is not None for axis in spec)
+            order = (*axes.layers, axes.width, *axes.outputs)
+            ordered = jnp.transpose(jax.sharding.reshard(m, P()) if sharded else m, order)
+            of_matrix = partial(_orthogonal, eps=eps)
+            for _ in axes.layers:
+                of_matrix = jax.vmap(of_matrix)
+            u = of_matrix(ordered.reshape(*ordered.shape[: len(axes.layers) + 1], -1))
+            u = jnp.transpose(u.reshape(ordered.shape), np.argsort(order).tolist())
+            return jax.sharding.reshard(u, spec) if sharded else u
 
         directions = jax.tree.map(direction, mu, leaf_axes(width_axis, updates))
-        return directions, ScaleByMuonStarState(optax.tree.cast_like(mu, state.mu))
+        kept = optax.tree.cast_like(mu, state.mu)
+        return optax.tree.cast_like(directions, updates), ScaleByMuonStarState(kept)
 
-    return optax.with_extra_args_support(optax.GradientTransformation(init, update))
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def muon_star(
+    learning_rate: optax.ScalarOrSchedule,
+    b1: jax.typing.ArrayLike = 0.9,
+    eps: jax.typing.ArrayLike = 1e-4,
+    *,
+    mu_dtype: jax.typing.DTypeLike | None = None,
+    weight_decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask = None,
+    width_axis: WidthAxis = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Muon on M: the momentum's orthogonal factor.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      b1: Decay of the running mean of the gradient.
+      eps: Share of the mean eigenvalue of mᵀm/H that is added to each.
+      mu_dtype: Type of m; None is that of the parameters.
+      weight_decay: λ, decoupled and multiplied by the learning rate.
+      mask: Which leaves decay.
+      width_axis: As in `adam_star`.
+
+    Returns:
+      The transformation, to be used with `optax.apply_updates`.
+
+    Raises:
+      ValueError: `width_axis` does not fit the parameters.
+    """
+    rule = scale_by_muon_star(b1, eps, mu_dtype=mu_dtype, width_axis=width_axis)
+    return with_rate_and_decay(rule, learning_rate, weight_decay, mask)
 
 
 def _orthogonal(m_HxE: jax.Array, eps: jax.typing.ArrayLike) -> jax.Array:
-    """m (S + ε (tr S / E) I)^{-1/2}, in float32 at least."""
+    """m (S + ε (tr S / E) I)^{-1/2}."""
     exact = jax.lax.Precision.HIGHEST
-    wide_HxE = m_HxE.astype(jnp.float32) if m_HxE.dtype.itemsize < 4 else m_HxE
-    gram_ExE = jnp.matmul(wide_HxE.T, wide_HxE, precision=exact) / m_HxE.shape[0]
-    return jnp.matmul(wide_HxE, inverse_root(gram_ExE, eps), precision=exact).astype(m_HxE.dtype)
-
-
-def _with_momentum(
-    b1: jax.typing.ArrayLike,
-    b2: jax.typing.ArrayLike,
-    eps: jax.typing.ArrayLike,
-    width_axis: WidthAxis,
-    numerator: Callable[[Any, Any, jax.Array], Any],
-    second: Callable[[Any, jax.Array], Any],
-) -> optax.GradientTransformationExtraArgs:
-    """What `numerator` makes of g and m over the root of what `second` makes of v, per output."""
-
-    def init(params: Any) -> ScaleByAdamStarState:
-        return ScaleByAdamStarState(
-            count=jnp.zeros([], jnp.int32),
-            mu=jax.tree.map(jnp.zeros_like, params),
-            nu=zero_mean_square(params, width_axis),
-        )
-
-    def update(
-        updates: Any, state: ScaleByAdamStarState, params: Any = None
-    ) -> tuple[Any, ScaleByAdamStarState]:
-        del params
-        count = optax.safe_increment(state.count)
-        mu = running_mean(updates, state.mu, b1)
-        nu = running_mean(mean_square(updates, width_axis), state.nu, b2)
-        directions = _divided(numerator(updates, mu, count), second(nu, count), eps, width_axis)
-        kept = optax.tree.cast_like(mu, state.mu), optax.tree.cast_like(nu, state.nu)
-        return directions, ScaleByAdamStarState(count, *kept)
-
-    return optax.with_extra_args_support(optax.GradientTransformation(init, update))
-
-
-def _divided(m: Any, v: Any, eps: jax.typing.ArrayLike, width_axis: WidthAxis) -> Any:
-    """m / (√v + ε), with v spread along the width."""
-
-    def divide(m: jax.Array, v: jax.Array, axis: int) -> jax.Array:
-        # A leaf of one axis has one v, a scalar, which broadcasts by itself.
-        root = jnp.sqrt(v) + number(eps, v.dtype)
-        return m / (jnp.expand_dims(root, axis) if root.ndim else root)
-
-    return jax.tree.map(divide, m, v, leaf_axes(width_axis, m))
+    m_HxE = m_HxE * power_of_two(m_HxE)
+    gram_ExE = jnp.matmul(m_HxE.conj().T, m_HxE, precision=exact) / m_HxE.shape[0]
+    return jnp.matmul(m_HxE, inverse_root(gram_ExE, eps), precision=exact)

@@ -22,9 +22,7 @@ from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
 from infwidth.optim.measured_scales import on_measured_scales
 from infwidth.optim.star_rules import (
     scale_by_adagrad_star,
-    scale_by_adam_star_uncorrected,
     scale_by_muon_star,
-    scale_by_nadam_star,
     scale_by_rms_star,
 )
 
@@ -219,7 +217,7 @@ RULES: dict[str, Rule] = {
     "sgd": Rule(lambda t: optax.identity(), in_gradients=True),
     "momentum": Rule(lambda t: optax.trace(decay=t.b1), in_gradients=True),
     "adam_star": Rule(lambda t: scale_by_adam_star(t.b1, t.b2, t.eps)),
-    "rms_star": Rule(lambda t: scale_by_rms_star(t.b2, t.eps)),
+    "rms_star": Rule(lambda t: scale_by_rms_star(t.b2, t.eps, bias_correction=True)),
     "adam_star_global": Rule(
         lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="global")
     ),
@@ -229,9 +227,11 @@ RULES: dict[str, Rule] = {
     "adam_star_error": Rule(
         lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, second_moment="error"), needs_errors=True
     ),
-    "adam_star_uncorrected": Rule(lambda t: scale_by_adam_star_uncorrected(t.b1, t.b2, t.eps)),
-    "nadam_star": Rule(lambda t: scale_by_nadam_star(t.b1, t.b2, t.eps)),
-    "adagrad_star": Rule(lambda t: scale_by_adagrad_star(t.eps)),
+    "adam_star_uncorrected": Rule(
+        lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, bias_correction=False)
+    ),
+    "nadam_star": Rule(lambda t: scale_by_adam_star(t.b1, t.b2, t.eps, nesterov=True)),
+    "adagrad_star": Rule(lambda t: scale_by_adagrad_star(eps=t.eps)),
     "muon_star": Rule(lambda t: scale_by_muon_star(t.b1)),
 }
 """By its word in the table of variants; the rows that a run does not use are not in its key."""

@@ -30,12 +30,12 @@ def kernel_rule(
     A solver is compiled for; make one and use it for all seeds.
     """
 
-    def fall(taken: jax.Array) -> jax.Array:
-        return (1 + jnp.cos(math.pi / steps * jnp.asarray(taken, jnp.float32))) / 2
+    def falling(taken: jax.Array) -> jax.Array:
+        return rate * ((1 + jnp.cos(math.pi / steps * jnp.asarray(taken, jnp.float32))) / 2)
 
     if rule == "sgd":
-        return infinite.sgd(rate, schedule=fall)
-    return infinite.adam_star(rate, b1, b2, eps, schedule=fall)
+        return infinite.sgd(falling)
+    return infinite.adam_star(falling, b1, b2, eps)
 
 
 def infinite_losses(

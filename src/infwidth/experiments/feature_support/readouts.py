@@ -72,7 +72,8 @@ def _train(
 ) -> jax.Array:
     """The coefficients after the last step."""
     index_N = jnp.arange(y_N.size)
-    solver = infinite.adam_star(*rule, schedule=lambda taken: 1 - taken / steps)
+    rate, *constants = rule
+    solver = infinite.adam_star(lambda taken: rate * (1 - taken / steps), *constants)
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
     def step(_: jax.Array, carry: tuple) -> tuple:

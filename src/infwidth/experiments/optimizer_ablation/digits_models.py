@@ -168,26 +168,31 @@ def kernel_solver(
     """The rule at infinite width, for a rate in its own units."""
     b1, b2, eps = settings.b1, settings.b2, settings.eps
     schedule = _schedule(settings)
-    adam: Callable[..., infinite.KernelTransformation] = partial(
-        infinite.adam_star, rate, b1, b2, eps, schedule=schedule
-    )
+
+    def scheduled(count: jax.Array) -> jax.typing.ArrayLike:
+        return rate * schedule(count)
+
+    def decayed(solver: infinite.KernelTransformation) -> infinite.KernelTransformation:
+        """With weight decay that the rate has no part in: rates of two rules differ in unit."""
+        share = infinite.add_decayed_weights(
+            lambda count: -(settings.weight_decay * schedule(count))
+        )
+        return infinite.chain(solver, share)
+
+    adam = partial(infinite.adam_star, scheduled, b1, b2, eps)
     solvers: dict[str, Callable[[], infinite.KernelTransformation]] = {
-        "sgd": lambda: infinite.sgd(rate, schedule=schedule),
-        "sgd_decay": lambda: infinite.sgd(
-            rate, schedule=schedule, weight_decay=settings.weight_decay
-        ),
-        "momentum": lambda: infinite.sgd(rate, settings.momentum, schedule=schedule),
-        "rmsprop_star": lambda: infinite.rmsprop_star(
-            rate, b2, eps, bias_correction=True, schedule=schedule
-        ),
+        "sgd": lambda: infinite.sgd(scheduled),
+        "sgd_decay": lambda: decayed(infinite.sgd(scheduled)),
+        "momentum": lambda: infinite.sgd(scheduled, settings.momentum),
+        "rmsprop_star": lambda: infinite.rmsprop_star(scheduled, b2, eps, bias_correction=True),
         "adam_star": adam,
         "adam_star_global": partial(adam, second_moment="global"),
         "adam_star_error": partial(adam, second_moment="error"),
         "adam_star_uncorrected": partial(adam, bias_correction=False),
-        "adam_star_decay": partial(adam, weight_decay=settings.weight_decay),
-        "nadam_star": lambda: infinite.nadam_star(rate, b1, b2, eps, schedule=schedule),
-        "adagrad_star": lambda: infinite.adagrad_star(rate, eps, schedule=schedule),
-        "muon_star": lambda: infinite.muon_star(rate, b1, settings.muon_eps, schedule=schedule),
+        "adam_star_decay": lambda: decayed(adam()),
+        "nadam_star": partial(adam, nesterov=True),
+        "adagrad_star": lambda: infinite.adagrad_star(scheduled, eps=eps),
+        "muon_star": lambda: infinite.muon_star(scheduled, b1, settings.muon_eps),
     }
     return solvers[rule]()
 
