@@ -11,7 +11,9 @@ SOURCE = Path(__file__).parents[1] / "src" / "infwidth"
 PASSAGE = 'see "What may import what" in docs/extending.md'
 
 # What each part may import of the package, besides itself and the utilities.
-UTILITIES = {"atomic", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"}
+UTILITIES = {
+    *("atomic", "stored", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins")
+}
 BELOW = {
     "config": set(),
     "data": {"config"},
@@ -36,7 +38,8 @@ ROOT = {name: {"config"} for name in UTILITIES} | {
     "__init__": set(),
     "__main__": {"cli"},
     "bundle": {"config", "atomic", "checkout"},
-    "provenance": {"config", "checkout"},
+    "provenance": {"config", "checkout", "stored"},
+    "stored": {"config", "atomic", "layout"},
     "workflow": {"config", "data", "training", "cli", "code_digest"},
 }
 # The command line may import all, and is imported by the root alone.

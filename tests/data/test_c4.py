@@ -55,7 +55,7 @@ def make(data: DataSettings, out: Path, budget: int = PLENTY) -> TokenDataset:
         )
     maker = ShardMaker(files, out / "corpus", out / "vocabulary", data, budget, out / "shards")
     join_shards(maker, out / "vocabulary", out / "tokens")
-    return TokenDataset.open(out / "tokens", verify=True)
+    return TokenDataset.open(out / "tokens")
 
 
 def documents_of(split: TokenSplit, dataset: TokenDataset) -> list[str]:

@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.catalogue import FIGURES, TABLES, covered
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
@@ -17,6 +17,7 @@ from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.layout import PUBLISHED, RUNS, Layout
+from infwidth.stored import ASIDE, check, write_json
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -36,6 +37,7 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.analysis.claims import FILE, load
     from infwidth.analysis.claims_page import PAGE, page
     from infwidth.analysis.published import Published
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.training.archive import export_runs
 
     if settings.name != "default":
@@ -47,9 +49,11 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     figures, tables = (covered(names, settings.experiments) for names in (FIGURES, TABLES))
     experiments = dict.fromkeys([*settings.experiments, *asked])
     sources = {
-        f"measurements/{name}": sorted(layout.measurements(name).glob("*")) for name in experiments
+        f"measurements/{name}": [
+            path for path in sorted(layout.measurements(name).glob("*")) if path.suffix != ASIDE
+        ]
+        for name in experiments
     }
-    sources["."] = [layout.results / FILE]
     sources["figures"] = [
         layout.figures / f"{name}.{end}" for name in figures for end in ("png", "pdf", "json")
     ]
@@ -61,6 +65,8 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     if missing:
         first = missing[0]
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
+    for path in (path for paths in sources.values() for path in paths):
+        check(path, "infwidth reproduce")
     with replacing_folder(
         PUBLISHED, frozenset({"measurements", "figures", "tables", RUNS, FILE, PAGE, MANIFEST})
     ) as folder:
@@ -68,7 +74,9 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for path in paths:
                 shutil.copy(path, folder / kind / path.name)
-        export_runs(layout.runs, folder / RUNS)
+        write_json(folder / FILE, judged.as_json())
+        with trained_again(layout.results.glob("*/*/*.json")):
+            export_runs(layout.runs, folder / RUNS)
         # The copies lie elsewhere than what they were made from, so the page's links are others.
         rules = Path(os.path.relpath(CLAIMS, PUBLISHED)).as_posix()
         links = Published(PUBLISHED).links(experiments, rules)
