@@ -17,7 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.kinds import CLAIMS, OTHER, OTHER_VOCABULARY, PUBLISH, TOKENIZE, Kind, kinds, run
+from infwidth.stored import load_json
+from tests.fuzz.kinds import (
+    CLAIMS,
+    OTHER,
+    OTHER_VOCABULARY,
+    PUBLISH,
+    SMOKE,
+    TOKENIZE,
+    Kind,
+    kinds,
+    run,
+    tables_in,
+)
 
 FLIPS, CUTS, DELETIONS = 50, 10, 1
 _BEFORE = (OTHER_VOCABULARY, TOKENIZE, TOKENIZE + OTHER, CLAIMS, PUBLISH)
@@ -169,3 +181,51 @@ def table(results: list[tuple[str, str, str, str]]) -> str:
 def sound(outcome: str) -> bool:
     """Whether an outcome is as it should be."""
     return outcome in ("found", "harmless")
+
+
+RERUNS = {
+    # By file, what is deleted so that a job reads it.
+    "lm_width/train/ntk-4_8.json": "lm_width/measurements/runs.parquet",
+    "lm_width/tuning/ntk.json": "lm_width/train/ntk-4_8.json",
+    "lm_width/measurements/runs.parquet": "tables/table1_final_loss.csv",
+    "runs/{key}/metrics.jsonl": "lm_width/measurements/runs.parquet",
+    "runs/{key}/settings.json": "lm_width/measurements/runs.parquet",
+    "data/vocabulary/vocabulary.json": "data/tokens/manifest.json",
+    "data/tokens/test.names.jsonl": "lm_width/measurements/runs.parquet",
+    "data/tokens/test.tokens.npy": "runs/{key}/result.json",
+    "ladder/parts/*.json": "ladder/measurements/runs.parquet",
+    "optimizer_ablation/digits-*.parquet": "optimizer_ablation/measurements/runs.parquet",
+    "convergence/parts/*.parquet": "convergence/measurements/curves.parquet",
+}
+
+
+def rerun(checkout: Any, damaged: str, deleted: str, seed: int) -> tuple[str, str]:
+    """Damages a file of a finished workflow, and runs that again until it ends well.
+
+    Args:
+        checkout: with the finished smoke configuration, in which this works.
+        damaged: pattern of the file.
+        deleted: an output, so that a job reads the file.
+        seed: chooses the bit.
+
+    Returns:
+        The outcome, and how often the workflow was run.
+    """
+    home = checkout.folder / "results/smoke"
+    entries = load_json(home / "lm_width/train/ntk-4_8.json")["entries"]
+    key = entries[0]["key"]
+    path = sorted(home.glob(damaged.format(key=key)))[0]
+    folders = sorted(home.glob("*/measurements"))
+    before = [tables_in(folder) for folder in folders]
+    content = bytearray(path.read_bytes())
+    bit = random.Random(f"{seed} {damaged}").randrange(8 * len(content))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    (home / deleted.format(key=key)).unlink()
+    for times in range(1, 5):
+        process = checkout.start("snakemake", "--cores", "2", *SMOKE[:2])
+        output, _ = process.communicate()
+        if not process.returncode:
+            same = [tables_in(folder) for folder in folders] == before
+            return ("found" if same else "silent"), f"{times} runs"
+    return "stuck", output

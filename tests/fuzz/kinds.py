@@ -48,7 +48,8 @@ def _digests(*folders: str) -> dict[str, str]:
     }
 
 
-def _tables(folder: str) -> dict[str, Any]:
+def tables_in(folder: str | Path) -> dict[str, Any]:
+    """What tables and JSON files of a folder hold."""
     tables = {p.name: load_table(p).to_csv() for p in sorted(Path(folder).glob("*.parquet"))}
     return tables | {p.name: load_json(p) for p in sorted(Path(folder).glob("*.json"))}
 
@@ -142,21 +143,21 @@ def kinds() -> dict[str, Kind]:
         "manifest of tokens, names": Kind(
             ("results/data/tokens/*.json*",),
             (("data", "show", *SMOKE), COLLECT),
-            lambda: _tables("results/lm_width/measurements"),
+            lambda: tables_in("results/lm_width/measurements"),
             ("results/data", *runs),
             (TOKENIZE,),
         ),
         "chosen rates": Kind(
             ("results/lm_width/tuning/ntk.json",),
             (TRAIN, COLLECT),
-            lambda: (_runs(), _tables("results/lm_width/measurements")),
+            lambda: (_runs(), tables_in("results/lm_width/measurements")),
             runs,
             (TUNE,),
         ),
         "entries of runs": Kind(
             ("results/lm_width/train/ntk-4_8.json",),
             (COLLECT,),
-            lambda: _tables("results/lm_width/measurements"),
+            lambda: tables_in("results/lm_width/measurements"),
             runs,
             (TRAIN,),
         ),
@@ -185,19 +186,19 @@ def kinds() -> dict[str, Kind]:
                 "results/width_limit/ntk/*.json",
             ),
             GATHERS,
-            lambda: [_tables(folder) for folder in tables],
+            lambda: [tables_in(folder) for folder in tables],
             tuple(f"results/{name}" for name in gathered),
         ),
         "digits of the ablation": Kind(
             ("results/optimizer_ablation/digits-*.parquet",),
             (GATHERS[1],),
-            lambda: _tables("results/optimizer_ablation/measurements"),
+            lambda: tables_in("results/optimizer_ablation/measurements"),
             ("results/optimizer_ablation",),
         ),
         "parts on digits": Kind(
             tuple(f"results/{name}/parts/*.parquet" for name in digits),
             DIGITS,
-            lambda: [_tables(f"results/{name}/measurements") for name in digits],
+            lambda: [tables_in(f"results/{name}/measurements") for name in digits],
             tuple(f"results/{name}" for name in digits),
         ),
         "measurements": Kind(
@@ -214,7 +215,7 @@ def kinds() -> dict[str, Kind]:
         ),
         "measurements of studies": Kind(
             tuple(f"results/{name}/measurements/*" for name in STUDIES),
-            tuple(("table", name, *SMOKE) for name in _tables_of_studies()),
+            tuple(("table", name, *SMOKE) for name in _table_names_of_studies()),
             lambda: _digests("results/tables"),
             (*(f"results/{name}/measurements" for name in STUDIES), "results/tables"),
         ),
@@ -239,7 +240,7 @@ def kinds() -> dict[str, Kind]:
     }
 
 
-def _tables_of_studies() -> list[str]:
+def _table_names_of_studies() -> list[str]:
     from infwidth.catalogue import TABLES
 
     return [name for name, experiment in TABLES.items() if experiment in STUDIES]

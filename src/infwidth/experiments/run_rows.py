@@ -29,7 +29,7 @@ def trained_again(files: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     except LostRun as lost:
-        vouching = [path for path in files if lost.key in path.read_text(encoding="utf-8")]
+        vouching = [path for path in files if lost.key.encode() in path.read_bytes()]
         done = [f"{path} is {set_aside(path)}" for path in vouching]
         raise UserError(
             f"{'; '.join([str(lost), *done])}: run the workflow again, which trains this run anew, "
