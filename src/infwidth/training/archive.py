@@ -56,7 +56,7 @@ def export_runs(folder: Path, archive: Path, keys: Collection[str] | None = None
     found = {name: read_record(folder / name) for name in sorted(names)}
     for name, record in found.items():
         if record is None and (folder / name / RESULT).exists():
-            raise LostRun(folder / name, "a part of its record")
+            raise LostRun(folder / name)
     records = {name: record for name, record in found.items() if record is not None}
     if keys is not None and len(records) < len(found):
         missing = next(name for name in found if name not in records)

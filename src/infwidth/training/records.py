@@ -107,10 +107,11 @@ class RunRecord:
 
 
 class LostRun(UserError):
-    """A file of a run's record is damaged or gone; `key` is the run's."""
+    """The record of a run, or a file of it, is damaged or gone; `key` is the run's."""
 
-    def __init__(self, folder: Path, file: str):
-        super().__init__(f"{folder / file} is damaged or gone")
+    def __init__(self, folder: Path, file: str = ""):
+        what = folder / file if file else f"{folder}: the record of this run"
+        super().__init__(f"{what} is damaged or gone")
         self.key = folder.name
 
 
