@@ -24,7 +24,8 @@ class Kind(NamedTuple):
 
     Attributes:
         files: patterns of their paths.
-        reads: commands that read them, in turn until one fails.
+        reads: commands that read them, in turn until one fails; those that name a folder of the
+            file's, if any do.
         numbers: what those make, from the project's folder.
         touches: folders that the commands, or making the file anew, write to.
         makes: commands that make the file anew where it was set aside.
@@ -72,14 +73,12 @@ def _keys() -> list[str]:
     return [entry["key"] for entry in entries]
 
 
-def _forget_runs() -> None:
-    for key in _keys():
-        shutil.rmtree(Path("results/runs") / key)
+def _forget_a_run() -> None:
+    shutil.rmtree(Path("results/runs") / _keys()[0])
 
 
-def _unfinish_runs() -> None:
-    for key in _keys():
-        (Path("results/runs") / key / "result.json").unlink()
+def _unfinish_a_run() -> None:
+    (Path("results/runs") / _keys()[0] / "result.json").unlink()
 
 
 def _first_run(*names: str) -> tuple[str, ...]:
@@ -91,7 +90,7 @@ TUNE: Words = ("tune", "--variant", "ntk", *SMOKE)
 TRAIN: Words = ("train", "--variant", "ntk", "--widths", "4_8", *SMOKE)
 COLLECT: Words = ("collect", *SMOKE)
 OTHER = ("--vocabulary", "results/data/other_vocabulary", "--out", "results/data/other_tokens")
-SUBWORDS = ("--config", "data={vocabulary: sentencepiece}")
+SUBWORDS = ("--config", "data={vocabulary: sentencepiece, vocabulary_size: 512}")
 OTHER_VOCABULARY: Words = ("data", "vocabulary", "--out", OTHER[1], *SMOKE, *SUBWORDS)
 PUBLISH: Words = ("publish", *SMOKE)
 CLAIMS: Words = ("claims", *SMOKE)
@@ -138,7 +137,7 @@ def kinds() -> dict[str, Kind]:
             _runs,
             ("results/data", *runs),
             (TOKENIZE,),
-            _forget_runs,
+            _forget_a_run,
         ),
         "manifest of tokens, names": Kind(
             ("results/data/tokens/*.json*",),
@@ -175,10 +174,10 @@ def kinds() -> dict[str, Kind]:
             runs,
         ),
         "metrics of a run that goes on": Kind(
-            _first_run("metrics.jsonl"), (TRAIN,), _runs, runs, first=_unfinish_runs
+            _first_run("metrics.jsonl"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "checkpoints": Kind(
-            _first_run("checkpoints/**/*"), (TRAIN,), _runs, runs, first=_unfinish_runs
+            _first_run("checkpoints/**/*"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "entries of other experiments": Kind(
             (
@@ -235,7 +234,7 @@ def kinds() -> dict[str, Kind]:
             lambda: (_digests("results/redrawn"), _runs()),
             ("results/published", "results/redrawn", "results/runs"),
             (),
-            _forget_runs,
+            _forget_a_run,
         ),
     }
 
