@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from infwidth.analysis.expected_value import squares_and_products
-from infwidth.atomic import write_json
+from infwidth.stored import write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ from infwidth.analysis.claims_judge import find
 from infwidth.analysis.effects import Effect
 from infwidth.analysis.ratio_effect import RatioEffect
 from infwidth.analysis.verdicts import Verdict
-from infwidth.atomic import write_json
 from infwidth.config.errors import UserError
+from infwidth.stored import write_json
 from tests.analysis import memory_synthetic
 from tests.analysis.claims_tables import BETTER, EFFECTS, RECORD, WORSE, judged, places, row
 

@@ -16,11 +16,12 @@ from infwidth.analysis.claims_page import PAGE, Links, page
 from infwidth.analysis.published import Published
 from infwidth.analysis.sameness import Sameness, compare_texts
 from infwidth.analysis.tables.write import build_and_write
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.claims import read_claims
 from infwidth.config.settings import Settings
 from infwidth.provenance import comparable
+from infwidth.stored import write_json
 
 CLAIMS_NAME = "claims"
 NAMES = (*FIGURES, *TABLES, CLAIMS_NAME)

@@ -13,8 +13,9 @@ import pandas as pd
 from infwidth.analysis.lm_width import Measurements
 from infwidth.analysis.statistics import Interval
 from infwidth.analysis.verdicts import Verdict
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.provenance import SHA256, sha256
+from infwidth.stored import write_json
 
 MISSING = "–"
 
