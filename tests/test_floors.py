@@ -12,13 +12,7 @@ PASSAGE = 'see "What may import what" in docs/extending.md'
 
 # What each part may import of the package, besides itself and the utilities.
 UTILITIES = {
-    "atomic",
-    "code_digest",
-    "layout",
-    "catalogue",
-    "checkout",
-    "provenance",
-    "pins",
+    *("atomic", "stored", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"),
     "signals",
 }
 BELOW = {
@@ -46,7 +40,8 @@ ROOT = {name: {"config"} for name in UTILITIES} | {
     "__init__": set(),
     "__main__": {"cli"},
     "bundle": {"config", "atomic", "checkout"},
-    "provenance": {"config", "checkout"},
+    "provenance": {"config", "checkout", "stored"},
+    "stored": {"config", "atomic", "layout"},
     "workflow": {"config", "data", "training", "cli", "code_digest"},
 }
 # The command line may import all, and is imported by the root alone.

@@ -1,57 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing files so that a kill or a full disk leaves the old one or the new one, never a part."""
 
-import json
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from infwidth.config.errors import AS_BEFORE, UserError
-
-
-def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
-    """Reads a JSON file that a command has written.
-
-    Args:
-      path: the file.
-      made_by: the command that writes it, named in the error.
-      keys: what its map must hold at least.
-
-    Returns:
-      The value.
-
-    Raises:
-      UserError: the file is missing, cannot be read, is not JSON or lacks a key.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path} is missing: run `{made_by}` first, {AS_BEFORE}") from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); it should be a file that `{made_by}` wrote"
-        ) from None
-    except ValueError:
-        raise UserError(
-            f"{path} is damaged: delete it and run `{made_by}` again, {AS_BEFORE}"
-        ) from None
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            raise UserError(
-                f"{path} is damaged (no '{key}' in it): "
-                f"delete it and run `{made_by}` again, {AS_BEFORE}"
-            )
-    return value
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON so that a reader sees all of it or none; numbers that are not finite are null."""
-    text = json.dumps(finite(content), indent=2, ensure_ascii=False)
-    write_atomically(path, text + "\n")
+from infwidth.config.errors import UserError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -104,17 +60,6 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: both become null, however deep in lists and maps."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 @contextmanager

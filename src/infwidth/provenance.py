@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infwidth.checkout import UNKNOWN, code_commit, sha256
+from infwidth.stored import OWN
 
 MADE_BY = "made_by"
 SHA256 = "sha256"
@@ -49,7 +50,7 @@ def made_by(code: str, packages: Iterable[str], device: str | None = None) -> di
 
 def comparable(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what changes with the machine and with unrelated code."""
-    return {key: value for key, value in record.items() if key not in (MADE_BY, SHA256)}
+    return {key: value for key, value in record.items() if key not in (MADE_BY, SHA256, OWN)}
 
 
 def checkout() -> tuple[str | None, bool | None]:

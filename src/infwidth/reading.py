@@ -2,13 +2,15 @@
 """Reads the files of measurements; what is missing or damaged is named in one line."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from infwidth import stored
 from infwidth.config.errors import UserError
+
+MADE_BY = "infwidth reproduce"
 
 
 def digest(path: Path) -> str:
@@ -29,12 +31,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A Parquet file that has these columns, and maybe others.
 
     Raises:
-        UserError: it is not readable, or lacks a column.
+        UserError: it is missing or damaged, or lacks a column.
     """
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-        raise UserError(f"{path}: not a readable Parquet file; delete it and run again") from error
+    frame = stored.read_table(path, MADE_BY)
     require(path, "the table", frame.columns, columns, "column")
     return frame
 
@@ -43,12 +42,9 @@ def read_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """A JSON object that has these keys, and maybe others.
 
     Raises:
-        UserError: it is not readable, or lacks a key.
+        UserError: it is missing or damaged, or lacks a key.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a readable JSON file; delete it and run again") from error
+    value: dict[str, Any] = stored.read_json(path, MADE_BY)
     require(path, "the file", value, keys)
     return value
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.atomic import write_json
 from infwidth.config.variants import VARIANTS
+from infwidth.stored import write_json
 
 LEVEL = {
     "unfrozen": 0.1,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.atomic import write_json
 from infwidth.experiments.expected_value.measured import squares_and_products
+from infwidth.stored import write_json
 
 
 @dataclasses.dataclass(frozen=True)

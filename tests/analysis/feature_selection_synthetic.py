@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.atomic import write_json
+from infwidth.stored import write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.atomic import write_json
+from infwidth.stored import write_json
 
 LIMITED = ("subspace", "cone", "atoms", "quantised_3")
 CASES = ("total", "total_plane", "subspace", "cone", "cone_erf", "atoms", "quantised_3")

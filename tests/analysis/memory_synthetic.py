@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from infwidth.atomic import write_json
+from infwidth.stored import write_json
 
 
 def write(

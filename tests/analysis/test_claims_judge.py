@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from infwidth.atomic import write_json
 from infwidth.claims.claims import FILE, load
 from infwidth.claims.judge import find
 from infwidth.config.errors import UserError
 from infwidth.stats.effects import Effect
 from infwidth.stats.ratio_effect import RatioEffect
 from infwidth.stats.verdicts import Verdict
+from infwidth.stored import write_json
 from tests.analysis import memory_synthetic
 from tests.analysis.claims_tables import BETTER, EFFECTS, RECORD, WORSE, judged, places, row
 

@@ -7,6 +7,8 @@ import pytest
 
 from infwidth.catalogue import TABLES
 from infwidth.cli.main import main
+from infwidth.provenance import SHA256, sha256
+from infwidth.stored import write_json
 
 
 @pytest.fixture
@@ -14,6 +16,8 @@ def made(tmp_path):
     (tmp_path / "claims.md").write_text("# What the runs say\n")
     for name in TABLES:
         (tmp_path / f"{name}.md").write_text(f"{name}\n")
+    for path in list(tmp_path.iterdir()):
+        write_json(path.with_suffix(".json"), {SHA256: {path.name: sha256(path)}})
     return tmp_path
 
 
@@ -31,6 +35,14 @@ def test_claims_tables_and_circumstances_become_pages(made):
     assert "What the runs say</h1>" in pages["claims"]
     for said in ("reference_width", "confirmation_seeds", "jaxlib", "Commit"):
         assert said in pages["circumstances"]
+
+
+def test_a_damaged_page_is_set_aside_and_nothing_is_written(made, capsys):
+    (made / "claims.md").write_text("# What the runs sax\n")
+    assert run(made) == 2
+    assert "claims.md is damaged (it is not what claims.json tells of)" in capsys.readouterr().err
+    assert not (made / "claims.md").exists()
+    assert not (made / "pages").exists()
 
 
 def test_what_is_not_there_is_named_and_nothing_is_written(made, capsys):

@@ -7,17 +7,19 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from infwidth.artifact.published import Published
-from infwidth.atomic import write_json
 from infwidth.catalogue import FIGURES, TABLES, covered
 from infwidth.claims.claims import FILE
 from infwidth.config.settings import Settings
+from infwidth.provenance import SHA256, sha256
+from infwidth.stored import write_json, write_table
 from infwidth.training.records import Record, write_record
 from infwidth.training.spec import key_of
 from tests.analysis.claims_tables import judged, row
-from tests.analysis.studies_synthetic import write
+from tests.analysis.studies_synthetic import write as write_study
 
 ROOT = Path(__file__).parents[2]
 SMALL = Settings.model_validate(
@@ -44,10 +46,22 @@ FILES = [
 LONG = ("--configfile", "config/long.yaml")
 
 
+def write(project, name, content):
+    """Writes a table, a record of what lies beside it, or a text."""
+    path = project.folder / name
+    if path.suffix == ".parquet":
+        write_table(path, pd.DataFrame({"content": [content]}))
+    elif path.suffix == ".json":
+        beside = [each for each in path.parent.glob(f"{path.stem}.*") if each != path]
+        write_json(path, {SHA256: {each.name: sha256(each) for each in beside}})
+    else:
+        project.write(name, content)
+
+
 @pytest.fixture
 def complete(project):
     for name in FILES:
-        project.write(name, f"content of {name}")
+        write(project, name, f"content of {name}")
     write_json(project.folder / "results" / FILE, judged(row("a", "worse")).as_json())
     write_run(project.folder / "results/runs", 1)
     return project
@@ -64,7 +78,7 @@ def long(project):
     for name in ("claims.yaml", "config.yaml"):
         shutil.copy(ROOT / "config" / name, project.folder / "config" / name)
     project.write("config/long.yaml", "name: long\nexperiments: [ladder, depth]\n")
-    write(project.folder / "results/long/ladder/measurements", "ladder", SMALL)
+    write_study(project.folder / "results/long/ladder/measurements", "ladder", SMALL)
     write_run(project.folder / "results/long/runs", 1)
     return project
 
@@ -117,15 +131,48 @@ def test_without_claims_nothing_is_published(complete):
 def test_an_earlier_copy_is_replaced_but_not_by_an_incomplete_run(complete):
     assert complete.run("publish")[0] == 0
     copied = complete.folder / "results/published/measurements/lm_width/runs.parquet"
-    complete.write("results/lm_width/measurements/runs.parquet", "new")
+    write(complete, "results/lm_width/measurements/runs.parquet", "new")
     (complete.folder / FILES[-1]).rename(complete.folder / "kept")
     status, _, error = complete.run("publish")
     assert (status, error.count("\n")) == (2, 1)
     assert FILES[-1] in error
-    assert copied.read_text() == "content of results/lm_width/measurements/runs.parquet"
+    assert pd.read_parquet(copied)["content"][0].startswith("content of results/lm_width/")
     (complete.folder / "kept").rename(complete.folder / FILES[-1])
     assert complete.run("publish")[0] == 0
-    assert copied.read_text() == "new"
+    assert pd.read_parquet(copied)["content"][0] == "new"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("paper_figures/fig2_loss_curves.pdf", "paper_figures/fig2_loss_curves.json"),
+        *("results/tables/table2_gap_closed.tex", "results/memory/measurements/runs.parquet"),
+        "results/claims.json",
+    ],
+)
+def test_what_is_damaged_is_set_aside_and_not_published(complete, name):
+    path = complete.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 2
+    path.write_bytes(content)
+    status, _, error = complete.run("publish")
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith(f"infwidth: {name} is damaged (")
+    assert f"set aside as {path.name}.damaged: run `infwidth reproduce`" in error
+    assert not path.exists()
+    assert not (complete.folder / "results/published").exists()
+
+
+def test_a_run_whose_record_is_damaged_is_not_published_and_is_trained_again(complete):
+    [metrics] = complete.folder.glob("results/runs/*/metrics.jsonl")
+    vouching = complete.folder / "results/lm_width/train/ntk-64.json"
+    write_json(vouching, {"entries": [{"key": metrics.parent.name}]})
+    metrics.write_bytes(metrics.read_bytes()[:-9] + b"\n")
+    status, _, error = complete.run("publish")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "ntk-64.json is set aside" in error
+    assert not vouching.exists()
+    assert not (complete.folder / "results/published").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(complete):
@@ -157,7 +204,7 @@ def test_an_experiment_that_was_published_before_stays_with_its_runs(long):
     ladder = long.folder / "results/published/long/measurements/ladder/runs.parquet"
     before = ladder.read_bytes()
     shutil.rmtree(long.folder / "results/long")
-    write(long.folder / "results/long/depth/measurements", "depth", SMALL)
+    write_study(long.folder / "results/long/depth/measurements", "depth", SMALL)
     write_run(long.folder / "results/long/runs", 2)
     status, output, _ = long.run("publish", *LONG)
     assert status == 0

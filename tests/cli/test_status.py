@@ -46,7 +46,8 @@ def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
     assert project.run("status") == (
         2,
         "",
-        f"infwidth: {MANIFEST} is damaged: delete it and run `infwidth data tokenize` again, "
+        f"infwidth: {MANIFEST} is damaged (not readable as JSON), set aside as "
+        "manifest.json.damaged: run `infwidth data tokenize`, or the workflow, again "
         f"{AS_BEFORE}\n",
     )
     sizes = {"files": {"train.tokens.npy": {"bytes": 9}}, "digest": "d", "vocabulary": {"size": 1}}
@@ -54,8 +55,7 @@ def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
     project.write("results/data/tokens/train.tokens.npy", "short")
     code, _, error = project.run("status")
     assert code == 2
-    assert "has 5 bytes where its manifest says 9" in error
-    (project.folder / MANIFEST).unlink()
+    assert "is truncated or edited (5 bytes for 9), and its manifest set aside as" in error
     code, output, _ = project.run("status")
     assert code == 0
     assert "No tokens yet" in output
@@ -66,8 +66,9 @@ def test_a_damaged_tuning_file_is_one_line(project):
     code, _, error = project.run("status")
     assert code == 2
     assert error == (
-        "infwidth: results/lm_width/tuning/ntk.json is damaged: "
-        f"delete it and run `infwidth tune --variant ntk` again, {AS_BEFORE}\n"
+        "infwidth: results/lm_width/tuning/ntk.json is damaged (not readable as JSON), set aside "
+        "as ntk.json.damaged: run `infwidth tune --variant ntk`, or the workflow, again "
+        f"{AS_BEFORE}\n"
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infwidth.stored import load_json
 from tests.workflow.conftest import ROOT, Checkout, copy_project
 
 NODE = Path("/var/lib/infwidth-slurm")
@@ -158,7 +159,7 @@ def results(checkout):
     """Every run's result, times aside."""
     found = {}
     for file in (checkout.folder / RUNS).glob("*/result.json"):
-        result = json.loads(file.read_text())
+        result = load_json(file)
         found[file.parent.name] = {k: v for k, v in result.items() if k not in TIMES}
     return found
 

@@ -55,7 +55,7 @@ def make(data: DataSettings, out: Path, budget: int = PLENTY) -> TokenDataset:
         )
     maker = ShardMaker(files, out / "corpus", out / "vocabulary", data, budget, out / "shards")
     join_shards(maker, out / "vocabulary", out / "tokens")
-    return TokenDataset.open(out / "tokens", verify=True)
+    return TokenDataset.open(out / "tokens")
 
 
 def documents_of(split: TokenSplit, dataset: TokenDataset) -> list[str]:
@@ -338,6 +338,29 @@ def test_shards_that_are_there_are_kept_and_others_made_anew_to_the_same_bytes(
     # Another text key would read other text.
     with pytest.raises(UserError, match="no key 'body'"):
         make(data_settings(shards, text_key="body"), out)
+
+
+def read_all(dataset: TokenDataset) -> None:
+    for split in SPLITS:
+        opened = dataset.split(split)
+        assert len(documents_of(opened, dataset)) == len(opened.document_names())
+
+
+def test_damage_of_a_shards_tokens_is_found_and_they_are_made_again(shards: Path, tmp_path: Path):
+    data, out = data_settings(shards, c4={"train_shards": 1}), tmp_path / "out"
+    read_all(make(data, out))
+    files = describe_files(out)
+    for path in sorted((out / "shards").glob("*/*")):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 8
+        path.write_bytes(content)
+        if path.name in ("hashes.npy", "heads.npy"):
+            # They are read where a training shard is made.
+            shutil.rmtree(out / "shards/train-00000")
+        with pytest.raises(UserError, match=f"{path.name} is damaged .*set aside as manifest.json"):
+            read_all(make(data, out))
+        read_all(make(data, out))
+        assert describe_files(out) == files
 
 
 def test_what_was_made_for_a_larger_budget_leaves_no_trace(shards: Path, tmp_path: Path):

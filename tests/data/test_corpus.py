@@ -321,5 +321,5 @@ def test_an_edited_record_is_named(texts: Path, tmp_path: Path):
     # Past the file's header and the first records' own.
     content[2000:2010] = bytes(10)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"record \d+ of train is damaged"):
+    with pytest.raises(UserError, match=r"array_record\S* is damaged \(its sha256 differs\)"):
         list(open_documents(tmp_path / "corpus", "train"))

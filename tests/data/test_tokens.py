@@ -13,11 +13,13 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
+from infwidth.data import listed
 from infwidth.data.corpus import open_documents, prepare_corpus
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.data.splits import SPLITS
 from infwidth.data.tokens import TokenDataset, tokenize
 from infwidth.data.vocabulary import train_vocabulary
+from infwidth.stored import write_json
 from tests.data.conftest import Prepared
 from tests.data.texts import write_texts
 
@@ -45,7 +47,7 @@ def test_the_array_is_the_documents_between_marks(prepared: Prepared, name: str)
 
 
 def test_the_manifest_says_what_the_tokens_are_made_of(prepared: Prepared):
-    dataset = TokenDataset.open(prepared.tokens, verify=True)
+    dataset = TokenDataset.open(prepared.tokens)
     corpus = json.loads((prepared.corpus / MANIFEST).read_text())
     vocabulary = dataset.vocabulary()
     assert dataset.vocabulary_size == vocabulary.size
@@ -80,14 +82,60 @@ def test_a_truncated_array_is_named_with_its_rule(copied: Path):
         TokenDataset.open(copied)
 
 
-def test_an_edited_array_is_named_when_verified(copied: Path):
-    path = copied / "test.tokens.npy"
+def read_all(folder: Path) -> None:
+    dataset = TokenDataset.open(folder)
+    for name in ("train", "validation", "test"):
+        split = dataset.split(name)
+        assert len(split.tokens[: len(split.tokens)]) == split.bounds[-1]
+        assert len(split.document_names()) == len(split.bounds) - 1
+    dataset.vocabulary()
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_an_edited_file_is_named_when_it_is_read_and_its_manifest_set_aside(
+    copied: Path, place: float
+):
+    read_all(copied)
+    for name in sorted(path.name for path in copied.iterdir()):
+        path, whole = copied / name, {p: p.read_bytes() for p in copied.iterdir()}
+        content = bytearray(whole[path])
+        content[int(place * (len(content) - 1))] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{name} is damaged.*set aside as manifest.json.dama"):
+            read_all(copied)
+        assert not (copied / MANIFEST).exists()
+        for each, content_before in whole.items():
+            each.write_bytes(content_before)
+    read_all(copied)
+
+
+def test_tokens_are_checked_block_by_block_as_they_are_read(copied: Path, monkeypatch):
+    monkeypatch.setattr(listed, "BLOCK", 1024)
+    manifest = json.loads((copied / MANIFEST).read_text())
+    path = copied / "train.tokens.npy"
+    manifest["blocks"] = {path.name: listed.block_digests(path)}
+    write_json(copied / MANIFEST, manifest)
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 4
+    path.write_bytes(content)
+    tokens = TokenDataset.open(copied).split("train").tokens
+    assert tokens[np.array([[0, 1], [400, 401]])].shape == (2, 2)
+    assert len(tokens[2000:2010]) == 10
+    with pytest.raises(UserError, match=r"train\.tokens\.npy is damaged \(in its MiB 2\)"):
+        tokens[np.array([1400])]
+
+
+def test_tokens_of_an_earlier_version_are_checked_as_a_whole(copied: Path):
+    manifest = json.loads((copied / MANIFEST).read_text())
+    del manifest["blocks"]
+    write_json(copied / MANIFEST, manifest)
+    read_all(copied)
+    path = copied / "train.tokens.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    TokenDataset.open(copied, verify=False)
-    with pytest.raises(UserError, match=r"test\.tokens\.npy .*sha256.*`infwidth data tokenize`"):
-        TokenDataset.open(copied)
+    with pytest.raises(UserError, match=r"train\.tokens\.npy is damaged \(its sha256 differs\)"):
+        TokenDataset.open(copied).split("train")
 
 
 def test_a_missing_array_is_named(copied: Path):

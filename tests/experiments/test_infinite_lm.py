@@ -89,7 +89,7 @@ def test_a_run_whose_result_is_gone_is_named(bench, tmp_path):
     part = run_variant(bench, "adam_star", OWN)
     key = part["entries"][-1]["key"]
     (tmp_path / key / "result.json").unlink()
-    with pytest.raises(UserError, match=rf"{key}: this run's result is gone"):
+    with pytest.raises(UserError, match=rf"{key}/result.json is damaged or gone"):
         gather([part], tmp_path)
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is gathered of the width experiment: its tables, their columns and types."""
 
-import json
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,7 +9,10 @@ import pytest
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.lm_width.collect import collect
-from infwidth.training.records import SETTINGS
+from infwidth.experiments.run_rows import trained_again
+from infwidth.stored import write_json
+from infwidth.training.records import Record, write_record
+from infwidth.training.spec import key_of
 
 KINDS = {
     "key": "O",
@@ -59,18 +61,20 @@ def _entry(key, role, width):
 def gathered(tmp_path):
     """Gathers a tuning run and a reported one: the folder of the measurements."""
     runs = tmp_path / "runs"
-    entries = [_entry("a", "tuning", 16), _entry("b", "report", 64)]
-    for entry in entries:
-        (runs / entry["key"]).mkdir(parents=True)
-        (runs / entry["key"] / "result.json").write_text(json.dumps(RESULT))
-        record = {"code": "c", "software": {}, "platform": "cpu"}
-        (runs / entry["key"] / SETTINGS).write_text(json.dumps(record))
+    entries = []
+    for role, width in (("tuning", 16), ("report", 64)):
+        settings = {"code": "c", "software": {}, "platform": "cpu", "width": width}
+        entries.append(_entry(key_of(settings), role, width))
+        rows = [{"step": n, "loss": 3.0 / n, "learning_rate/trunk": 0.01} for n in (1, 2)]
+        record = Record(settings, RESULT | {"key": key_of(settings)}, rows)
+        write_record(runs / key_of(settings), record)
     tuning, trained = tmp_path / "ntk.json", tmp_path / "ntk-64.json"
-    tuning.write_text(json.dumps({"selection": {}, "entries": entries[:1]}))
-    trained.write_text(json.dumps({"entries": entries[1:]}))
+    write_json(tuning, {"selection": {}, "entries": entries[:1]})
+    write_json(trained, {"entries": entries[1:]})
 
     def gather():
-        collect(Settings(), DATASET, runs, [tuning], [trained], tmp_path / "out")
+        with trained_again([tuning, trained]):
+            collect(Settings(), DATASET, runs, [tuning], [trained], tmp_path / "out")
         return tmp_path / "out"
 
     return gather
@@ -89,9 +93,19 @@ def test_the_table_of_runs_has_its_columns_in_order_and_whole_widths(gathered):
     assert last[named].tolist() == [30, 40, 80, 0.5]
 
 
-def test_a_run_whose_result_is_gone_is_named_with_the_rules_that_train_it(gathered, tmp_path):
-    (tmp_path / "runs" / "b" / "result.json").unlink()
-    with pytest.raises(
-        UserError, match=r"b: this run's result is gone.*-R tune train_widths`, with the --c"
-    ):
+@pytest.mark.parametrize("name", ["result.json", "metrics.jsonl", "settings.json"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda _: None])
+def test_what_vouches_for_a_lost_run_is_set_aside(gathered, tmp_path, name, damage):
+    [settings] = [
+        path for path in tmp_path.glob("runs/*/settings.json") if '"width": 64' in path.read_text()
+    ]
+    reported = settings.parent
+    before = (reported / name).read_bytes()
+    (reported / name).unlink()
+    if (left := damage(before)) is not None:
+        (reported / name).write_bytes(left)
+    line = rf"{name} is damaged or gone; .*/ntk-64.json is set aside as ntk-64.json.damaged: run "
+    with pytest.raises(UserError, match=line):
         gathered()
+    assert not (tmp_path / "ntk-64.json").exists()
+    assert (tmp_path / "ntk.json").exists()

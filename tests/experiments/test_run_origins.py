@@ -7,18 +7,22 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.run_origins import run_origins
+from infwidth.training.spec import key_of
 
 
-def write(folder, key, code):
+def write(folder, seed, code):
+    """Writes a run's settings and returns its key."""
+    record = {"code": code, "software": {"jax": "0.10.2"}, "platform": "cpu", "seed": seed}
+    key = key_of(record)
     (folder / key).mkdir()
-    record = {"code": code, "software": {"jax": "0.10.2"}, "platform": "cpu", "width": 4}
     (folder / key / "settings.json").write_text(json.dumps(record))
+    return key
 
 
 def test_every_code_is_told_once_and_every_run_counted_once(tmp_path):
-    for key, code in (("a", "two"), ("b", "one"), ("c", "two"), ("not asked", "three")):
-        write(tmp_path, key, code)
-    assert run_origins(tmp_path, ["c", "a", "b", "a"]) == {
+    codes = ("two", "one", "two", "not asked")
+    keys = [write(tmp_path, seed, code) for seed, code in enumerate(codes)]
+    assert run_origins(tmp_path, [keys[2], *keys[:2], keys[0]]) == {
         "software": {"jax": "0.10.2"},
         "platform": "cpu",
         "count": 3,
@@ -28,5 +32,9 @@ def test_every_code_is_told_once_and_every_run_counted_once(tmp_path):
 
 
 def test_a_run_whose_record_is_gone_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"lost/settings\.json is missing"):
+    with pytest.raises(UserError, match=r"lost/settings\.json is damaged or gone"):
         run_origins(tmp_path, ["lost"])
+    key = write(tmp_path, 1, "one")
+    (tmp_path / key).rename(tmp_path / "another")
+    with pytest.raises(UserError, match=r"another/settings\.json is damaged or gone"):
+        run_origins(tmp_path, ["another"])

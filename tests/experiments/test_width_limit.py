@@ -139,7 +139,7 @@ def test_what_is_gathered_are_reported_runs_by_parametrization(runs):
 
 
 def test_a_run_whose_result_is_gone_is_named(runs):
-    with pytest.raises(UserError, match=r"x: this run's result is gone.*-R train_widths"):
+    with pytest.raises(UserError, match=r"x/result.json is damaged or gone"):
         gather([_entry("x", "adam_star", 16)], [], [], runs)
 
 

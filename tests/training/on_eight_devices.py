@@ -125,7 +125,7 @@ def resumed(folder, programs):
     report = {"straight": straight, "end": parameters(state)}
     for devices, other in ((4, four), (2, programs[1]), (1, programs[0])):
         kept = Checkpoints(folder)
-        step, state = kept.restore(lambda _, other=other: other.init(1))
+        step, state = kept.restore(lambda _, other=other: other.init(1), 10**9)
         kept.close()
         state, losses = train(other, state, 1)
         report[str(devices)] = {"step": step, "losses": losses, "end": parameters(state)}

@@ -13,6 +13,7 @@ from infwidth.config.errors import UserError
 from infwidth.data.tokens import TokenDataset
 from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.archive import Imported, export_runs, import_runs
+from infwidth.training.records import read_record
 from infwidth.training.runs import Runs, if_free
 from tests.training.conftest import MODEL, PLACE, TRAINING
 
@@ -104,13 +105,21 @@ def test_a_record_that_was_edited_is_refused(archive, tmp_path, edited):
         import_runs(archive, tmp_path / "fresh")
 
 
-def test_a_run_under_the_key_of_another_is_refused(bench, archive, tmp_path):
+def test_a_run_under_the_key_of_another_is_refused(archive, tmp_path, monkeypatch):
     first, second = sorted((tmp_path / "runs").iterdir())
-    shutil.rmtree(second)
-    shutil.copytree(first, second)
-    export_runs(tmp_path / "runs", archive)
+    record = read_record(first)
+    with monkeypatch.context() as patch:
+        patch.setattr("infwidth.training.archive.read_record", lambda _: record)
+        export_runs(tmp_path / "runs", archive)
     with pytest.raises(UserError, match=f"{second.name} is another run's key"):
         import_runs(archive, tmp_path / "fresh")
+
+
+def test_a_run_whose_record_is_damaged_is_not_exported(archive, tmp_path):
+    first, second = sorted((tmp_path / "runs").iterdir())
+    shutil.copy(first / "metrics.jsonl", second / "metrics.jsonl")
+    with pytest.raises(UserError, match=f"{second.name}: the record of this run is damaged"):
+        export_runs(tmp_path / "runs", archive)
 
 
 def test_only_finished_runs_are_exported(bench, archive, tmp_path):

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.data.batches import Batches
 from infwidth.stats.selection import Cell
+from infwidth.stored import load_json
 from infwidth.training import processes
-from infwidth.training.records import read_result, read_rows
+from infwidth.training.records import read_record, read_result, read_rows
 from infwidth.training.runs import in_training
 from infwidth.training.step import compile_program
 from tests.training.conftest import MODEL, PLACE, TRAINING
@@ -162,7 +164,7 @@ def test_two_processes_never_train_the_same_run(bench, tokens, tmp_path):
     assert first.returncode == 0
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "removed"])
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "removed", "flipped"])
 def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
     whole = bench(folder="whole")
     whole.run(PLACE)
@@ -176,6 +178,8 @@ def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
                 os.truncate(file, file.stat().st_size // 2)
             elif damage == "emptied":
                 os.truncate(file, 0)
+            elif damage == "flipped":
+                flip(file)
             else:
                 file.unlink()
     for aside in ("20", "20-2"):
@@ -187,6 +191,48 @@ def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
         assert files_in(folder / "checkpoints-damaged" / aside) == damaged_files
         (folder / "result.json").unlink()
         (folder / "checkpoints" / "20" / "state" / "_METADATA").unlink()
+
+
+def flip(file):
+    """Flips one bit, of four rows in the third."""
+    content = bytearray(file.read_bytes())
+    content[5 * len(content) // 8] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(bench, caplog):
+    here = bench()
+    here.run(PLACE)
+    before = numbers(folder_of(here))
+    here.run(PLACE._replace(seed=PLACE.seed + 1))
+    own = folder_of(here) / "checkpoints" / "20"
+    [other] = {*own.parents[2].glob("*/checkpoints/20")} - {own}
+    shutil.rmtree(own)
+    shutil.copytree(other, own)
+    (folder_of(here) / "result.json").unlink()
+    bench().run(PLACE)
+    assert "checkpoints/20 is damaged (it is of another run or step)" in caplog.text
+    assert numbers(folder_of(here)) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "trained"), [("settings.json", 0), ("result.json", 0), ("metrics.jsonl", 2)]
+)
+def test_a_damaged_record_is_found_and_made_again(bench, name, trained, caplog):
+    here = bench()
+    here.run(PLACE)
+    before, path = numbers(folder_of(here)), folder_of(here) / name
+    flip(path)
+    rows = []
+    bench(report=lambda _, row: rows.append(row)).run(PLACE)
+    assert len(rows) == trained
+    assert numbers(folder_of(here)) == before
+    assert read_record(folder_of(here)).settings == here.spec(PLACE).record()
+    if name != "settings.json":
+        assert f"{path.with_name('result.json')} is " in caplog.text
+        assert "set aside as result.json.damaged" in caplog.text
+    if trained:
+        assert f"{path} is damaged after row 2: set aside as metrics.jsonl.damaged" in caplog.text
 
 
 def files_in(folder):
@@ -323,7 +369,7 @@ def test_the_key_does_not_change_with_how_often_a_run_is_kept(bench):
 def test_the_settings_beside_a_run_are_those_of_its_key(bench):
     here = bench()
     here.run(PLACE)
-    written = json.loads((folder_of(here) / "settings.json").read_text())
+    written = load_json(folder_of(here) / "settings.json")
     assert written == json.loads(json.dumps(here.spec(PLACE).record()))
 
 

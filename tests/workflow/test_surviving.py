@@ -2,13 +2,14 @@
 """Killed anywhere, the same command again completes, with the same numbers."""
 
 import contextlib
-import json
 import os
 import signal
 import time
 
 import psutil
 import pytest
+
+from infwidth.stored import load_json
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ def losses(checkout, keys):
     """The numbers of every run of the paper's experiment that has ended, times aside."""
     folder = checkout.folder / "results/smoke/runs"
     files = [folder / key / "result.json" for key in keys]
-    results = {file.parent.name: json.loads(file.read_text()) for file in files if file.exists()}
+    results = {file.parent.name: load_json(file) for file in files if file.exists()}
     return {
         key: {name: value for name, value in result.items() if name not in TIMES}
         for key, result in results.items()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infwidth.artifact.published import Published
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.claims.claims import FILE
 from infwidth.claims.judge import find, judge
@@ -21,6 +21,7 @@ from infwidth.config.settings import Settings
 from infwidth.drawing.write import build_and_write
 from infwidth.provenance import comparable
 from infwidth.stats.sameness import Sameness, compare_texts
+from infwidth.stored import write_json
 
 CLAIMS_NAME = "claims"
 NAMES = (*FIGURES, *TABLES, CLAIMS_NAME)

@@ -41,12 +41,12 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     platform = set_up(layout.results / "compile_cache")
 
-    from infwidth.atomic import write_json
     from infwidth.data.digits import load_digits
     from infwidth.experiments.architectures import measure as architectures
     from infwidth.experiments.architectures import models as architectures_models
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
+    from infwidth.stored import write_json
 
     own, folder = settings.architectures, layout.results / "architectures"
     problem = architectures_models.make_problem(own, *load_digits())

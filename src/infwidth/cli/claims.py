@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.claims.schema import read_claims
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
+from infwidth.provenance import SHA256, sha256
+from infwidth.stored import write_json
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -53,8 +55,8 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
         measurements={name: seen_from_page(folder) for name, folder in folders.items()},
         rules=seen_from_page(args.rules),
     )
-    write_json(out / FILE, judged.as_json())
     write_atomically(out / PAGE, page(judged, links))
+    write_json(out / FILE, judged.as_json() | {SHA256: {PAGE: sha256(out / PAGE)}})
 
 
 def _named(measured: list[str]) -> dict[str, Path]:

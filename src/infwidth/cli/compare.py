@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infwidth.atomic import finite
 from infwidth.claims.schema import read_claims
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.layout import PUBLISHED, Layout
+from infwidth.stored import finite
 
 if TYPE_CHECKING:
     from infwidth.artifact.comparing import Comparison

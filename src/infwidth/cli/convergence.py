@@ -39,12 +39,12 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     platform = set_up(layout.results / "compile_cache")
 
-    from infwidth.atomic import write_json
     from infwidth.data.digits import load_digits
     from infwidth.experiments.convergence import measure as convergence
     from infwidth.experiments.convergence import models as convergence_models
     from infwidth.experiments.parts import Parts
     from infwidth.experiments.recording import write_measurements
+    from infwidth.stored import write_json
 
     own, folder = settings.convergence, layout.results / "convergence"
     problem = convergence_models.make_problem(own, *load_digits())

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infwidth.atomic import write_json
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
+from infwidth.stored import write_json
 
 if TYPE_CHECKING:
     from infwidth.data.c4_tokens import ShardMaker

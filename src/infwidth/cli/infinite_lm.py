@@ -5,7 +5,6 @@ import argparse
 import os
 from pathlib import Path
 
-from infwidth.atomic import read_json, write_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.cli.origin import origin
@@ -13,6 +12,7 @@ from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.infinite_lm.plan import training_of
 from infwidth.layout import Layout
+from infwidth.stored import read_json, write_json
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -66,26 +66,30 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.experiments.infinite_lm.measure import gather
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
+    from infwidth.experiments.run_rows import trained_again
 
     named = {_part(layout, name): name for name in settings.infinite_lm.variants}
     for path, name in named.items():
         if not args.parts and not path.exists():
             command = f"infwidth infinite_lm train --variant {name}"
             raise UserError(f"{path} is missing: run `{command}` first, {AS_BEFORE}")
+    files = args.parts or list(named)
     parts = {
         path.stem: read_json(path, "infwidth infinite_lm train", ("selection", "entries"))
-        for path in args.parts or named
+        for path in files
     }
-    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
-    tables = gather(list(parts.values()), runs)
+    with trained_again(files):
+        tables = gather(list(parts.values()), runs)
+        origins = run_origins(runs, tables["runs"]["key"])
     write_measurements(
         args.out or layout.measurements("infinite_lm"),
         tables,
         settings.model_dump(mode="json")
         | origin(("infwidth.experiments.infinite_lm.measure",), computes=False)
         | {
-            "runs": run_origins(runs, tables["runs"]["key"]),
+            "runs": origins,
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": {name: part["selection"] for name, part in parts.items()},
         },

@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 
-from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options, variant_option
 from infwidth.config.errors import AS_BEFORE, UserError
@@ -14,6 +13,7 @@ from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width.plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
+from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 
@@ -106,6 +106,7 @@ def parse_widths(text: str, variant: str) -> list[int]:
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.lm_width.collect import collect
+    from infwidth.experiments.run_rows import trained_again
 
     study = settings.lm_width
     tuned = {layout.tuning(name): f"infwidth tune --variant {name}" for name in study.variants}
@@ -113,14 +114,16 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         layout.trained(name, widths): f"infwidth train --variant {name} --widths {widths}"
         for name, widths in jobs(study)
     }
-    collect(
-        settings,
-        TokenDataset.open(args.tokens or layout.tokens, verify=False),
-        args.runs or layout.runs,
-        args.tuning or _existing(tuned),
-        args.trained or _existing(trained),
-        args.out or layout.measurements("lm_width"),
-    )
+    tuning, training = args.tuning or _existing(tuned), args.trained or _existing(trained)
+    with trained_again([*tuning, *training]):
+        collect(
+            settings,
+            TokenDataset.open(args.tokens or layout.tokens),
+            args.runs or layout.runs,
+            tuning,
+            training,
+            args.out or layout.measurements("lm_width"),
+        )
 
 
 def _existing(made_by: dict[Path, str]) -> list[Path]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
@@ -16,6 +15,7 @@ from infwidth.config.settings import Settings
 from infwidth.experiments.optimizer_ablation.digits_settings import DigitsAblationSettings
 from infwidth.experiments.optimizer_ablation.plan import Arm, arms
 from infwidth.layout import Layout
+from infwidth.stored import read_json, read_table, write_table
 from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
@@ -100,14 +100,18 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.experiments.optimizer_ablation.measure import gather, selections
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
+    from infwidth.experiments.run_rows import trained_again
 
     home = layout.results / "optimizer_ablation"
     own = settings.optimizer_ablation
     digits = _read_digits(args.digits or sorted(home.glob("digits*.parquet")), own.digits)
-    parts = _read_parts(args.parts or sorted((home / "parts").glob("*.json")), arms(own))
-    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
+    files = args.parts or sorted((home / "parts").glob("*.json"))
+    parts = _read_parts(files, arms(own))
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
-    tables = gather(parts, runs)
+    with trained_again(files):
+        tables = gather(parts, runs)
+        origins = run_origins(runs, tables["runs"]["key"])
     write_measurements(
         args.out or layout.measurements("optimizer_ablation"),
         tables | {"digits": digits},
@@ -120,7 +124,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
             computes=False,
         )
         | {
-            "runs": run_origins(runs, tables["runs"]["key"]),
+            "runs": origins,
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": selections(parts),
         },
@@ -133,7 +137,6 @@ def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
 
     platform = set_up(layout.results / "compile_cache")
 
-    from infwidth.atomic import replacing_file
     from infwidth.experiments.optimizer_ablation import digits as study
     from infwidth.experiments.parts import Parts
 
@@ -146,10 +149,7 @@ def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
     home = layout.results / "optimizer_ablation"
     parts = Parts(args.parts or home / "digits", (study.__name__,), platform, args.retrain)
     table = study.measure(own, parts)
-    out = args.out or home / "digits.parquet"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing_file(out) as path:
-        table.to_parquet(path, index=False)
+    write_table(args.out or home / "digits.parquet", table)
 
 
 def _read_parts(files: Iterable[Path], planned: Sequence[Arm]) -> list[dict[str, Any]]:
@@ -173,20 +173,18 @@ def _read_digits(files: Sequence[Path], own: DigitsAblationSettings) -> "pd.Data
     """What `digits` wrote of the rules and kernels that are planned, in the order of the files."""
     import pandas as pd
 
-    mend = f"run `infwidth optimizer_ablation digits` first, {AS_BEFORE}"
+    made_by = "infwidth optimizer_ablation digits"
     planned = [f"{rule}-{kernel}" for rule in own.rules for kernel in own.kernels]
     tables, found = [], []
     for path in files:
-        if not path.exists():
-            raise UserError(f"{path} is missing: {mend}")
-        table = pd.read_parquet(path)
+        table = read_table(path, made_by)
         name = table["rule"] + "-" + table["kernel"]
         tables.append(table[name.isin(planned)])
         found += [(one, path) for one in name.unique() if one in planned]
     _refuse_doubled(found, "--digits")
     for one in planned:
         if one not in dict(found):
-            raise UserError(f"{one} on digits is missing: {mend}")
+            raise UserError(f"{one} on digits is missing: run `{made_by}` first, {AS_BEFORE}")
     return pd.concat(tables, ignore_index=True)
 
 

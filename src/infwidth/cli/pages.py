@@ -18,6 +18,7 @@ from infwidth.config.load import pick
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.layout import Layout
+from infwidth.stored import check
 
 CIRCUMSTANCES = "circumstances"
 """Name of the page on settings, software and hardware."""
@@ -51,10 +52,10 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; run `make reproduce` to its end first") from None
+    if not path.exists():
+        raise UserError(f"{path}: not there; run `make reproduce` to its end first")
+    check(path.with_suffix(".json"), "infwidth reproduce")
+    return path.read_text(encoding="utf-8")
 
 
 def _circumstances(settings: Settings) -> str:

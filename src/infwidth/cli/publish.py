@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.catalogue import FIGURES, TABLES, covered
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
@@ -19,6 +19,7 @@ from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.layout import LONG, PUBLISHED, RUNS, Layout
+from infwidth.stored import ASIDE, check, write_json
 
 _ABOUT = f"""\
 Copies a complete run of the default configuration to {PUBLISHED}, with a manifest of sha256, whole
@@ -55,6 +56,7 @@ def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
 def _publish_whole(settings: Settings, layout: Layout) -> None:
     from infwidth.claims.claims import FILE, load
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.training.archive import export_runs
 
     judged = load(layout.results)
@@ -62,9 +64,11 @@ def _publish_whole(settings: Settings, layout: Layout) -> None:
     figures, tables = (covered(names, settings.experiments) for names in (FIGURES, TABLES))
     experiments = dict.fromkeys([*settings.experiments, *asked])
     sources = {
-        f"measurements/{name}": sorted(layout.measurements(name).glob("*")) for name in experiments
+        f"measurements/{name}": [
+            path for path in sorted(layout.measurements(name).glob("*")) if path.suffix != ASIDE
+        ]
+        for name in experiments
     }
-    sources["."] = [layout.results / FILE]
     sources["figures"] = [
         layout.figures / f"{name}.{end}" for name in figures for end in ("png", "pdf", "json")
     ]
@@ -76,12 +80,16 @@ def _publish_whole(settings: Settings, layout: Layout) -> None:
     if missing:
         first = missing[0]
         raise UserError(f"{first}: not there; run `make reproduce` to its end first")
+    for path in (path for paths in sources.values() for path in paths):
+        check(path, "infwidth reproduce")
     with replacing_folder(PUBLISHED, frozenset({*_OWNED, LONG})) as folder:
         for kind, paths in sources.items():
             (folder / kind).mkdir(parents=True, exist_ok=True)
             for path in paths:
                 shutil.copy(path, folder / kind / path.name)
-        export_runs(layout.runs, folder / RUNS)
+        write_json(folder / FILE, judged.as_json())
+        with trained_again(layout.results.glob("*/*/*.json")):
+            export_runs(layout.runs, folder / RUNS)
         _finish(folder, PUBLISHED, experiments)
         if (PUBLISHED / LONG).is_dir():
             shutil.copytree(PUBLISHED / LONG, folder / LONG)

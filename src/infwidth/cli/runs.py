@@ -33,9 +33,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.training.archive import export_runs
 
-    count = export_runs(args.runs or layout.runs, args.archive)
+    with trained_again(layout.results.glob("*/*/*.json")):
+        count = export_runs(args.runs or layout.runs, args.archive)
     print(f"{args.archive}: {count} runs, {args.archive.stat().st_size / 1e6:.1f} MB")
 
 

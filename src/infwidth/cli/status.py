@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from infwidth.atomic import read_json
 from infwidth.catalogue import STUDIES
 from infwidth.cli.options import settings_options
 from infwidth.config.settings import Settings
@@ -19,6 +18,7 @@ from infwidth.data.files import MANIFEST
 from infwidth.experiments.lm_width.plan import Place, first_places, report_places, widths_of
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
+from infwidth.stored import read_json
 
 if TYPE_CHECKING:
     from infwidth.experiments.lm_width.measure import Bench
@@ -115,7 +115,7 @@ def _bench(settings: Settings, layout: Layout) -> "Bench":
     from infwidth.experiments.lm_width.measure import Bench
     from infwidth.training.runs import Runs
 
-    dataset = TokenDataset.open(layout.tokens, verify=False)
+    dataset = TokenDataset.open(layout.tokens)
     return Bench(
         Runs(layout.runs, dataset, False, lambda *_: None),
         settings.model,

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import read_json
 from infwidth.catalogue import STUDIES
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
@@ -19,6 +18,7 @@ from infwidth.config.slices import SLICES
 from infwidth.experiments.registry import module
 from infwidth.experiments.study import Job, Part, jobs_of, parts_of
 from infwidth.layout import Layout
+from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 
@@ -86,22 +86,25 @@ def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.experiments.runs import gather, selections
     from infwidth.experiments.study import conditions
 
     settings = restrict(settings, SLICES[f"gather {args.study}"])
     files = args.parts or sorted((layout.results / args.study / "parts").glob("*.json"))
     parts = _read(args.study, files, parts_of(args.study, settings))
-    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
-    tables = gather(parts, runs, "measure")
+    with trained_again(files):
+        tables = gather(parts, runs)
+        origins = run_origins(runs, tables["runs"]["key"])
     write_measurements(
         args.out or layout.measurements(args.study),
         tables,
         settings.model_dump(mode="json")
         | origin(("infwidth.experiments.runs", module(args.study, "plan")), computes=False)
         | {
-            "runs": run_origins(runs, tables["runs"]["key"]),
+            "runs": origins,
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "conditions": {
                 each.name: {

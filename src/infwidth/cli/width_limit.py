@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import read_json
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.lm_width import parse_widths
 from infwidth.cli.options import RETRAIN, settings_options
@@ -22,6 +21,7 @@ from infwidth.experiments.width_limit.plan import (
 from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
+from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 _TUNE = "infwidth width_limit tune"
@@ -97,6 +97,7 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.experiments.width_limit.measure import gather
 
     study, own = settings.lm_width, settings.width_limit
@@ -111,21 +112,24 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         path.stem: _read(path, "selection", f"infwidth tune --variant {path.stem}")
         for path in tuning
     }
-    dataset = TokenDataset.open(args.tokens or layout.tokens, verify=False)
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
-    tables = gather(
-        _entries(trained, "infwidth train"),
-        _entries(ntk, "infwidth width_limit train"),
-        _entries(known, "infwidth infinite_lm train"),
-        runs,
-    )
+    with trained_again([*trained, *ntk, *known]):
+        tables = gather(
+            _entries(trained, "infwidth train"),
+            _entries(ntk, "infwidth width_limit train"),
+            _entries(known, "infwidth infinite_lm train"),
+            runs,
+        )
+        keys = [key for table in tables.values() for key in table["key"]]
+        origins = run_origins(runs, keys)
     write_measurements(
         args.out or layout.measurements("width_limit"),
         tables,
         settings.model_dump(mode="json")
         | origin(("infwidth.experiments.width_limit.measure",), computes=False)
         | {
-            "runs": run_origins(runs, [key for table in tables.values() for key in table["key"]]),
+            "runs": origins,
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": selection,
             "selection_ntk": _read(args.selection or _tuning(layout), "selection", _TUNE),

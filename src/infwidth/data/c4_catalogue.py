@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.c4_files import C4Files, C4Shard
 from infwidth.data.files import MANIFEST, json_digest, replacing_folder
+from infwidth.stored import read_json, write_json
 
 RULE = "infwidth data corpus"
 KIND = "c4"

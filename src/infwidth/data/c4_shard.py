@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from infwidth.atomic import read_json, write_json
 from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
 from infwidth.data.c4_catalogue import check_unchanged
@@ -31,8 +30,10 @@ from infwidth.data.files import (
     json_digest,
     replacing_folder,
 )
+from infwidth.data.listed import Listed, block_digests
 from infwidth.data.tokens import array_header, token_type
 from infwidth.data.vocabulary import Vocabulary
+from infwidth.stored import read_json, write_json
 
 RULE = "infwidth data tokenize"
 HELD_OUT = ("validation", "test")
@@ -103,6 +104,9 @@ def tokenize_shard(
             "cap": cap,
             **packed,
             "files": describe_files(result),
+            "blocks": {
+                path.name: block_digests(path) for path in sorted(result.glob("*.tokens.npy"))
+            },
         }
         write_json(result / MANIFEST, manifest)
     _LOG.info("tokens: %s, %s", shard.name, manifest["tokens"])
@@ -138,7 +142,7 @@ def _made_before(
     whole = manifest["whole"] and (cap is None or sum(manifest["tokens"].values()) < cap)
     if manifest["made_from"] != made_from or not (manifest["cap"] == cap or whole):
         return None
-    check_files(folder, manifest["files"], RULE)
+    check_files(folder / MANIFEST, manifest["files"], RULE)
     return manifest
 
 
@@ -294,5 +298,7 @@ def _holds(sorted_hashes: np.ndarray, value: int) -> bool:
 
 
 def _hashes_in(name: str, folders: Iterable[Path]) -> np.ndarray:
-    arrays = [np.load(folder / name) for folder in folders]
+    manifests = [folder / MANIFEST for folder in folders]
+    listed = [Listed(path, read_json(path, RULE, ("files",)), RULE) for path in manifests]
+    arrays = [each.array(name) for each in listed]
     return np.sort(np.concatenate([np.zeros(0, np.uint64), *arrays]))

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data import vocabulary as vocabularies
@@ -15,6 +14,7 @@ from infwidth.data.c4_files import C4Files, C4Shard
 from infwidth.data.c4_shard import HELD_OUT, shard_digest, tokenize_shard
 from infwidth.data.files import MANIFEST, describe_files, json_digest, replacing_folder
 from infwidth.data.splits import SPLITS
+from infwidth.stored import write_json
 
 _OWNED = frozenset({MANIFEST, *vocabularies.FILES})
 
@@ -59,7 +59,7 @@ class ShardMaker:
         train = shard.split == "train"
         held_out = self.files.validation if train else []
         for other in held_out:
-            if not self.place(other).is_dir():
+            if not (self.place(other) / MANIFEST).is_file():
                 self.make(other)
         return tokenize_shard(
             shard,
@@ -115,11 +115,12 @@ def join_shards(maker: ShardMaker, vocabulary_folder: Path, folder: Path) -> dic
     for split, count in documents.items():
         if not count:
             raise UserError(f"{maker.files.folder}: no document for {split}: add shards")
-    description = read_json(vocabulary_folder / vocabularies.DESCRIPTION, vocabularies.RULE)
+    description = vocabularies.read_description(vocabulary_folder)
     digests = {s: [shard_digest(m, s) for _, m in made[s]] for s in SPLITS}
     parent = Path(os.path.relpath(maker.folder, folder))
     with replacing_folder(folder, _OWNED) as result:
-        for name in (vocabularies.DESCRIPTION, *description["files"]):
+        vocabularies.write_description(result, description)
+        for name in description["files"]:
             shutil.copyfile(vocabulary_folder / name, result / name)
         manifest = {
             "kind": "tokens",
@@ -145,6 +146,11 @@ def join_shards(maker: ShardMaker, vocabulary_folder: Path, folder: Path) -> dic
                     for shard, m in [*held_out, *train]
                     for name, about in m["files"].items()
                 },
+            },
+            "blocks": {
+                (parent / shard.name / name).as_posix(): digests
+                for shard, m in [*held_out, *train]
+                for name, digests in m["blocks"].items()
             },
         }
         write_json(result / MANIFEST, manifest)

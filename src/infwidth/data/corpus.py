@@ -11,7 +11,6 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from infwidth.atomic import read_json, write_json
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.documents import Document, Source, corpus_digest, open_source
@@ -23,6 +22,7 @@ from infwidth.data.files import (
     replacing_folder,
 )
 from infwidth.data.splits import SPLITS, split_documents
+from infwidth.stored import read_json, write_json
 
 RULE = "infwidth data corpus"
 _OWNED = frozenset({MANIFEST, "text_corpus"})
@@ -147,7 +147,7 @@ def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
 
 
 def read_corpus_manifest(folder: Path) -> dict[str, Any]:
-    """Reads the manifest of a prepared corpus and checks the sizes of its files.
+    """Reads the manifest of a prepared corpus and checks its files.
 
     Args:
         folder: what `prepare_corpus` has made.
@@ -156,10 +156,10 @@ def read_corpus_manifest(folder: Path) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        UserError: it is missing, or a file is missing or truncated.
+        UserError: it, or a file, is missing or damaged.
     """
     manifest = read_json(folder / MANIFEST, RULE, ("files",))
-    check_files(folder, manifest["files"], RULE)
+    check_files(folder / MANIFEST, manifest["files"], RULE, verify=True)
     return manifest
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infwidth.config.errors import AS_BEFORE, UserError
+from infwidth.stored import ASIDE, set_aside
 
 MANIFEST = "manifest.json"
 # Snakemake marks the folders that its rules make.
@@ -44,12 +45,12 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_files(folder: Path, files: dict[str, Any], rule: str, verify: bool = False) -> None:
-    """Checks the files of a folder against what its manifest says.
+def check_files(manifest: Path, files: dict[str, Any], rule: str, verify: bool = False) -> None:
+    """Checks files against what their manifest says; where one differs, the manifest is set aside.
 
     Args:
-        folder: where they lie.
-        files: relative path -> {"bytes", "sha256"}, as `describe_files` returns it.
+        manifest: the manifest, to whose folder the files' names are relative.
+        files: name -> {"bytes", "sha256"}, as `describe_files` returns it.
         rule: what makes them, named in the error.
         verify: compare sha256 too, not just sizes.
 
@@ -57,20 +58,31 @@ def check_files(folder: Path, files: dict[str, Any], rule: str, verify: bool = F
         UserError: a file is missing or differs.
     """
     for name, expected in files.items():
-        path = folder / name
+        path = manifest.parent / name
         if not path.is_file():
-            raise UserError(f"{path} is missing: run `{rule}` again, {AS_BEFORE}")
+            raise damaged_file(manifest, path, "is missing", rule)
         size = path.stat().st_size
         if size != expected["bytes"]:
-            raise UserError(
-                f"{path} has {size} bytes where its manifest says {expected['bytes']}: "
-                f"it is truncated or edited; run `{rule}` again, {AS_BEFORE}"
-            )
+            why = f"is truncated or edited ({size} bytes for {expected['bytes']})"
+            raise damaged_file(manifest, path, why, rule)
         if verify and file_digest(path) != expected["sha256"]:
-            raise UserError(
-                f"{path} is not the file that its manifest describes (sha256 differs): "
-                f"run `{rule}` again, {AS_BEFORE}"
-            )
+            raise damaged_file(manifest, path, "is damaged (its sha256 differs)", rule)
+
+
+def damaged_file(manifest: Path, path: Path, why: str, rule: str) -> UserError:
+    """Sets aside what vouches for a damaged file, so that a plain rerun makes all of it anew.
+
+    Args:
+        manifest: lists the file, as does one in the file's own folder, if there is one.
+        path: the file.
+        why: what is wrong, as in "is missing".
+        rule: what makes it.
+    """
+    done = [set_aside(each) for each in {manifest, path.parent / MANIFEST} if each.exists()]
+    return UserError(
+        f"{path} {why}, and its manifest {done[0] if done else 'is gone'}: run `{rule}`, or the "
+        f"workflow, again {AS_BEFORE}"
+    )
 
 
 @contextlib.contextmanager
@@ -132,7 +144,7 @@ def _check_is_ours(folder: Path, owned: frozenset[str]) -> None:
         raise UserError(
             f"{folder} is a file, not a folder: choose another place for the output"
         ) from None
-    foreign = sorted(names - owned - _LEFT_BY_OTHERS)
+    foreign = sorted(name for name in names - owned - _LEFT_BY_OTHERS if not name.endswith(ASIDE))
     if foreign:
         raise UserError(f"{folder} holds {foreign[0]}, which was not made here: choose another")
 

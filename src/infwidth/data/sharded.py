@@ -6,12 +6,12 @@
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast, overload
 
 import numpy as np
 
-from infwidth.data.tokens import TokenSplit
+from infwidth.data.listed import CheckedTokens, Listed
+from infwidth.data.tokens import TokenDataset, TokenSplit
 
 
 class ShardedTokens:
@@ -21,7 +21,7 @@ class ShardedTokens:
         parts: the arrays, of one dtype.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]):
+    def __init__(self, parts: Sequence[CheckedTokens]):
         self._parts = parts
         self._starts = np.cumsum([0, *map(len, parts)])
         self.dtype = parts[0].dtype
@@ -110,30 +110,25 @@ class ShardedSplit(TokenSplit):
 
     def document_names(self) -> Sequence[str]:
         """Returns the names of the documents, in order."""
-        from infwidth.atomic import read_json
-        from infwidth.data.tokens import RULE
-
-        folder = self.names_path.parent
-        shards = read_json(self.names_path, RULE, ("shards",))["shards"][self.name]
-        rows = [np.load(folder / shard["folder"] / f"{self.name}.rows.npy") for shard in shards]
+        dataset = TokenDataset.open(self.names_path.parent)
+        shards = dataset.manifest["shards"][self.name]
+        rows = [dataset.listed.array(f"{s['folder']}/{self.name}.rows.npy") for s in shards]
         return ShardedNames([shard["file"] for shard in shards], rows)
 
 
-def open_sharded_split(folder: Path, name: str, shards: Sequence[dict[str, str]]) -> ShardedSplit:
+def open_sharded_split(listed: Listed, name: str, shards: Sequence[dict[str, str]]) -> ShardedSplit:
     """Opens the shards of one split as one.
 
     Args:
-        folder: of the tokens' manifest.
+        listed: the files of the tokens' manifest.
         name: `train`, `validation` or `test`.
         shards: what the manifest says of them: `folder`, relative, and `file`.
 
     Returns:
         The split: its tokens memory-mapped, its document bounds in memory (8 bytes a document).
     """
-    from infwidth.data.files import MANIFEST
-
-    places = [folder / shard["folder"] for shard in shards]
-    tokens = ShardedTokens([np.load(p / f"{name}.tokens.npy", mmap_mode="r") for p in places])
-    lengths = [np.diff(np.load(place / f"{name}.bounds.npy")) for place in places]
+    places = [shard["folder"] for shard in shards]
+    tokens = ShardedTokens([listed.tokens(f"{place}/{name}.tokens.npy") for place in places])
+    lengths = [np.diff(listed.array(f"{place}/{name}.bounds.npy")) for place in places]
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return ShardedSplit(name, cast("np.ndarray", tokens), bounds, folder / MANIFEST)
+    return ShardedSplit(name, cast("np.ndarray", tokens), bounds, listed.manifest)

@@ -7,11 +7,10 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from infwidth.atomic import read_json, write_json
 from infwidth.data import vocabulary as vocabularies
 from infwidth.data.files import (
     MANIFEST,
@@ -20,7 +19,9 @@ from infwidth.data.files import (
     json_digest,
     replacing_folder,
 )
+from infwidth.data.listed import Listed, block_digests
 from infwidth.data.splits import SPLITS
+from infwidth.stored import read_json, write_json
 
 if TYPE_CHECKING:
     from infwidth.data.corpus import PreparedDocuments
@@ -51,8 +52,9 @@ class TokenSplit(NamedTuple):
 
     def document_names(self) -> Sequence[str]:
         """Returns the names of the documents, in order."""
-        with self.names_path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+        folder = self.names_path.parent
+        names = TokenDataset.open(folder).listed.read(self.names_path.name)
+        return [json.loads(line) for line in names.decode().splitlines()]
 
 
 class TokenDataset(NamedTuple):
@@ -71,23 +73,27 @@ class TokenDataset(NamedTuple):
     manifest: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path, verify: bool = True) -> "TokenDataset":
-        """Opens tokens and checks them against their manifest.
+    def open(cls, folder: Path) -> "TokenDataset":
+        """Opens tokens; their digests are checked as they are read.
 
         Args:
             folder: what `tokenize` has made.
-            verify: compare every file's sha256, which reads all of it, and not just its size.
 
         Returns:
             The data set; its arrays are not open yet.
 
         Raises:
-            UserError: the manifest or a file is missing, truncated or (with `verify`) edited.
+            UserError: the manifest is missing or damaged, or a file is missing or truncated.
         """
         folder = Path(folder)
         manifest = read_json(folder / MANIFEST, RULE, ("files", "digest", "vocabulary"))
-        check_files(folder, manifest["files"], RULE, verify)
+        check_files(folder / MANIFEST, manifest["files"], RULE)
         return cls(folder, manifest["digest"], manifest["vocabulary"]["size"], manifest)
+
+    @property
+    def listed(self) -> Listed:
+        """The files, checked as they are read."""
+        return Listed(self.folder / MANIFEST, self.manifest, RULE)
 
     def split(self, name: str) -> TokenSplit:
         """Opens one split.
@@ -97,20 +103,25 @@ class TokenDataset(NamedTuple):
 
         Returns:
             The split, its tokens memory-mapped.
+
+        Raises:
+            UserError: a file is missing or damaged; of tokens, this or reading them raises it.
         """
         if "shards" in self.manifest:
             from infwidth.data.sharded import open_sharded_split
 
-            return open_sharded_split(self.folder, name, self.manifest["shards"][name])
+            return open_sharded_split(self.listed, name, self.manifest["shards"][name])
         return TokenSplit(
             name,
-            np.load(self.folder / f"{name}.tokens.npy", mmap_mode="r"),
-            np.load(self.folder / f"{name}.bounds.npy"),
+            cast("np.ndarray", self.listed.tokens(f"{name}.tokens.npy")),
+            self.listed.array(f"{name}.bounds.npy"),
             self.folder / f"{name}.names.jsonl",
         )
 
     def vocabulary(self) -> vocabularies.Vocabulary:
         """Loads the vocabulary, a copy of which lies beside the tokens."""
+        for name in vocabularies.FILES.intersection(self.manifest["files"]):
+            self.listed.read(name)
         return vocabularies.load_vocabulary(self.folder)
 
 
@@ -132,7 +143,7 @@ def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict
     from infwidth.data.corpus import open_documents, read_corpus_manifest
 
     vocabulary = vocabularies.load_vocabulary(vocabulary_folder)
-    description = read_json(vocabulary_folder / vocabularies.DESCRIPTION, vocabularies.RULE)
+    description = vocabularies.read_description(vocabulary_folder)
     corpus = read_corpus_manifest(corpus_folder)
     with replacing_folder(folder, _OWNED) as result:
         counts = {}
@@ -140,7 +151,8 @@ def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict
             documents = open_documents(corpus_folder, split)
             counts[split] = _pack_split(documents, split, vocabulary, result)
             _LOG.info("tokens: %s, %d documents, %d tokens", split, len(documents), counts[split])
-        for name in (vocabularies.DESCRIPTION, *description["files"]):
+        vocabularies.write_description(result, description)
+        for name in description["files"]:
             shutil.copyfile(vocabulary_folder / name, result / name)
         files = describe_files(result)
         manifest = {
@@ -153,6 +165,10 @@ def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict
             },
             "corpus": {key: corpus[key] for key in ("corpus", "digest", "statement")},
             "files": files,
+            "blocks": {
+                name: block_digests(result / name)
+                for name in (f"{split}.tokens.npy" for split in SPLITS)
+            },
         }
         write_json(result / MANIFEST, manifest)
     return manifest

@@ -2,6 +2,7 @@
 """Text to tokens and back, without loss: single bytes, or a SentencePiece unigram model."""
 
 import io
+import json
 import logging
 import math
 import re
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from infwidth.atomic import read_json, write_json
+from infwidth.atomic import write_atomically
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.files import (
@@ -20,6 +21,7 @@ from infwidth.data.files import (
     json_digest,
     replacing_folder,
 )
+from infwidth.stored import damaged, read_json
 
 RULE = "infwidth data vocabulary"
 DESCRIPTION = "vocabulary.json"
@@ -167,15 +169,8 @@ def train_vocabulary(
                 model = _train_sentencepiece(settings.vocabulary_size, _lines(texts))
             (result / MODEL).write_bytes(model)
             vocabulary = SentencePieceVocabulary(model)
-        description = {
-            "kind": settings.vocabulary,
-            "size": vocabulary.size,
-            "bos": vocabulary.bos,
-            "eos": vocabulary.eos,
-            "digest": vocabulary.digest,
-            "files": describe_files(result),
-        }
-        write_json(result / DESCRIPTION, description)
+        description = _described(vocabulary, describe_files(result))
+        write_description(result, description)
     _LOG.info("vocabulary: %s, %d tokens", settings.vocabulary, vocabulary.size)
     return description
 
@@ -192,11 +187,44 @@ def load_vocabulary(folder: Path) -> Vocabulary:
     Raises:
         UserError: it is missing or damaged.
     """
-    description = read_json(folder / DESCRIPTION, RULE, ("files", "kind"))
-    check_files(folder, description["files"], RULE, verify=True)
-    if description["kind"] == "bytes":
-        return ByteVocabulary()
-    return SentencePieceVocabulary((folder / MODEL).read_bytes())
+    return _read(folder)[0]
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What vocabulary.json says, all of which follows from the vocabulary; errors as of loading."""
+    return _read(folder)[1]
+
+
+def write_description(folder: Path, description: dict[str, Any]) -> None:
+    """Writes vocabulary.json.
+
+    It has no digest in itself: its own sha256 is in that of the tokens, and so in keys of runs.
+    """
+    text = json.dumps(description, indent=2, ensure_ascii=False)
+    write_atomically(folder / DESCRIPTION, f"{text}\n")
+
+
+def _read(folder: Path) -> tuple[Vocabulary, dict[str, Any]]:
+    path = folder / DESCRIPTION
+    said = read_json(path, RULE, ("files", "kind"))
+    check_files(path, said["files"], RULE, verify=True)
+    vocabulary: Vocabulary = ByteVocabulary()
+    if MODEL in said["files"]:
+        vocabulary = SentencePieceVocabulary((folder / MODEL).read_bytes())
+    if said != _described(vocabulary, said["files"]):
+        raise damaged(path, "it tells of another vocabulary", RULE)
+    return vocabulary, said
+
+
+def _described(vocabulary: Vocabulary, files: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "sentencepiece" if MODEL in files else "bytes",
+        "size": vocabulary.size,
+        "bos": vocabulary.bos,
+        "eos": vocabulary.eos,
+        "digest": vocabulary.digest,
+        "files": files,
+    }
 
 
 def _given_model(path: Path) -> bytes:

@@ -6,9 +6,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from infwidth.atomic import replacing_file, write_json
+from infwidth.atomic import replacing_file
 from infwidth.drawing.style import paper_style
 from infwidth.provenance import SHA256, sha256
+from infwidth.stored import write_json
 
 
 def save_figure(

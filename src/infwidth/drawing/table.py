@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import write_atomically, write_json
+from infwidth.atomic import write_atomically
 from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.provenance import SHA256, sha256
 from infwidth.stats.statistics import Interval
 from infwidth.stats.verdicts import Verdict
+from infwidth.stored import write_json
 
 MISSING = "–"
 

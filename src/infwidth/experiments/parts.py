@@ -3,15 +3,18 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import disk_errors, replacing_file
 from infwidth.code_digest import code_digest
 from infwidth.experiments.recording import software
+from infwidth.stored import Damaged, load_table, set_aside, write_table
+
+_log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -51,12 +54,13 @@ class Parts:
         path = self._folder / f"{name}-{self._key(settings)}.parquet"
         if not self._retrain:
             try:
-                return pd.read_parquet(path)
-            except (OSError, ValueError):  # missing, or damaged
+                return load_table(path, of=path.name)
+            except FileNotFoundError:
                 pass
+            except Damaged as damage:
+                _log.warning("%s is damaged (%s), %s: made anew", path, damage, set_aside(path))
         table = compute()
-        with disk_errors(self._folder), replacing_file(path) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(path, table, of=path.name)
         return table
 
     def _key(self, settings: Mapping[str, Any]) -> str:

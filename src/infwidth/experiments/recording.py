@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import replacing_file, write_json
 from infwidth.checkout import code_commit
 from infwidth.provenance import versions
+from infwidth.stored import write_json, write_table
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
 
@@ -27,10 +27,8 @@ def write_measurements(
     Raises:
       UserError: the disk is full, or the folder cannot be written to.
     """
-    out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        with replacing_file(out / f"{name}.parquet") as path:
-            table.to_parquet(path, index=False)
+        write_table(out / f"{name}.parquet", table)
     record = {"commit": code_commit(), "software": software()}
     write_json(out / "settings.json", dict(settings) | record)
 

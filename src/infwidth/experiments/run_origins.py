@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import read_json
-from infwidth.training.records import SETTINGS
+from infwidth.training.records import SETTINGS, LostRun, read_settings
 
 
 def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
@@ -21,9 +20,14 @@ def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
       nothing if there are no runs.
 
     Raises:
-      UserError: a run's record is gone.
+      LostRun: the settings of a run are damaged or gone.
     """
-    records = [read_json(runs / key / SETTINGS, "infwidth train") for key in sorted(set(keys))]
+    records = []
+    for key in sorted(set(keys)):
+        record = read_settings(runs / key)
+        if record is None:
+            raise LostRun(runs / key, SETTINGS)
+        records.append(record)
     if not records:
         return {}
     return {

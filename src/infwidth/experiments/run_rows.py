@@ -1,40 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a run's place and result to a row of a tidy table."""
+"""From a run's place and result to a row of a tidy table; runs whose record is lost."""
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from infwidth.config.errors import AS_BEFORE, UserError
-from infwidth.training.records import read_result
+from infwidth.stored import set_aside
+from infwidth.training.loop import Row
+from infwidth.training.records import METRICS, RESULT, LostRun, is_whole, read_result, read_rows
 
 Entry = dict[str, Any]
 """A run's place in an experiment (role, variant, width, rates, seed) together with its key."""
 
 
-def run_row(entry: Entry, runs: Path, rule: str) -> dict[str, Any]:
+@contextmanager
+def trained_again(files: Iterable[Path]) -> Iterator[None]:
+    """Where a run is lost, sets aside what vouches for it, so that the workflow trains it again.
+
+    Args:
+      files: what commands that train wrote, with the keys of their runs.
+
+    Raises:
+      UserError: a run is lost.
+    """
+    try:
+        yield
+    except LostRun as lost:
+        vouching = [path for path in files if lost.key.encode() in path.read_bytes()]
+        done = [f"{path} is {set_aside(path)}" for path in vouching]
+        raise UserError(
+            f"{'; '.join([str(lost), *done])}: run the workflow again, which trains this run anew, "
+            f"{AS_BEFORE}"
+        ) from None
+
+
+def run_row(entry: Entry, runs: Path) -> dict[str, Any]:
     """The row of a run: losses in nats per token, width inf if infinite, NaN for what there is not.
 
     Args:
       entry: of the run.
       runs: the folder of runs.
-      rule: the workflow's rule that trains it, for the message.
 
     Raises:
-      UserError: the run's result is gone.
+      LostRun: the run's result is damaged or gone.
     """
-    return row_of(entry, result_of(entry["key"], runs, rule))
+    return row_of(entry, result_of(entry["key"], runs))
 
 
-def result_of(key: str, runs: Path, rule: str) -> dict[str, Any]:
-    """The result of a run; arguments and errors are those of `run_row`."""
+def result_of(key: str, runs: Path) -> dict[str, Any]:
+    """The result of a run; errors are those of `run_row`."""
     result = read_result(runs / key)
     if result is None:
-        raise UserError(
-            f"{runs / key}: this run's result is gone; train it again with "
-            f"`snakemake --cores all -R {rule}`, {AS_BEFORE}"
-        )
+        raise LostRun(runs / key, RESULT)
     return result
+
+
+def rows_of(key: str, runs: Path) -> list[Row]:
+    """All rows of metrics of a finished run.
+
+    Raises:
+      LostRun: some are damaged or gone.
+    """
+    rows = read_rows(runs / key)
+    if not is_whole(rows, result_of(key, runs)):
+        raise LostRun(runs / key, METRICS)
+    return rows
 
 
 def row_of(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,10 @@ import pandas as pd
 
 from infwidth.experiments.lm_width.measure import Bench, Named, tune
 from infwidth.experiments.lm_width.plan import Place
-from infwidth.experiments.run_rows import Entry, run_row
+from infwidth.experiments.run_rows import Entry, rows_of, run_row
 from infwidth.experiments.schema import CURVES, RUNS
 from infwidth.experiments.study import Part
 from infwidth.stats.selection import Cell, neighbours
-from infwidth.training.records import read_rows
 
 POINTS = 100
 """Of a curve, at most."""
@@ -95,22 +94,21 @@ def _checked(
     return selection | checked, entries
 
 
-def gather(parts: Iterable[dict[str, Any]], runs: Path, experiment: str) -> dict[str, pd.DataFrame]:
+def gather(parts: Iterable[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
     """The tables of a study.
 
     Args:
       parts: what `run_part` returned.
       runs: the folder of runs.
-      experiment: for the message, if a run's result is gone.
 
     Returns:
       By name, the tables of `infwidth.experiments.schema`.
 
     Raises:
-      UserError: a run's result is gone.
+      LostRun: a run's record is damaged or gone.
     """
     rows = [
-        {"condition": part["condition"]} | run_row(entry, runs, experiment)
+        {"condition": part["condition"]} | run_row(entry, runs)
         for part in parts
         for entry in part["entries"]
     ]
@@ -123,7 +121,7 @@ def gather(parts: Iterable[dict[str, Any]], runs: Path, experiment: str) -> dict
 
 def _curve(key: str, runs: Path) -> Iterator[dict[str, Any]]:
     """The training loss of a run by step, rows of metrics pooled to `POINTS` or fewer."""
-    rows = read_rows(runs / key)
+    rows = rows_of(key, runs)
     size = -(-len(rows) // POINTS)
     for start in range(0, len(rows), size or 1):
         some = rows[start : start + size]

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infwidth.atomic import read_json, replacing_file, write_json
+from infwidth.atomic import replacing_file
 from infwidth.config.errors import UserError
 from infwidth.infinite.gradient import KernelTransformation
 from infwidth.infinite.readout import Kernel, Readout, ReadoutState
+from infwidth.stored import read_json, write_json
 
 _KEYS = ("arrays", "sha256", "examples", "dimension", "outputs", "dtype", "optimizer")
 

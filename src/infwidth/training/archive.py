@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from infwidth.atomic import disk_errors, replacing_file
 from infwidth.config.errors import UserError
-from infwidth.training.records import Record, read_record, write_record
+from infwidth.training.records import RESULT, LostRun, Record, read_record, write_record
 from infwidth.training.runs import if_free
 from infwidth.training.spec import key_of
 
@@ -50,9 +50,13 @@ def export_runs(folder: Path, archive: Path, keys: Collection[str] | None = None
 
     Raises:
       UserError: there is none, or one of `keys` is not finished.
+      LostRun: the record of a finished run is damaged.
     """
     names = {path.name for path in folder.glob("*")} if keys is None else set(keys)
     found = {name: read_record(folder / name) for name in sorted(names)}
+    for name, record in found.items():
+        if record is None and (folder / name / RESULT).exists():
+            raise LostRun(folder / name)
     records = {name: record for name, record in found.items() if record is not None}
     if keys is not None and len(records) < len(found):
         missing = next(name for name in found if name not in records)

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from infwidth.atomic import write_json
 from infwidth.config.errors import UserError
+from infwidth.stored import write_json
 
 COORDINATOR = "INFWIDTH_COORDINATOR"
 """Environment variable: host:port of the first process; `auto` leaves all three to JAX."""

@@ -21,7 +21,7 @@ from infwidth.training import processes
 from infwidth.training.execute import execute
 from infwidth.training.loop import Row
 from infwidth.training.preemption import sigterm_deferred
-from infwidth.training.records import RunRecord, read_result
+from infwidth.training.records import RunRecord, recall
 from infwidth.training.spec import RunSpec
 from infwidth.training.step import Program, compile_program
 
@@ -68,7 +68,7 @@ class Runs:
             if processes.is_first() and self._retrain and spec.key not in self._renewed:
                 _empty(folder)
             self._renewed.add(spec.key)
-            known = processes.agree(read_result(folder))
+            known = processes.agree(recall(folder, spec.record()) if processes.is_first() else None)
             return known or processes.agree(self._train(spec, folder))
 
     def _train(self, spec: RunSpec, folder: Path) -> dict[str, Any]:

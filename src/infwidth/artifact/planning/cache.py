@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from infwidth.artifact.planning.runs import PlannedRun
+from infwidth.stored import Damaged, load_json
 
 State = Literal["done", "begun", "new", "again", "waits"]
 _IDENTITY = ("features", "readout", "width", "learning_rate", "kappa", "seed", "splits")
@@ -112,6 +113,7 @@ def _changes(old: dict[str, Any], new: dict[str, Any], have_tokens: bool) -> lis
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+        content: dict[str, Any] = load_json(path)
+    except (OSError, Damaged):
         return None
+    return content

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infwidth.artifact.planning.texts import Text
-from infwidth.atomic import read_json
 from infwidth.catalogue import STUDIES
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.tuning import TuningSettings
@@ -39,6 +38,7 @@ from infwidth.experiments.width_limit.plan import all_widths, ntk_model, ntk_pla
 from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
+from infwidth.stored import read_json
 from infwidth.training.spec import RunSpec
 
 _UNKNOWN = "tokens that are not there yet"

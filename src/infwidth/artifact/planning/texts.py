@@ -4,10 +4,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from infwidth.atomic import read_json
 from infwidth.config.settings import DataSettings, Settings
 from infwidth.data.files import MANIFEST
 from infwidth.layout import Layout
+from infwidth.stored import read_json
 
 BYTE_VOCABULARY = 258
 """Size of the vocabulary of bytes: they, BOS and EOS."""

@@ -16,10 +16,9 @@ import pandas as pd
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from infwidth.experiments.lm_width.measure import Bench, Named, tune
 from infwidth.experiments.lm_width.plan import Place, widths_of
-from infwidth.experiments.run_rows import Entry, run_row
+from infwidth.experiments.run_rows import Entry, rows_of, run_row
 from infwidth.infinite.room import require_memory
 from infwidth.stats.selection import Cell
-from infwidth.training.records import read_rows
 
 EXTRA = "extra"
 """The role of finite runs that are made for `width_limit` alone."""
@@ -85,16 +84,16 @@ def gather(parts: list[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
       `curves`: a row a logged stretch of a reported run: step and mean training loss.
 
     Raises:
-      UserError: a run's result is gone.
+      LostRun: a run's record is damaged or gone.
     """
     entries = [entry for part in parts for entry in part["entries"]]
     reported = [entry["key"] for entry in entries if entry["role"] == "report"]
     curves = [
         {"key": key, "step": row["step"], "loss": math.nan if row["loss"] is None else row["loss"]}
         for key in reported
-        for row in read_rows(runs / key)
+        for row in rows_of(key, runs)
     ]
     return {
-        "runs": pd.DataFrame([run_row(entry, runs, "infinite_lm_train") for entry in entries]),
+        "runs": pd.DataFrame([run_row(entry, runs) for entry in entries]),
         "curves": pd.DataFrame(curves, columns=["key", "step", "loss"]),
     }

@@ -8,15 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.atomic import read_json, write_json
 from infwidth.code_digest import code_digest
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
 from infwidth.experiments.recording import write_measurements
 from infwidth.experiments.run_origins import run_origins
-from infwidth.experiments.run_rows import Entry, result_of, row_of
+from infwidth.experiments.run_rows import Entry, result_of, row_of, rows_of
 from infwidth.provenance import MADE_BY, made_by
-from infwidth.training.records import read_rows
+from infwidth.stored import read_json, write_json
 
 
 def collect(
@@ -36,6 +35,9 @@ def collect(
       tuning: files that `infwidth tune` wrote.
       trained: files that `infwidth train` wrote.
       out: folder to write; see `infwidth.experiments.lm_width.measured` for the columns.
+
+    Raises:
+      LostRun: a run's record is damaged or gone.
     """
     tuned = {
         path.stem: read_json(path, "infwidth tune", ("selection", "entries")) for path in tuning
@@ -43,7 +45,7 @@ def collect(
     entries = [entry for content in tuned.values() for entry in content["entries"]]
     for path in trained:
         entries += read_json(path, "infwidth train", ("entries",))["entries"]
-    results = {entry["key"]: result_of(entry["key"], runs, _RULES) for entry in entries}
+    results = {entry["key"]: result_of(entry["key"], runs) for entry in entries}
     reported = sorted({entry["key"] for entry in entries if entry["role"] == "report"})
     rows = {
         "runs": [_run_row(entry, results[entry["key"]]) for entry in entries],
@@ -68,7 +70,6 @@ def collect(
     write_json(out / "selection.json", selection)
 
 
-_RULES = "tune train_widths"
 _COLUMNS = {
     "runs": [
         "key",
@@ -128,5 +129,5 @@ def _curve_rows(key: str, runs: Path) -> list[dict]:
             "loss": math.nan if row["loss"] is None else row["loss"],
             "learning_rate": row["learning_rate/trunk"],
         }
-        for row in read_rows(runs / key)
+        for row in rows_of(key, runs)
     ]

@@ -93,10 +93,10 @@ def gather(parts: Sequence[dict[str, Any]], runs: Path) -> dict[str, pd.DataFram
       `runs`: a row a (context, run, role), losses in nats per token.
 
     Raises:
-      UserError: a run's result is gone.
+      LostRun: a run's record is damaged or gone.
     """
     rows = [
-        {"context": part["context"]} | run_row(entry, runs, "optimizer_ablation_train")
+        {"context": part["context"]} | run_row(entry, runs)
         for part in parts
         for entry in part["entries"]
     ]

@@ -32,21 +32,17 @@ def gather(
       `known`: the same of the runs whose limit is known, where width inf is the limit.
 
     Raises:
-      UserError: a run's result is gone.
+      LostRun: a run's record is damaged or gone.
     """
-    named = {
-        "mean-field": (mean_field, "train_widths"),
-        "ntk": (ntk, "width_limit_train"),
-    }
     rows = [
         {"parametrization": name} | row
-        for name, (entries, rule) in named.items()
-        for row in _rows(entries, runs, rule)
+        for name, entries in (("mean-field", mean_field), ("ntk", ntk))
+        for row in _rows(entries, runs)
     ]
-    known = _rows(infinite_lm, runs, "infinite_lm_train")
+    known = _rows(infinite_lm, runs)
     columns = [name for name in rows[0] if name != "parametrization"]
     return {"runs": pd.DataFrame(rows), "known": pd.DataFrame(known, columns=columns)}
 
 
-def _rows(entries: Iterable[Entry], runs: Path, rule: str) -> list[dict[str, Any]]:
-    return [run_row(entry, runs, rule) for entry in entries if entry["role"] in ("report", EXTRA)]
+def _rows(entries: Iterable[Entry], runs: Path) -> list[dict[str, Any]]:
+    return [run_row(entry, runs) for entry in entries if entry["role"] in ("report", EXTRA)]

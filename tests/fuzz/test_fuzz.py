@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few files of every kind are damaged: no other number, and no traceback."""
+
+import subprocess
+import sys
+
+from tests.workflow.conftest import finished as finished  # a fixture
+
+
+def test_damage_of_every_kind_of_file_is_found(finished, tmp_path):
+    few = ("--flips", "1", "--cuts", "1", "--deletions", "0")
+    words = ("--finished", str(finished.folder), "--project", str(tmp_path / "project"), *few)
+    command = [sys.executable, "-m", "tests.fuzz", *words]
+    done = subprocess.run(command, env=finished.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

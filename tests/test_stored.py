@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damage of a stored file is found when it is read, named in one line and out of the way."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from infwidth import stored
+from infwidth.config.errors import UserError
+from infwidth.layout import PUBLISHED
+from infwidth.stored import OWN, Damaged, read_json, write_json, write_table
+
+CONTENT = {"ω": [1.5, {"b": None}], "own": {OWN: "nested"}}
+TABLE = pd.DataFrame({"x": [0.1, math.nan, math.inf], "name": ["a", "b", "ω"]})
+
+
+def test_json_keeps_order_and_letters_and_has_no_nan(tmp_path):
+    write_json(tmp_path / "new" / "a.json", {"ω": [1.5, math.nan], "b": (math.inf, 2)})
+    written = json.loads((tmp_path / "new" / "a.json").read_text(encoding="utf-8"))
+    assert len(written.pop(OWN)) == 64
+    assert list(written.items()) == [("ω", [1.5, None]), ("b", [None, 2])]
+    assert "ω" in (tmp_path / "new" / "a.json").read_text(encoding="utf-8")
+
+
+def test_what_was_written_is_read(tmp_path):
+    write_json(tmp_path / "a.json", CONTENT)
+    assert read_json(tmp_path / "a.json", "infwidth tune", ("ω",)) == CONTENT
+    write_table(tmp_path / "a.parquet", TABLE)
+    pd.testing.assert_frame_equal(stored.read_table(tmp_path / "a.parquet", ""), TABLE)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), TABLE)
+
+
+def test_a_file_without_a_digest_is_taken_as_it_is(tmp_path):
+    (tmp_path / "a.json").write_text('["by hand"]')
+    assert read_json(tmp_path / "a.json", "infwidth tune") == ["by hand"]
+    TABLE.to_parquet(tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(stored.read_table(tmp_path / "a.parquet", ""), TABLE)
+
+
+def test_no_bit_of_json_may_flip(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, CONTENT)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(Damaged):
+            stored.load_json(path)
+    for size in range(len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(Damaged):
+            stored.load_json(path)
+
+
+def test_no_bit_of_a_table_that_counts_may_flip(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_table(path, TABLE)
+    whole = path.read_bytes()
+    found = 0
+    for bit in range(0, 8 * len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            # Without its name the digest counts for nothing, and the table is what it was.
+            pd.testing.assert_frame_equal(stored.load_table(path), TABLE)
+        except Damaged:
+            found += 1
+    assert 8 * len(whole) / 3 - found <= 8 * len(OWN) / 3 + 1
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(Damaged):
+            stored.load_table(path)
+
+
+def test_a_file_of_something_else_is_damaged(tmp_path):
+    write_table(tmp_path / "a.parquet", TABLE, of="one")
+    with pytest.raises(Damaged):
+        stored.load_table(tmp_path / "a.parquet", of="another")
+    with pytest.raises(Damaged):
+        stored.parse_json(stored.dump_json({"step": 1}, of="one"), of="another")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"selection": ', "not readable as JSON"),
+        (b"\xff\xfe", "not readable as JSON"),
+        (b"[" * 10_000, "not readable as JSON"),
+        (b"{}", "no 'selection' in it"),
+        (b"null", "no 'selection' in it"),
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_one_line_says_what_writes_it(tmp_path, content, why):
+    path = tmp_path / "ntk.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_json(path, "infwidth tune", ("selection",))
+    words = f"{path} is damaged ({why}), set aside as ntk.json.damaged: run `infwidth tune`"
+    assert str(caught.value).startswith(words)
+    assert not path.exists()
+    assert (tmp_path / "ntk.json.damaged").read_bytes() == content
+
+
+def test_a_damaged_table_is_set_aside(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"a\.parquet is damaged \(not a readable Parquet file\)"):
+        stored.read_table(path, "infwidth collect")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.parquet.damaged"]
+
+
+def test_what_is_published_stays_and_is_to_be_restored(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = PUBLISHED / "claims.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(UserError, match="restore it, as by `git checkout`"):
+        read_json(path, "infwidth claims")
+    assert path.exists()
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+    with pytest.raises(UserError, match=r"ntk\.json is missing: run `infwidth tune` first"):
+        read_json(tmp_path / "ntk.json", "infwidth tune")
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path, "infwidth tune")
