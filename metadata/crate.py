@@ -16,7 +16,8 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, table_module
+from infwidth.catalogue import FIGURES, TABLES, picture_module
+from infwidth.experiments.registry import BENCHES, STUDIES
 from infwidth.layout import LONG, RUNS
 from infwidth.provenance import MADE_BY
 from metadata.citation import ROOT, citation, project
@@ -132,7 +133,7 @@ class _Crate:
                 continue
             path = tier / "measurements" / experiment / "settings.json"
             record = json.loads((ROOT / path).read_text(encoding="utf-8"))
-            rule = "experiments" if experiment in STUDIES else experiment
+            rule = "experiments" if experiment in (*STUDIES, *BENCHES) else experiment
             code = self._code(f"workflow/rules/{rule}.smk", "Snakemake")
             sources = [configuration[0], *(data[name] for name in read)]
             name = f"{own}measure/{experiment}"
@@ -142,15 +143,17 @@ class _Crate:
         judge = self._code("workflow/rules/claims.smk", "Snakemake")
         actions.append(self._action(f"{own}judge", judge, [configuration[1], *asked], claims, {}))
         measured["claims"] = claims
-        for kind, named, module in (
-            ("figures", FIGURES, figure_module),
-            ("tables", TABLES, table_module),
+        for kind, named in (
+            ("figures", FIGURES),
+            ("tables", TABLES),
         ):
             for name, experiment in named.items():
                 made = self._published(tier, f"{kind}/{name}.")
                 if made:
                     record = self._record(made)
-                    script = self._code(f"src/{module(name).replace('.', '/')}.py", "Python")
+                    script = self._code(
+                        f"src/{picture_module(name).replace('.', '/')}.py", "Python"
+                    )
                     step = (f"{own}{kind}/{name}", script, measured[experiment], made, record)
                     actions.append(self._action(*step))
         if records := self._published(tier, RUNS):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import infwidth.code_digest as module
+from infwidth.catalogue import picture_module
 from infwidth.code_digest import code_digest, remember_source
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_yaml, validate
@@ -138,8 +139,12 @@ def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     ]
     before, plan = digests(), plan_digest(entries)
     package.edit("config/variants.py", '"Frozen features"', '"Frozen"')
-    package.edit("config/contexts.py", "a third of the steps", "fewer steps")
-    package.edit("config/contexts.py", "training.steps // 3", "training.steps // 4")
+    package.edit(
+        "experiments/optimizer_ablation/contexts.py", "a third of the steps", "fewer steps"
+    )
+    package.edit(
+        "experiments/optimizer_ablation/contexts.py", "training.steps // 3", "training.steps // 4"
+    )
     package.edit("config/settings.py", "Linear warm-up, in steps.", "Warm-up.")
     package.edit(
         "config/settings.py",
@@ -155,7 +160,7 @@ def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
 
 def test_a_label_changes_what_draws_it(package):
     def drawn(name):
-        return code_digest([f"infwidth.drawing.{name}"])
+        return code_digest([picture_module(name)])
 
     names = ("fig1_loss_vs_width", "fig11_memory", "fig9_optimizer_ablation")
     before = {name: drawn(name) for name in names}
@@ -276,7 +281,7 @@ def test_code_that_was_edited_since_the_start_is_refused(package, monkeypatch):
     monkeypatch.setenv("INFWIDTH_SOURCE", "")
     remember_source()
     before = digests()
-    package.edit("plots/style.py", "\nimport", "\n\nimport")
+    package.edit("drawing/style.py", "\nimport", "\n\nimport")
     assert digests() == before  # No run uses it.
     package.edit("training/loop.py", "\nimport", "\n\nimport")
     with pytest.raises(UserError, match=r"training/loop\.py was edited after .*: start it again"):

@@ -3,6 +3,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ PASSAGE = 'see "What may import what" in docs/extending.md'
 # What each part may import of the package, besides itself and the utilities.
 UTILITIES = {
     *("atomic", "stored", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"),
+    "reading",
     "signals",
 }
+LIBRARY = {"optim", "kernels", "infinite", "models"}
 BELOW = {
     "config": set(),
     "data": {"config"},
@@ -22,28 +26,31 @@ BELOW = {
     "kernels": {"config"},
     "models": {"config", "optim", "kernels"},
     "infinite": {"config", "optim", "kernels", "models"},
-    "training": {"config", "data", "optim", "kernels", "models", "infinite"},
-    "analysis": {"config"},
-    "plots": {"config", "analysis"},
-    "doctor": {"config", "models", "training"},
-    "experiments": {
-        *("config", "data", "optim", "kernels", "models", "infinite", "training", "analysis"),
-        "plots",
-    },
-    "planning": {"config", "data", "models", "training", "analysis", "experiments"},
+    "training": {"config", "data"} | LIBRARY,
+    "stats": {"config"},
+    "drawing": {"config", "stats"},
+    "experiments": {"config", "data", "training", "stats", "drawing"} | LIBRARY,
+    "claims": {"config", "stats", "drawing"},
+    "artifact": {"config", "data", "training", "stats", "drawing", "experiments", "claims"}
+    | LIBRARY,
 }
-# What single modules may besides: the settings of a study lie in its folder, and the registry,
-# which imports nothing, names the studies.
-BESIDES = {"config/settings.py": {"experiments"}, "catalogue.py": {"experiments"}}
+# What single modules may besides: the settings of an experiment lie in its folder, and the registry
+# imports nothing.
+BESIDES = {
+    "config/settings.py": {"experiments"},
+    "catalogue.py": {"experiments"},
+}
 # What each module at the root may: the utilities stand on the config, the others on top of all.
 ROOT = {name: {"config"} for name in UTILITIES} | {
     "__init__": set(),
     "__main__": {"cli"},
-    "bundle": {"config", "atomic", "checkout"},
     "provenance": {"config", "checkout", "stored"},
+    "reading": {"config", "stored"},
     "stored": {"config", "atomic", "layout"},
-    "workflow": {"config", "data", "training", "cli", "code_digest"},
+    "workflow": {"config", "data", "training", "cli", "code_digest", "experiments"},
 }
+# In the folder of an experiment these draw and judge, and so do without JAX.
+LIGHT = re.compile(r"(settings|plan|measured|effects|fig\d+_\w+|table\d+_\w+)\.py")
 # The command line may import all, and is imported by the root alone.
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent.name != "cli"]
 
@@ -75,3 +82,13 @@ def test_a_module_imports_only_from_below(path):
 def test_the_page_has_the_passage_that_failures_name():
     heading = re.search('"(.*)"', PASSAGE)[1]
     assert f"\n## {heading}\n" in (SOURCE.parents[1] / "docs" / "extending.md").read_text()
+
+
+def test_what_draws_and_judges_does_without_jax():
+    light = [path for path in MODULES if LIGHT.fullmatch(path.name)]
+    names = [
+        f"infwidth.{'.'.join(path.relative_to(SOURCE).with_suffix('').parts)}" for path in light
+    ]
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {names}]"
+    code += "; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

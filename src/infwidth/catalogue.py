@@ -1,48 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every figure and table by name, and the experiment whose measurements it is made from.
+"""Every figure and table by name, and the experiment whose measurements it is made from."""
 
-A figure's module is `infwidth.drawing.<name>`, a table's `infwidth.analysis.tables.<name>`; those of
-a study lie in its folder, `infwidth.experiments.<study>`.
-"""
-
+import re
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from infwidth.experiments.registry import REGISTRY, module
+from infwidth.experiments.registry import REGISTRY, STUDIES, module
 
-STUDIES = tuple(REGISTRY)
-"""The experiments that are a folder each."""
+if TYPE_CHECKING:
+    from infwidth.experiments.schema import Table
 
-FIGURES: dict[str, str] = {
-    "fig1_loss_vs_width": "lm_width",
-    "fig2_loss_curves": "lm_width",
-    "fig3_learning_rate_sensitivity": "lm_width",
-    "fig4_finite_to_infinite": "convergence",
-    "fig5_infinite_transformer": "infinite_lm",
-    "fig6_expected_value": "expected_value",
-    "fig7_feature_selection": "feature_selection",
-    "fig8_feature_support": "feature_support",
-    "fig9_optimizer_ablation": "optimizer_ablation",
-    "fig10_architectures": "architectures",
-    "fig11_memory": "memory",
-    "fig12_width_limit": "width_limit",
-    **{figure: name for name, row in REGISTRY.items() for figure in row.figures},
-}
+FIGURES: dict[str, str] = {figure: name for name, row in REGISTRY.items() for figure in row.figures}
 
-TABLES: dict[str, str] = {
-    "table1_final_loss": "lm_width",
-    "table2_gap_closed": "lm_width",
-    "table3_hyperparameters": "lm_width",
-    "table4_compute": "lm_width",
-    "table5_claims": "claims",
-    "table6_ablation": "optimizer_ablation",
-    "table7_convergence": "convergence",
-    "table8_width_limit": "width_limit",
-    "table9_architectures": "architectures",
-    **{table: name for name, row in REGISTRY.items() for table in row.tables},
-}
+_TABLES = {table: name for name, row in REGISTRY.items() for table in row.tables}
+_TABLES["table5_claims"] = "claims"
+TABLES: dict[str, str] = dict(
+    sorted(_TABLES.items(), key=lambda row: int(re.findall(r"\d+", row[0])[0]))
+)
 
-EXPERIMENTS = tuple(dict.fromkeys([*FIGURES.values(), *TABLES.values(), *STUDIES]))
+EXPERIMENTS = (*REGISTRY, "claims")
 """All that measure, and `claims`, which judges."""
 
 
@@ -51,38 +29,40 @@ def covered(names: Mapping[str, str], experiments: Collection[str]) -> list[str]
     return [name for name, experiment in names.items() if experiment in (*experiments, "claims")]
 
 
-def figure_module(name: str) -> str:
-    """The module that draws a figure."""
-    experiment = FIGURES[name]
-    return module(experiment, name) if experiment in STUDIES else f"infwidth.drawing.{name}"
+def picture_module(name: str) -> str:
+    """The module that draws a figure or makes a table."""
+    experiment = (FIGURES | TABLES)[name]
+    return f"infwidth.claims.{name}" if experiment == "claims" else module(experiment, name)
 
 
 def figure_code(name: str) -> tuple[str, ...]:
     """The modules that a figure's files hang on, with all that they import."""
     read = reader(FIGURES[name])
-    return (figure_module(name), read, "infwidth.drawing.draw", "infwidth.drawing.save")
-
-
-def table_module(name: str) -> str:
-    """The module that makes a table."""
-    experiment = TABLES[name]
-    return module(experiment, name) if experiment in STUDIES else f"infwidth.analysis.tables.{name}"
+    return (picture_module(name), read, "infwidth.drawing.draw", "infwidth.drawing.save")
 
 
 def table_code(name: str) -> tuple[str, ...]:
     """The modules that a table's files hang on, with all that they import."""
-    return (table_module(name), reader(TABLES[name]), "infwidth.drawing.write")
+    return (picture_module(name), reader(TABLES[name]), "infwidth.drawing.write")
 
 
 def reader(experiment: str) -> str:
     """The module whose `load` reads what an experiment measured."""
-    study = experiment in STUDIES
-    return "infwidth.experiments.measured" if study else f"infwidth.analysis.{experiment}"
+    if experiment == "claims":
+        return "infwidth.claims.claims"
+    if experiment in STUDIES:
+        return "infwidth.experiments.measured"
+    return module(experiment, "measured")
 
 
 def effects_module(experiment: str) -> str:
     """The module whose `effects` says what was found: one of its own, or else the reader."""
-    if experiment in STUDIES:
-        return module(experiment, "effects")
-    own = f"{reader(experiment)}_effects"
+    own = module(experiment, "effects")
     return own if find_spec(own) else reader(experiment)
+
+
+def schemas(experiment: str) -> "dict[str, Table]":
+    """The tables that an experiment measures, by name, `<name>.parquet`."""
+    if experiment in STUDIES:
+        return import_module("infwidth.experiments.schema").STUDY
+    return import_module(reader(experiment)).TABLES

@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +27,15 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, validate
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
+from infwidth.config.variants import VARIANTS
 from infwidth.data.c4_catalogue import check_against_catalogue
 from infwidth.data.c4_files import find_shards, planned_shards, token_budget
 from infwidth.data.documents import text_files
 from infwidth.data.files import MANIFEST, json_digest
 from infwidth.data.pieces import check_pieces
+from infwidth.experiments.registry import REGISTRY, module
 from infwidth.training.lease import gpu_count, on_tpu_host
+from infwidth.training.spec import variants_digest
 
 CHECKOUT = "INFWIDTH_CHECKOUT"
 """Set by the Snakefile: this project's folder, for envs/conda.post-deploy.sh."""
@@ -131,6 +135,21 @@ def with_unknown(digest: str, files: Iterable[Path | str]) -> str:
 def take_braces_as_they_are() -> None:
     """Lets this folder's path have braces: Snakemake would fill them in as it finds its locks."""
     snakemakes_files.listfiles = lambda pattern: listfiles(os.path.relpath(pattern))
+
+
+def parts_of_bench(experiment: str, settings: Settings) -> list[str]:
+    """The parts that train in jobs of their own, before the tables are made; or none."""
+    if not REGISTRY[experiment].split:
+        return []
+    names: list[str] = import_module(module(experiment, "plan")).parts(settings)
+    return names
+
+
+def code_of_bench(experiment: str, settings: Settings) -> str:
+    """A digest of the code that an experiment is measured with."""
+    row = REGISTRY[experiment]
+    names = row.variants or getattr(getattr(settings, experiment), "variants", ())
+    return variants_digest(row.code, [VARIANTS[name] for name in names])
 
 
 def with_other_vocabulary(settings: Settings) -> Settings:

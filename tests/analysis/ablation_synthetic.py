@@ -5,8 +5,6 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
-
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
@@ -16,6 +14,7 @@ from infwidth.experiments.optimizer_ablation.digits_settings import (
     DigitsAblationSettings,
 )
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from tests.analysis.tables import write_table
 
 ABOVE_FROZEN = {
     name: 0.01 * (place - 4) for place, name in enumerate(ALL_VARIANTS) if name != "frozen"
@@ -87,7 +86,7 @@ def write(
                 "interior": place not in edge,
                 "note": "the higher edge of its grid" if place in edge else "interior",
             }
-    pd.DataFrame(rows).to_parquet(folder / "runs.parquet")
+    write_table(folder, "optimizer_ablation", "runs", rows)
     digits = [
         {
             "rule": rule,
@@ -103,7 +102,7 @@ def write(
         for shift, kernel in enumerate(DIGITS_KERNELS)
         for seed in seeds
     ]
-    pd.DataFrame(digits).to_parquet(folder / "digits.parquet")
+    write_table(folder, "optimizer_ablation", "digits", digits)
     settings = {
         "name": "synthetic",
         "commit": "0" * 40,

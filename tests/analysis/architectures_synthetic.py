@@ -9,6 +9,7 @@ import pandas as pd
 
 from infwidth.config.variants import VARIANTS
 from infwidth.stored import write_json
+from tests.analysis.tables import write_table
 
 LEVEL = {
     "unfrozen": 0.1,
@@ -80,9 +81,9 @@ def write(folder: Path, truth: Truth) -> Path:
                     table = {"image": np.arange(truth.images), "loss": loss + image_I}
                     images.append(pd.DataFrame(table).assign(**run))
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
-    pd.DataFrame(selection).to_parquet(folder / "selection.parquet")
-    pd.concat(images).to_parquet(folder / "images.parquet")
+    write_table(folder, "architectures", "runs", runs)
+    write_table(folder, "architectures", "selection", selection)
+    write_table(folder, "architectures", "images", pd.concat(images))
     settings = {
         "name": "synthetic",
         "commit": "0" * 40,

@@ -5,11 +5,10 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
-
 from infwidth.config.settings import ModelSettings
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
+from tests.analysis.tables import write_table
 
 STEPS = range(10, 101, 10)
 LEVEL = {
@@ -56,8 +55,8 @@ def write(
                 ]
     tuned = {"key": "t", "role": "tuning", "variant": variants[0], "width": 256.0, "seed": 0}
     runs.append(tuned | {"learning_rate": 9.0, "status": "done", "test_loss": math.nan})
-    pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
-    pd.DataFrame(curves).to_parquet(folder / "curves.parquet")
+    write_table(folder, "infinite_lm", "runs", runs)
+    write_table(folder, "infinite_lm", "curves", curves)
     note = "learning rate at the higher edge of its grid"
     settings = {
         "name": "synthetic",

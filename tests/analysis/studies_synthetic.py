@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infwidth.config.settings import Settings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.schema import CURVES, RUNS
+from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import conditions
 
 ABOVE_FROZEN = {
@@ -41,7 +41,7 @@ def write(folder: Path, study: str, settings: Settings | None = None, loss=plain
                 place = (condition.name, variant, width, seed)
                 diverged = place in lost
                 value = math.nan if diverged else loss(*place)
-                blank = dict.fromkeys(RUNS.columns, 1)
+                blank = dict.fromkeys(STUDY["runs"].columns, 1)
                 rows.append(
                     blank
                     | {
@@ -63,8 +63,8 @@ def write(folder: Path, study: str, settings: Settings | None = None, loss=plain
         for step in (1, 2)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    RUNS.frame(rows).to_parquet(folder / "runs.parquet")
-    CURVES.frame(curves).to_parquet(folder / "curves.parquet")
+    STUDY["runs"].frame(rows).to_parquet(folder / "runs.parquet")
+    STUDY["curves"].frame(curves).to_parquet(folder / "curves.parquet")
     selection = {
         f"{condition.name}-{variant}-{width}": {"learning_rate": 3.0, "kappa": None}
         | {"interior": True, "note": "interior", "trials": [], "extensions": 0}

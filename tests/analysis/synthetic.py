@@ -11,6 +11,7 @@ import pandas as pd
 
 from infwidth.config.variants import VARIANTS
 from infwidth.stats.selection import Trial, selection_entry
+from tests.analysis.tables import write_table
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 KAPPAS = (1.0, 4.0, 16.0)
@@ -97,12 +98,12 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
                     documents += _documents(run["key"], loss_D, tokens_D)
                 curves += _curve(truth, run, loss)
                 runs.append(run)
-    pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
+    write_table(folder, "lm_width", "runs", runs)
     for name, rows, columns in (
         ("documents", documents, ["key", "document", "name", "loss_sum", "tokens"]),
         ("curves", curves, ["key", "step", "loss", "learning_rate_factor"]),
     ):
-        pd.DataFrame(rows, columns=columns).to_parquet(folder / f"{name}.parquet")
+        write_table(folder, "lm_width", name, pd.DataFrame(rows, columns=columns))
     (folder / "selection.json").write_text(json.dumps(selection))
     (folder / "settings.json").write_text(json.dumps(_settings(truth)))
     return folder

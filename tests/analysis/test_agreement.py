@@ -10,31 +10,38 @@ import pytest
 from scipy import stats
 
 from infwidth.artifact.agreement import LEVEL, Agreement, compare_tables, name_runs
-from infwidth.artifact.cells import CELLS, Cells
+from infwidth.catalogue import schemas
 from infwidth.config.errors import UserError
+from infwidth.experiments.registry import REGISTRY
+from infwidth.experiments.schema import Table
 from infwidth.reading import read_table
 from infwidth.stats.moderated import moderated_t, prior_of_variances
 
 PUBLISHED = Path(__file__).parents[2] / "results/published/measurements"
 TABLES = [
     (experiment, table)
-    for experiment in CELLS
+    for experiment in REGISTRY
     if (PUBLISHED / experiment).is_dir()
-    for table in CELLS[experiment]
+    for table in schemas(experiment)
 ]
-RUNS = CELLS["lm_width"]["runs"]
+RUNS = schemas("lm_width")["runs"]
+
+
+def schema_of(experiment, table):
+    known = schemas(experiment)
+    return known[table].named_by(known["runs"]) if known[table].by_run else known[table]
 
 
 def published(experiment, table):
     frame = read_table(PUBLISHED / experiment / f"{table}.parquet", ())
-    if CELLS[experiment][table].by_run:
+    if schemas(experiment)[table].by_run:
         frame = name_runs(frame, read_table(PUBLISHED / experiment / "runs.parquet", ()))
     return frame
 
 
 def compared(here, experiment="lm_width", table="runs", level=LEVEL):
-    cells = CELLS[experiment][table]
-    return compare_tables(experiment, table, cells, published(experiment, table), here, level)
+    schema = schema_of(experiment, table)
+    return compare_tables(experiment, table, schema, published(experiment, table), here, level)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +69,10 @@ def test_every_published_table_is_known():
 
 @pytest.mark.parametrize(("experiment", "table"), TABLES, ids=map("/".join, TABLES))
 def test_the_columns_of_every_table_are_there_and_name_its_rows(experiment, table):
-    cells, frame = CELLS[experiment][table], published(experiment, table)
-    optional = {"key", "device", "device_seconds"}
-    named = (*cells.arm, *cells.repeat, *cells.within, *cells.choice)
-    compared_by = (*cells.outcomes, *cells.counted, *cells.loose)
-    assert set(named) | set(compared_by) <= set(frame.columns) | optional
+    schema, frame = schema_of(experiment, table), published(experiment, table)
+    assert set(schema.columns) <= set(frame.columns)
     # compare_tables refuses two rows of one name.
-    result = compare_tables(experiment, table, cells, frame, frame.sample(frac=1, random_state=0))
+    result = compare_tables(experiment, table, schema, frame, frame.sample(frac=1, random_state=0))
     assert (result.word, result.identical) == (Agreement.IDENTICAL, len(frame))
 
 
@@ -177,7 +181,7 @@ def test_choices_are_compared_and_not_judged():
 def test_parts_of_one_repeat_are_no_repeats():
     """A thousand images of two seeds are two repeats."""
     rng = np.random.default_rng(3)
-    cells = Cells(("arm",), ("seed",), ("image",), outcomes=("loss",))
+    schema = Table(("arm",), ("seed",), ("image",), outcomes=("loss",))
 
     def table():
         rows = pd.MultiIndex.from_product(
@@ -186,7 +190,7 @@ def test_parts_of_one_repeat_are_no_repeats():
         seeds = rng.normal(size=12).repeat(1000)
         return rows.assign(loss=seeds + 0.01 * rng.normal(size=len(rows)))
 
-    result = compare_tables("a", "b", cells, table(), table())
+    result = compare_tables("a", "b", schema, table(), table())
     assert (result.word, result.tested) == (Agreement.AGREES, 6)
 
 

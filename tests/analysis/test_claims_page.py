@@ -11,8 +11,8 @@ from infwidth.claims.claims import Place
 from infwidth.claims.page import Links, anchor, escaped, heading, page
 from infwidth.claims.schema import read_claims
 from infwidth.claims.table5_claims import build
-from infwidth.claims.words import decimals_of, ends, p_value, with_interval
-from infwidth.drawing.table import latex, markdown
+from infwidth.claims.words import decimals_of, ends, with_interval
+from infwidth.drawing.table import latex, markdown, p_value
 from infwidth.stats.ratio_effect import RatioEffect
 from tests.analysis.claims_tables import EFFECTS, judged, row
 

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from infwidth.artifact.cells import CELLS
-from infwidth.catalogue import STUDIES, effects_module, reader
+from infwidth.catalogue import effects_module, reader, schemas
 from infwidth.claims.evidence import not_measured
 from infwidth.claims.schema import read_claims
 from infwidth.experiments.convergence import measured as convergence
@@ -22,6 +21,7 @@ from infwidth.experiments.infinite_lm import measured as infinite_lm
 from infwidth.experiments.lm_width.effects import CONTRASTS, effects
 from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.experiments.memory import measured as memory
+from infwidth.experiments.registry import STUDIES
 from infwidth.stats.statistics import Interval
 from tests.analysis import (
     ablation_synthetic,
@@ -79,10 +79,10 @@ FROM_A_FORMULA = {*STUDIES, "optimizer_ablation", "infinite_lm", "width_limit", 
 def spread(experiment, folder):
     """Gives every run noise of its own: repeats that are all equal would leave no test."""
     rng = np.random.default_rng(0)
-    for table, cells in CELLS[experiment].items():
+    for table, schema in schemas(experiment).items():
         path = folder / f"{table}.parquet"
         rows = pd.read_parquet(path)
-        for column in rows.columns.intersection(cells.outcomes):
+        for column in rows.columns.intersection(schema.outcomes):
             rows[column] *= 1 + 1e-4 * rng.normal(size=len(rows))
         rows.to_parquet(path)
 

@@ -2,8 +2,6 @@
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -26,17 +24,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def measured(folder):
     return Measurements.load(folder)
-
-
-def test_no_jax_comes_with_analysis_or_plots():
-    code = (
-        "import sys, importlib; import infwidth.analysis.tables; "
-        "from infwidth.catalogue import FIGURES, figure_module; "
-        "[importlib.import_module(figure_module(name)) for name in FIGURES]; "
-        "print('jax' in sys.modules)"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "False"
 
 
 def test_constant_serves_every_width(measured):

@@ -8,31 +8,31 @@ import pandas as pd
 import pytest
 
 from infwidth.artifact.agreement import Agreement, compare_tables, name_runs
-from infwidth.artifact.cells import CELLS
-from infwidth.catalogue import STUDIES
 from infwidth.config.settings import Settings
 from infwidth.experiments import measured as reader
 from infwidth.experiments.depth.effects import effects as depth_effects
 from infwidth.experiments.ladder.effects import effects as ladder_effects
 from infwidth.experiments.readings.effects import effects as readings_effects
 from infwidth.experiments.readings.plan import FACTORS
+from infwidth.experiments.registry import STUDIES
 from infwidth.experiments.scales.effects import effects as scales_effects
-from infwidth.experiments.schema import TABLES
+from infwidth.experiments.schema import STUDY
 from tests.analysis.studies_synthetic import plain, write
 
 SEEDS = [50, 51, 52, 53]
 
 
 @pytest.mark.parametrize("study", STUDIES)
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", STUDY)
 def test_the_roles_of_columns_name_every_row(tmp_path, study, table):
     folder = write(tmp_path, study)
     frame = pd.read_parquet(folder / f"{table}.parquet")
-    if TABLES[table].by_run:
+    schema = STUDY[table]
+    if schema.by_run:
         frame = name_runs(frame, pd.read_parquet(folder / "runs.parquet"))
-    cells = CELLS[study][table]
+        schema = schema.named_by(STUDY["runs"])
     # compare_tables refuses two rows of one name.
-    result = compare_tables(study, table, cells, frame, frame.sample(frac=1, random_state=0), 0.05)
+    result = compare_tables(study, table, schema, frame, frame.sample(frac=1, random_state=0), 0.05)
     assert (result.word, result.identical) == (Agreement.IDENTICAL, len(frame))
 
 

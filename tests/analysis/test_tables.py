@@ -9,8 +9,7 @@ import pytest
 from scipy import stats
 
 from infwidth.catalogue import TABLES
-from infwidth.claims.words import p_value
-from infwidth.drawing.table import Table, escape, write_table
+from infwidth.drawing.table import Table, escape, p_value, write_table
 from infwidth.drawing.write import build, build_and_write
 from infwidth.experiments.lm_width.measured import Measurements
 from tests.analysis.synthetic import Truth, write

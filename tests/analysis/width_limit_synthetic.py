@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from infwidth.config.settings import ModelSettings, Settings
+from tests.analysis.tables import write_table
 
 LIMITS = {
     ("unfrozen", "mean-field"): 1.40,
@@ -70,9 +71,9 @@ def write(
         for width in (*widths, 4096, math.inf)
         for seed in KNOWN_SEEDS
     ]
-    pd.DataFrame(runs).to_parquet(folder / "runs.parquet")
+    write_table(folder, "width_limit", "runs", runs)
     columns = list(runs[0])
-    pd.DataFrame(limits, columns=columns).to_parquet(folder / "known.parquet")
+    write_table(folder, "width_limit", "known", pd.DataFrame(limits, columns=columns))
     default = Settings().model_dump(mode="json")
     default["lm_width"]["seeds"] = list(seeds)
     default["infinite_lm"]["seeds"] = list(KNOWN_SEEDS)

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from infwidth.artifact.cells import CELLS
 from infwidth.artifact.comparing import require_same_settings
-from infwidth.catalogue import STUDIES
+from infwidth.catalogue import schemas
 from infwidth.cli.main import main
 from infwidth.config.errors import UserError
 from infwidth.experiments.expected_value.measured import load
+from infwidth.experiments.registry import REGISTRY, STUDIES
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results/published/measurements"
@@ -87,8 +87,8 @@ def slower(table):
 def test_the_same_numbers_agree_and_what_did_not_run_is_named(compare):
     status, output, error = compare("--exact")
     assert (status, error) == (0, "")
-    assert output.count(" identical") == 1 + sum(len(CELLS[name]) for name in RAN)
-    assert "Not measured here: lm_width, infinite_lm, " in output
+    assert output.count(" identical") == 1 + sum(len(schemas(name)) for name in RAN)
+    assert "Not measured here: lm_width, convergence, infinite_lm, " in output
     assert "verdicts are the same; " in output
 
 
@@ -138,7 +138,7 @@ def test_as_json(compare, results):
     words = {f"{each['experiment']}/{each['table']}": each["word"] for each in found["tables"]}
     assert words["memory/state"] == "disagrees"
     assert words["memory/step"] == words["expected_value/fixed"] == "identical"
-    assert found["absent"] == [name for name in CELLS if name not in (*STUDIES, *RAN)]
+    assert found["absent"] == [name for name in REGISTRY if name not in (*STUDIES, *RAN)]
     assert len(found["claims"]["effects"]) > 0
     assert found["problems"][0].startswith("memory/state: readout at form ")
 

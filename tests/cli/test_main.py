@@ -170,7 +170,10 @@ def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monke
             "optimizer_ablation.width or optimizer_ablation.standard_widths or "
             "training.microbatch_tokens",
         ),
-        (["convergence", "--rule", "sgd"], "convergence sgd: out of memory; lower convergence.wi"),
+        (
+            ["measure", "convergence", "--part", "sgd"],
+            "measure convergence sgd: out of memory; lower convergence.widths or ",
+        ),
         (
             ["train", "--variant", "ntk", "--widths", "64_128"],
             "train ntk 64_128: out of memory; lower lm_width.widths or ",

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from infwidth.catalogue import FIGURES, figure_module, reader
+from infwidth.catalogue import FIGURES, picture_module, reader
 from tests.plots.pictures import PICTURES
 
 
@@ -31,6 +31,6 @@ def drawn(measured):
 
     @lru_cache(maxsize=4)
     def draw(name, case):
-        return import_module(figure_module(name)).draw(measured(name, case))
+        return import_module(picture_module(name)).draw(measured(name, case))
 
     return draw

@@ -61,8 +61,7 @@ from importlib import import_module
 from infwidth import catalogue
 
 for modules, names in (
-    ((catalogue.figure_module,), catalogue.FIGURES),
-    ((catalogue.table_module,), catalogue.TABLES),
+    ((catalogue.picture_module,), catalogue.FIGURES | catalogue.TABLES),
     ((catalogue.reader, catalogue.effects_module), catalogue.STUDIES),
 ):
     for name in names:
@@ -132,7 +131,7 @@ def test_no_figure_table_or_effect_imports_what_trains():
 
 def test_the_hook_that_forbids_training_would_find_it():
     ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TRAINING, "memory", "--out", "nowhere"],
+        [sys.executable, "-c", WITHOUT_TRAINING, "gather", "memory", "--out", "nowhere"],
         cwd=ROOT,
         capture_output=True,
         text=True,

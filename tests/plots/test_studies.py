@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module
+from infwidth.catalogue import FIGURES, STUDIES, TABLES, picture_module
 from infwidth.config.load import read_config, validate
 from infwidth.config.settings import Settings
 from infwidth.drawing.draw import draw_and_save
@@ -54,7 +54,7 @@ def written(folder, study, case):
 def test_texts_lie_inside_the_figure_and_apart(tmp_path, name, case):
     measured = written(tmp_path, FIGURES[name], case)
     with paper_style():
-        figure = importlib.import_module(figure_module(name)).draw(measured)
+        figure = importlib.import_module(picture_module(name)).draw(measured)
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
         boxes = [
@@ -110,7 +110,7 @@ def test_a_difference_is_worse_beyond_the_margin_and_not_worse_within(tmp_path):
 
 def test_what_is_predicted_of_the_longest_rung_spans_all_models(tmp_path):
     measured = reader.load(write(tmp_path, "ladder", loss=on_a_law))
-    figure = importlib.import_module(figure_module("fig13_ladder")).draw(measured)
+    figure = importlib.import_module(picture_module("fig13_ladder")).draw(measured)
     predicted = at_last(extrapolation(measured, "bytes", "adam_star"), 40000).interval(0.95)
     drawn = [
         tuple(path.vertices[:, 1])
@@ -127,7 +127,7 @@ def test_what_is_predicted_of_the_longest_rung_spans_all_models(tmp_path):
 def test_settings_are_sorted_by_what_they_do_to_adam_star(tmp_path):
     measured = reader.load(write(tmp_path, "readings", loss=with_slopes))
     curve, board, main = (
-        importlib.import_module(figure_module("fig15_readings")).draw(measured).axes
+        importlib.import_module(picture_module("fig15_readings")).draw(measured).axes
     )
     (star,) = (
         line

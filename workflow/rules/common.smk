@@ -6,15 +6,14 @@
 from functools import cache, partial
 from pathlib import Path
 
-from infwidth.experiments.schema import TABLES as STUDY_TABLES
 from infwidth.catalogue import (
     FIGURES,
-    STUDIES,
     TABLES,
     covered,
     effects_module,
     figure_code,
     reader,
+    schemas,
     table_code,
 )
 from infwidth.checkout import code_commit
@@ -24,7 +23,8 @@ from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.experiments.lm_width.plan import jobs
-from infwidth.experiments.registry import module
+from infwidth.experiments.registry import BENCHES, REGISTRY, STUDIES, module
+from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import jobs_of, priorities
 from infwidth.experiments.width_limit.plan import mean_field_jobs, ntk_jobs
 from infwidth.layout import Layout
@@ -50,8 +50,15 @@ GPUS_A_RUN = SETTINGS.training.mesh.devices if GPUS else 0
 
 VOCABULARY_MODEL = [path for path in [SETTINGS.data.vocabulary_model] if path]
 
-# By experiment, the files that its figures and tables are made from; its own rules add a row.
-MEASURED = {}
+# By experiment, the files that its figures and tables are made from.
+MEASURED = {
+    name: [
+        f"{LAYOUT.measurements(name)}/{file}"
+        for file in (*(f"{table}.parquet" for table in schemas(name)), "settings.json")
+    ]
+    for name in REGISTRY
+}
+MEASURED["lm_width"].append(f"{LAYOUT.measurements('lm_width')}/selection.json")
 
 # Every file of some experiments' figures and tables, so that one which was deleted is made again.
 drawn = lambda experiments: expand(

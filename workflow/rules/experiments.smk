@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every experiment that is a folder of infwidth.experiments, by two rules: a job a part (a variant in a
-# condition at a width), then the tables. A target is named as each of them.
-
-STUDY_FILES = [*(f"{table}.parquet" for table in STUDY_TABLES), "settings.json"]
-for _study in STUDIES:
-    MEASURED[_study] = [f"{LAYOUT.measurements(_study)}/{file}" for file in STUDY_FILES]
-
+# Every experiment but the paper's own and the three that train beside it: a job a part, then one that
+# makes the tables. A part of a study is a variant in a condition at a width.
 
 # By name the jobs of a study and their priorities; made when they are asked for, since of no other
 # study need the settings fit.
@@ -59,7 +54,8 @@ rule gather:
             for job in study_jobs(wildcards.study)
         ],
     output:
-        [f"{LAYOUT.measurements('{study}')}/{file}" for file in STUDY_FILES],
+        [f"{LAYOUT.measurements('{study}')}/{table}.parquet" for table in STUDY],
+        f"{LAYOUT.measurements('{study}')}/settings.json",
     log:
         f"{LAYOUT.logs}/{{study}}/gather.log",
     wildcard_constraints:
@@ -79,3 +75,57 @@ rule gather:
     shell:
         "infwidth gather {wildcards.study} --settings {params.settings:q} --parts {input.parts}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {LAYOUT.measurements('{wildcards.study}')} 2> {{log}}"
+
+
+for _bench in BENCHES:
+    _parts = support.parts_of_bench(_bench, SETTINGS)
+    _kept = f"{LAYOUT.results}/{_bench}/parts"
+    if _parts:
+
+        rule:
+            """Tunes and trains the models of one part, at all widths and seeds."""
+            name:
+                f"{_bench}_models"
+            output:
+                f"{_kept}/{{part}}.json",
+            log:
+                f"{LAYOUT.logs}/{_bench}/{{part}}.log",
+            wildcard_constraints:
+                part="|".join(_parts),
+            conda:
+                CONDA
+            threads: 1
+            resources:
+                gpu=1 if GPUS else 0,
+            params:
+                # The command is put together when the job runs, after this loop has ended.
+                experiment=_bench,
+                settings=slice_of(f"gather {_bench}"),
+                code=support.code_of_bench(_bench, SETTINGS),
+            shell:
+                "infwidth measure {params.experiment} --part {wildcards.part}"
+                f" --settings {{params.settings:q}} --runs {LAYOUT.results}/{{params.experiment}}/parts --out {{output}} 2> {{log}}"
+
+    rule:
+        """Measures what is not yet measured of an experiment, and makes its tables."""
+        name:
+            _bench
+        input:
+            [f"{_kept}/{part}.json" for part in _parts],
+        output:
+            MEASURED[_bench][:-1],
+            settings=MEASURED[_bench][-1],
+        log:
+            f"{LAYOUT.logs}/{_bench}.log",
+        conda:
+            CONDA
+        threads: 1
+        resources:
+            gpu=1 if GPUS else 0,
+        params:
+            experiment=_bench,
+            settings=slice_of(f"gather {_bench}"),
+            code=support.code_of_bench(_bench, SETTINGS),
+        shell:
+            "infwidth gather {params.experiment} --settings {params.settings:q}"
+            f" --runs {LAYOUT.results}/{{params.experiment}}/parts --out $(dirname {{output.settings}}) 2> {{log}}"

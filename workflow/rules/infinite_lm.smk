@@ -3,10 +3,6 @@
 # The infinite-width transformer against finite widths: a job a variant, then the tables.
 
 INFINITE_LM = LAYOUT.results / "infinite_lm"
-MEASURED["infinite_lm"] = [
-    f"{LAYOUT.measurements('infinite_lm')}/{name}"
-    for name in ("runs.parquet", "curves.parquet", "settings.json")
-]
 
 
 rule infinite_lm_train:

@@ -68,11 +68,7 @@ rule collect:
         tuned=TUNED,
         trained=TRAINED,
     output:
-        f"{LM_WIDTH}/runs.parquet",
-        f"{LM_WIDTH}/documents.parquet",
-        f"{LM_WIDTH}/curves.parquet",
-        f"{LM_WIDTH}/selection.json",
-        f"{LM_WIDTH}/settings.json",
+        MEASURED["lm_width"],
     log:
         f"{LAYOUT.logs}/collect.log",
     conda:
@@ -84,6 +80,3 @@ rule collect:
         "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
         f" --runs {LAYOUT.runs} --out {LM_WIDTH}"
         " --tuning {input.tuned} --trained {input.trained} 2> {log}"
-
-
-MEASURED["lm_width"] = rules.collect.output

@@ -17,10 +17,6 @@ ABLATION_TOKENS = {
     for job, some in ABLATION_JOBS.items()
 }
 ABLATION_RULES = halves(SETTINGS.optimizer_ablation.digits.rules)
-MEASURED["optimizer_ablation"] = [
-    f"{LAYOUT.measurements('optimizer_ablation')}/{name}"
-    for name in ("runs.parquet", "digits.parquet", "settings.json")
-]
 
 
 rule optimizer_ablation_train:

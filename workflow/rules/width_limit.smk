@@ -4,10 +4,6 @@
 
 WIDTH_LIMIT = LAYOUT.results / "width_limit"
 NTK_ARM = f"{WIDTH_LIMIT}/ntk"
-MEASURED["width_limit"] = [
-    f"{LAYOUT.measurements('width_limit')}/{name}"
-    for name in ("runs.parquet", "known.parquet", "settings.json")
-]
 
 
 rule width_limit_tune:
@@ -99,7 +95,10 @@ rule width_limit:
     params:
         settings=slice_of("width_limit collect"),
         code=code_digest(
-            ["infwidth.experiments.width_limit.measure", "infwidth.experiments.recording"]
+            [
+                "infwidth.experiments.width_limit.measure",
+                "infwidth.experiments.recording",
+            ]
         ),
     shell:
         "infwidth width_limit collect --settings {params.settings:q}"

@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from infwidth.artifact.cells import RATES, Cells
 from infwidth.config.errors import UserError
+from infwidth.experiments.schema import RATES, Table
 from infwidth.stats.moderated import moderated_t
 from infwidth.stats.statistics import holm
 
@@ -109,7 +109,7 @@ class TableAgreement:
 def compare_tables(
     experiment: str,
     table: str,
-    cells: Cells,
+    schema: Table,
     published: pd.DataFrame,
     here: pd.DataFrame,
     level: float = LEVEL,
@@ -118,8 +118,8 @@ def compare_tables(
 
     Args:
         experiment, table: their names.
-        cells: what the columns are.
-        published, here: the tables; where `cells.by_run`, joined with their runs (`name_runs`).
+        schema: what the columns are.
+        published, here: the tables; where `schema.by_run`, joined with their runs (`name_runs`).
         level: of this table's tests together.
 
     Raises:
@@ -127,28 +127,29 @@ def compare_tables(
     """
     place = f"{experiment}/{table}.parquet"
     common = [column for column in published if column in here]
-    names = [name for name in (*cells.arm, *cells.repeat, *cells.within) if name in common]
-    first, second = (_keyed(frame[common], cells, names, place) for frame in (published, here))
+    names = [name for name in (*schema.arm, *schema.repeat, *schema.within) if name in common]
+    first, second = (_keyed(frame[common], schema, names, place) for frame in (published, here))
     keys = [column for column in first if column.startswith(_KEY)]
     merged = first.merge(second, on=keys, how="outer", suffixes=("", _HERE), indicator=_SIDE)
     both, judged = merged[_SIDE] == "both", merged[_KEY + "trial"] == 0
     gone = merged[(merged[_SIDE] == "left_only") & judged]
     matched = merged[both]
-    values = [name for name in common if name not in (*names, *cells.loose)]
+    outcomes = [name for name in schema.outcomes if name in common]
+    values = [name for name in common if name not in (*names, *schema.loose)]
     same = np.ones(len(matched), dtype=bool)
     for name in values:
         same &= _equal(matched[name], matched[name + _HERE])
     result: dict[str, Any] = {
         "rows": len(published),
         "identical": int(same.sum()),
-        "largest": _largest(matched, [name for name in cells.outcomes if name in common]),
+        "largest": _largest(matched, outcomes),
         "missing": [_words(row, names) for row in gone[names].to_dict("records")],
         "extra": int((merged[_SIDE] == "right_only").sum()),
         "trials": int(((merged[_SIDE] == "left_only") & ~judged).sum()),
-        "counted": _counted(matched, [name for name in cells.counted if name in common], names),
+        "counted": _counted(matched, [name for name in schema.counted if name in common], names),
     }
     reported = matched[matched[_KEY + "trial"] == 0]
-    result["counted"] += _lost(reported, [name for name in cells.outcomes if name in common], names)
+    result["counted"] += _lost(reported, outcomes, names)
 
     def done(word: Agreement, **more: Any) -> TableAgreement:
         return TableAgreement(experiment, table, word, **result | more)
@@ -161,15 +162,14 @@ def compare_tables(
         _equal_to_rounding(matched[name], matched[name + _HERE]) for name in values
     ):
         return done(Agreement.ROUNDING)
-    outcomes = [name for name in cells.outcomes if name in common]
     if not outcomes:
         return done(Agreement.NOT_JUDGED)
-    if not cells.repeat:
-        assert cells.close is not None, place
-        near = result["largest"] <= cells.close
+    if not schema.repeat:
+        assert schema.close is not None, place
+        near = result["largest"] <= schema.close
         return done(Agreement.AGREES if near else Agreement.DISAGREES)
-    arm = [name for name in cells.arm if name in common]
-    tests = _tests(reported, arm, cells, outcomes)
+    arm = [name for name in schema.arm if name in common]
+    tests = _tests(reported, arm, schema, outcomes)
     word, more = _verdict(tests, level)
     return done(word, **more)
 
@@ -181,14 +181,14 @@ def name_runs(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return frame.merge(runs[columns], on="key", suffixes=("_of_step", ""))
 
 
-def _keyed(frame: pd.DataFrame, cells: Cells, names: list[str], place: str) -> pd.DataFrame:
+def _keyed(frame: pd.DataFrame, schema: Table, names: list[str], place: str) -> pd.DataFrame:
     """The table with columns that name its rows; rates name a trial, but no reported run."""
     if "role" in frame:
         trial = frame["role"].isin(TRIALS)
     else:
-        trial = pd.Series(bool(cells.choice), index=frame.index)
+        trial = pd.Series(bool(schema.choice), index=frame.index)
     keys = {_KEY + name: frame[name] for name in names}
-    keys |= {_KEY + name: frame[name].where(trial) for name in cells.choice if name in frame}
+    keys |= {_KEY + name: frame[name].where(trial) for name in schema.choice if name in frame}
     keys[_KEY + "trial"] = trial.astype(int)
     keyed = frame.assign(**keys)
     twice = keyed[keyed.duplicated(list(keys))]
@@ -245,12 +245,14 @@ def _difference(row: Mapping[Any, Any], column: str, names: Iterable[str]) -> st
     return f"{column} at {_words(row, names)}: {before} published, {after} here"
 
 
-def _tests(matched: pd.DataFrame, arm: list[str], cells: Cells, outcomes: list[str]) -> list[Shift]:
+def _tests(
+    matched: pd.DataFrame, arm: list[str], schema: Table, outcomes: list[str]
+) -> list[Shift]:
     """Every arm's outcomes, before any correction."""
     averaged = [*outcomes, *(name + _HERE for name in outcomes)]
-    rows = matched[[*arm, *cells.repeat, *averaged]].astype(dict.fromkeys(averaged, np.float64))
-    if cells.within:
-        rows = rows.groupby([*arm, *cells.repeat], dropna=False, as_index=False)[averaged].mean()
+    rows = matched[[*arm, *schema.repeat, *averaged]].astype(dict.fromkeys(averaged, np.float64))
+    if schema.within:
+        rows = rows.groupby([*arm, *schema.repeat], dropna=False, as_index=False)[averaged].mean()
     groups = rows.groupby(arm, dropna=False)[averaged]
     mean, variance, count = groups.mean(), groups.var(), groups.count()
     places = [_words(row, arm) for row in mean.reset_index()[arm].to_dict("records")]

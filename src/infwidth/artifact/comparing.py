@@ -14,18 +14,19 @@ from infwidth.artifact.agreement import (
     name_runs,
 )
 from infwidth.artifact.agreement_claims import ClaimsAgreement, compare_claims
-from infwidth.artifact.cells import CELLS
 from infwidth.artifact.published import Published
+from infwidth.catalogue import schemas
 from infwidth.claims.judge import find, judge
 from infwidth.claims.schema import Claims
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
+from infwidth.experiments.registry import REGISTRY
 from infwidth.experiments.tables import SETTINGS, SETTINGS_KEYS
 from infwidth.provenance import MADE_BY
 from infwidth.reading import read_json, read_table
 
 # The tables share the chance of a false alarm evenly, and the claims have as much as a table.
-SHARE = LEVEL / (1 + sum(map(len, CELLS.values())))
+SHARE = LEVEL / (1 + sum(len(schemas(name)) for name in REGISTRY))
 
 # All else in a record says where its numbers come from, or is one of them. The sentence on the
 # corpus is all that experiments without `data` keep of it.
@@ -101,7 +102,7 @@ def compare(
     Raises:
         UserError: nothing was measured here, or with other settings, or a file is damaged.
     """
-    there = [name for name in CELLS if published.measurements(name).is_dir()]
+    there = [name for name in REGISTRY if published.measurements(name).is_dir()]
     ran = [name for name in there if name in here]
     if not ran:
         raise UserError(
@@ -145,14 +146,16 @@ def _other_versions(
 
 def _tables(experiment: str, published: Path, here: Path) -> list[TableAgreement]:
     compared = []
-    for table, cells in CELLS[experiment].items():
+    known = schemas(experiment)
+    for table, schema in known.items():
         frames = []
         for folder in (published, here):
             frame = read_table(folder / f"{table}.parquet", ())
-            if cells.by_run:
+            if schema.by_run:
                 frame = name_runs(frame, read_table(folder / "runs.parquet", ("key",)))
             frames.append(frame)
-        compared.append(compare_tables(experiment, table, cells, frames[0], frames[1], SHARE))
+        named = schema.named_by(known["runs"]) if schema.by_run else schema
+        compared.append(compare_tables(experiment, table, named, frames[0], frames[1], SHARE))
     return compared
 
 

@@ -19,11 +19,10 @@ from infwidth.claims.words import (
     ends,
     is_signed,
     is_unbounded,
-    p_value,
     rule,
     scope,
 )
-from infwidth.drawing.table import MISSING
+from infwidth.drawing.table import MISSING, p_value
 from infwidth.stats.verdicts import Verdict
 
 PAGE = "claims.md"

@@ -4,8 +4,8 @@
 import pandas as pd
 
 from infwidth.claims.claims import Judged, JudgedClaims
-from infwidth.claims.words import SOURCES, decisive_number, p_value, rule, scope
-from infwidth.drawing.table import Table, sentences
+from infwidth.claims.words import SOURCES, decisive_number, rule, scope
+from infwidth.drawing.table import Table, p_value, sentences
 
 COLUMNS = [
     *("claim", "id", "source", "statement", "experiment", "effect", "unit", "place", "judged"),

@@ -13,7 +13,6 @@ SOURCES = {
     "ours": "question of ours",
 }
 
-_SMALLEST_P = 1e-4
 _MOST_DECIMALS = 6
 
 
@@ -65,15 +64,6 @@ def ends(lower: float, upper: float, decimals: int) -> str:
         return MISSING
     low, high = (number(round(end, decimals) + 0.0, decimals) for end in (lower, upper))
     return f"{low} to {high}"
-
-
-def p_value(p: float) -> str:
-    """A p value with two digits; very small ones as a bound."""
-    if math.isnan(p):
-        return MISSING
-    if 0 < p < _SMALLEST_P:
-        return f"< {_SMALLEST_P:.4f}"
-    return f"{p:.2g}"
 
 
 def is_signed(judged: Judged) -> bool:

@@ -31,7 +31,7 @@ Compares each table of measurements with the published one, row by row, and then
                      table lend each other what they know of their variance), with Holm's
                      correction; the chance of one false alarm over the tests of all tables and
                      claims is held to 5%. What has no repeats lies within a share of its column's
-                     rms (src/infwidth/artifact/cells.py)
+                     rms (`close`, in the experiment's TABLES)
   not judged         differs, and is a choice (a tuned rate) or its trials, or has one repeat
   disagrees          neither, or published cells are missing, or a count that is the same on every
                      platform (parameters, tokens, bytes) is another
@@ -111,13 +111,13 @@ def _compare(args: argparse.Namespace, settings: Settings, layout: Layout) -> in
 
 def _measured(results: Path) -> dict[str, Path]:
     """By experiment, the folder of what was measured; of results, or of a published copy."""
-    from infwidth.artifact.cells import CELLS
+    from infwidth.experiments.registry import REGISTRY
     from infwidth.experiments.tables import SETTINGS
 
     if (results / "measurements").is_dir():
-        folders = {name: results / "measurements" / name for name in CELLS}
+        folders = {name: results / "measurements" / name for name in REGISTRY}
     else:
-        folders = {name: results / name / "measurements" for name in CELLS}
+        folders = {name: results / name / "measurements" for name in REGISTRY}
     return {name: folder for name, folder in folders.items() if (folder / SETTINGS).is_file()}
 
 

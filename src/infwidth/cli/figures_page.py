@@ -7,11 +7,11 @@ Both are written from the catalogue, the slices of the settings and the rules of
 import re
 from pathlib import Path
 
-from infwidth.catalogue import FIGURES, STUDIES, TABLES, figure_module, reader, table_module
+from infwidth.catalogue import FIGURES, TABLES, picture_module, reader
 from infwidth.claims.rules import labels
 from infwidth.claims.schema import Claim, Claims
 from infwidth.config.slices import SLICES
-from infwidth.experiments.registry import REGISTRY
+from infwidth.experiments.registry import REGISTRY, STUDIES
 from infwidth.layout import LONG, PUBLISHED, Layout
 
 _CAPTIONS = Path("workflow/report")
@@ -22,40 +22,15 @@ START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 QUESTIONS = {
     "fig2_loss_curves": "How do the losses fall during training?",
     "fig3_learning_rate_sensitivity": "What does another rate of the readout do, by width?",
-    "lm_width": "How does the final loss depend on the width of the MLPs, variant by variant? "
-    "The paper's experiment.",
-    "convergence": "Do finite models come to the exact kernel machine as they widen, and how fast?",
-    "infinite_lm": "What does a transformer do whose MLPs are infinitely wide, beside finite ones?",
-    "expected_value": "Is the mean over inits of finite models the infinite one?",
-    "feature_selection": "Can frozen features, weighted up and down, stand in for learned ones?",
-    "feature_support": "What stays out of reach where Ω is not totally supported?",
-    "optimizer_ablation": "Which part of the optimizer closes the gap, and where?",
-    "architectures": "Is the order of the variants the same in an MLP, a CNN and an RNN?",
-    "memory": "What does the kernel form keep, beside a dense layer with its optimizer state?",
-    "width_limit": "Do the ADAM variants meet the unfrozen model as the width grows?",
     "claims": "What do all experiments together say on each claim?",
-    **{name: row.question for name, row in REGISTRY.items()},
-}
+} | {name: row.question for name, row in REGISTRY.items()}
 
-CORE_MINUTES = {
-    "lm_width": 45,
-    "convergence": 2,
-    "infinite_lm": 9,
-    "expected_value": 1,
-    "feature_selection": 2,
-    "feature_support": 2,
-    "optimizer_ablation": 101,
-    "architectures": 4,
-    "memory": 1,
-    "width_limit": 52,
-    "claims": 153,
-}
+CORE_MINUTES = {name: row.core_minutes for name, row in REGISTRY.items() if row.core_minutes}
+CORE_MINUTES["claims"] = 153
 """Of a whole run with 5% more runs than now, of which `lm_width` and `width_limit` had fewer: CPU
 time of the whole, which the claims need, and the durations that Snakemake recorded of the jobs, one
 core each. A run that several experiments share counts in each."""
 
-# The commands that measure, where they are not called as their experiment.
-_COMMANDS = {"lm_width": ("tune", "train", "collect")}
 _SHARED = {"name", "statistics"}
 _LONG = " --configfile config/long.yaml"
 
@@ -96,7 +71,7 @@ def artifact_page(page: str, claims: Claims) -> str:
 
 def _section(name: str, experiment: str, claims: Claims) -> str:
     kind = "figure" if name in FIGURES else "table"
-    module = figure_module(name) if kind == "figure" else table_module(name)
+    module = picture_module(name)
     study = experiment in STUDIES
     tier, options = (PUBLISHED / LONG, _LONG) if study else (PUBLISHED, "")
     published = tier if experiment == "claims" else tier / "measurements" / experiment
@@ -126,10 +101,9 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
 
 
 def _settings(experiment: str) -> list[str]:
-    commands = _COMMANDS.get(experiment) or [
-        command for command in SLICES if experiment in command.split()
-    ]
-    paths = [path.partition(".")[0] for command in commands for path in SLICES[command]]
+    commands = REGISTRY[experiment].commands if experiment in REGISTRY else ("claims",)
+    read = [SLICES.get(f"{command} {experiment}") or SLICES[command] for command in commands]
+    paths = [path.partition(".")[0] for paths in read for path in paths]
     return [part for part in dict.fromkeys(paths) if part not in _SHARED] + ["statistics"]
 
 

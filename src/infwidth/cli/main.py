@@ -14,21 +14,16 @@ from typing import NoReturn
 
 from infwidth import __version__
 from infwidth.cli import (
-    architectures,
     bundle,
     claims,
     compare,
     config,
-    convergence,
     data,
     doctor,
     draw,
-    expected_value,
-    feature_selection,
-    feature_support,
+    experiment,
     infinite_lm,
     lm_width,
-    memory,
     optimizer_ablation,
     pages,
     plan,
@@ -37,7 +32,6 @@ from infwidth.cli import (
     reproduce,
     runs,
     status,
-    study,
     width_limit,
 )
 from infwidth.cli.out_of_memory import out_of_memory
@@ -145,11 +139,7 @@ def _parser() -> Parser:
         "--version", action="version", version=__version__, help="say which version this is"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (
-        *(lm_width, convergence, infinite_lm, expected_value, memory),
-        *(architectures, feature_selection, feature_support),
-        *(optimizer_ablation, width_limit, study),
-    )
+    experiments = (lm_width, infinite_lm, optimizer_ablation, width_limit, experiment)
     others = (config, doctor, reproduce, publish, redraw, compare, bundle, runs)
     for module in (data, *experiments, claims, draw, pages, status, plan, *others):
         module.add_parser(commands)
@@ -160,8 +150,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[Settings, Layout]:
     """The settings that the command may read, and the paths of the configuration."""
     if getattr(arguments, "settings", None) is not None:
         # A rule names every path itself.
-        parse = getattr(arguments, "parse", parse_slice)
-        return parse(arguments.settings), Layout("default")
+        parse = getattr(arguments, "parse", lambda given: parse_slice(given.settings))
+        return parse(arguments), Layout("default")
     config = read_config(
         getattr(arguments, "configfile", None) or (), getattr(arguments, "config", None) or ()
     )

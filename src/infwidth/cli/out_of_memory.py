@@ -3,6 +3,8 @@
 
 import argparse
 
+from infwidth.experiments.registry import REGISTRY
+
 _A_BATCH = "training.microbatch_tokens"
 GROWS_WITH = {
     "tune": ("lm_width.reference_width", _A_BATCH),
@@ -16,16 +18,7 @@ GROWS_WITH = {
         _A_BATCH,
     ),
     "optimizer_ablation digits": ("optimizer_ablation.digits.width",),
-    "convergence": ("convergence.widths", "convergence.batch_size"),
-    "expected_value": ("expected_value.fixed.widths", "expected_value.trained.widths"),
-    "memory": ("memory.widths", "memory.steps_seen"),
-    "architectures": ("architectures.widths", "architectures.batch_size"),
-    "feature_selection": (
-        "feature_selection.density_ratio.particles",
-        "feature_selection.planted.widths",
-        "feature_selection.pruning.width",
-    ),
-    "feature_support": ("feature_support.widths", "feature_support.fit_nodes.plane"),
+    **{f"gather {name}": row.grows_with for name, row in REGISTRY.items() if row.grows_with},
 }
 """By command: the settings that the memory of what it computes with JAX grows with."""
 
@@ -34,9 +27,10 @@ def out_of_memory(arguments: argparse.Namespace) -> str:
     """Names the command, its arm, and the settings that its memory grows with."""
     command = getattr(arguments, "command", "")
     words = [command]
-    for name in ("variant", "arms", "rule", "rules", "widths"):
+    for name in ("experiment", "part", "variant", "arms", "rules", "widths"):
         given = getattr(arguments, name, None) or []
         words += [given] if isinstance(given, str) else given
-    if command not in GROWS_WITH:
-        return f"{' '.join(words)}: out of memory; end what else takes it"
-    return f"{' '.join(words)}: out of memory; lower {' or '.join(GROWS_WITH[command])}"
+    grows_with = GROWS_WITH.get(f"gather {getattr(arguments, 'experiment', '')}")
+    grows_with = grows_with or GROWS_WITH.get(command)
+    mend = f"lower {' or '.join(grows_with)}" if grows_with else "end what else takes it"
+    return f"{' '.join(words)}: out of memory; {mend}"

@@ -42,7 +42,7 @@ SLICES: dict[str, tuple[str, ...]] = {
         "lm_width.sensitivity",
     ),
     "collect": ("name", "data", "model", "training", "lm_width", "statistics"),
-    "convergence": ("name", "convergence", "statistics.confidence", "statistics.judge"),
+    "gather convergence": ("name", "convergence", "statistics.confidence", "statistics.judge"),
     "infinite_lm train": ("model", "training", "infinite_lm"),
     "infinite_lm collect": (
         "name",
@@ -51,16 +51,16 @@ SLICES: dict[str, tuple[str, ...]] = {
         "infinite_lm",
         "statistics.confidence",
     ),
-    "expected_value": ("name", "expected_value", "statistics.confidence"),
-    "feature_selection": ("name", "feature_selection", "statistics.confidence"),
-    "memory": ("name", "model", "training.batch_size", "memory"),
-    "architectures": (
+    "gather expected_value": ("name", "expected_value", "statistics.confidence"),
+    "gather feature_selection": ("name", "feature_selection", "statistics.confidence"),
+    "gather memory": ("name", "model", "training.batch_size", "memory"),
+    "gather architectures": (
         "name",
         "architectures",
         "statistics.confidence",
         "statistics.gap_fraction",
     ),
-    "feature_support": ("name", "feature_support", "statistics.confidence"),
+    "gather feature_support": ("name", "feature_support", "statistics.confidence"),
     "optimizer_ablation train": (
         "model",
         "training",

@@ -4,7 +4,7 @@
 import importlib
 from pathlib import Path
 
-from infwidth.catalogue import FIGURES, figure_code, figure_module, reader
+from infwidth.catalogue import FIGURES, figure_code, picture_module, reader
 from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
 from infwidth.provenance import MADE_BY, made_by
@@ -26,7 +26,7 @@ def draw_and_save(name: str, measurements_folder: Path | str, out_folder: Path |
     from infwidth.drawing.save import save_figure  # matplotlib only where something is drawn
 
     measured = importlib.import_module(reader(FIGURES[name])).load(measurements_folder)
-    figure = importlib.import_module(figure_module(name)).draw(measured)
+    figure = importlib.import_module(picture_module(name)).draw(measured)
     drawn_by = made_by(code_digest(figure_code(name)), ("matplotlib", "numpy", "pandas"))
     provenance = measured.provenance() | {MADE_BY: drawn_by}
     return save_figure(figure, Path(out_folder) / name, provenance)

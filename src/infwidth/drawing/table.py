@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from infwidth.atomic import write_atomically
-from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.provenance import SHA256, sha256
 from infwidth.stats.statistics import Interval
 from infwidth.stats.verdicts import Verdict
 from infwidth.stored import write_json
 
 MISSING = "–"
+
+_SMALLEST_P = 1e-4
 
 _LATEX = str.maketrans(
     {
@@ -185,21 +186,13 @@ def count(value: float) -> str:
     return MISSING if not math.isfinite(value) else f"{round(value):,}"
 
 
-def corpus_note(measured: Measurements) -> str:
-    """What a reader must know beside every number."""
-    return (
-        f"Corpus: {measured.settings['corpus']}. "
-        "ADAM*'s formula is our reconstruction (B), not the paper's text."
-    )
-
-
-def seeds_note(measured: Measurements) -> str:
-    """How many seeds and which confidence the intervals have."""
-    seeds = len(measured.seeds)
-    if seeds < 2:
-        return "one seed, so no interval over seeds"
-    confidence = f"{measured.statistics.confidence:.0%}"
-    return f"± is the half width of the {confidence} t interval over {seeds} seeds"
+def p_value(p: float) -> str:
+    """A p value with two digits; very small ones as a bound."""
+    if math.isnan(p):
+        return MISSING
+    if 0 < p < _SMALLEST_P:
+        return f"< {_SMALLEST_P:.4f}"
+    return f"{p:.2g}"
 
 
 def sentences(parts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from infwidth.catalogue import TABLES, reader, table_code, table_module
+from infwidth.catalogue import TABLES, picture_module, reader, table_code
 from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
 from infwidth.drawing.table import Table, write_table
@@ -14,7 +14,7 @@ from infwidth.provenance import MADE_BY, made_by
 
 def build(name: str, measured: Any) -> Table:
     """Makes one table, by its name in the catalogue, from what its experiment measured."""
-    return importlib.import_module(table_module(name)).build(measured)
+    return importlib.import_module(picture_module(name)).build(measured)
 
 
 def build_and_write(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.schema import TABLES
+from infwidth.experiments.schema import STUDY
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect
 from infwidth.stats.ratio_effect import RatioEffect
@@ -148,10 +148,7 @@ def load(folder: Path | str) -> Study:
     Raises:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
-    columns = {name: tuple(table.columns) for name, table in TABLES.items()}
-    measured = MeasuredTables.load(
-        folder, columns, "model", "statistics", "conditions", "selection"
-    )
+    measured = MeasuredTables.load(folder, STUDY, "model", "statistics", "conditions", "selection")
     runs = measured.tables["runs"]
     for column, known in (
         ("condition", measured.settings["conditions"]),

@@ -66,3 +66,7 @@ class Parts:
     def _key(self, settings: Mapping[str, Any]) -> str:
         text = json.dumps({**self._shared, "settings": settings}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+Keeper = Callable[[Sequence[str]], Parts]
+"""From the modules that numbers hang on to the parts that keep them."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The experiments that are a folder each: one row an experiment, and nothing imported.
+"""Every experiment: one row each, strings alone, and nothing imported.
 
-A folder holds `settings` (what may be asked), `plan` (which conditions), `effects` (what the runs
-say on the claims), and a module for each figure and table. All share `runs`, which trains and
-gathers, and `measured`, which reads.
+An experiment is a folder here. It holds `settings` (what may be asked), `plan` (from what parts),
+`measure` (the work), `measured` (the tables, and what they say), `effects` (what claims may name),
+and a module for each figure and table. Studies, which are lists of conditions, share `study`
+(their parts), `runs` (the work) and `measured`.
 """
 
 from typing import NamedTuple
@@ -16,14 +17,116 @@ class Row(NamedTuple):
       question: that it asks.
       figures: modules in its folder that draw.
       tables: modules in its folder that tabulate.
+      core_minutes: of the default configuration, where it is in that.
+      commands: that measure, as in `infwidth.config.slices`.
+      code: modules that its numbers hang on, with all that they import, where one job makes them.
+      variants: whose rules it computes with, where its settings do not say so.
+      split: whether `plan.parts` names jobs that train, before the one that makes the tables.
+      grows_with: settings that the memory of a job grows with.
     """
 
     question: str
     figures: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    core_minutes: int | None = None
+    commands: tuple[str, ...] = ("gather",)
+    code: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    split: bool = False
+    grows_with: tuple[str, ...] = ()
 
+
+def module(experiment: str, name: str) -> str:
+    """A module of an experiment's folder."""
+    return f"infwidth.experiments.{experiment}.{name}"
+
+
+_DIGITS = "infwidth.data.digits"
 
 REGISTRY: dict[str, Row] = {
+    "lm_width": Row(
+        "How does the final loss depend on the width of the MLPs, variant by variant? The paper's "
+        "experiment.",
+        ("fig1_loss_vs_width", "fig2_loss_curves", "fig3_learning_rate_sensitivity"),
+        ("table1_final_loss", "table2_gap_closed", "table3_hyperparameters", "table4_compute"),
+        45,
+        ("tune", "train", "collect"),
+    ),
+    "convergence": Row(
+        "Do finite models come to the exact kernel machine as they widen, and how fast?",
+        ("fig4_finite_to_infinite",),
+        ("table7_convergence",),
+        2,
+        code=(module("convergence", "measure"), _DIGITS),
+        split=True,
+        grows_with=("convergence.widths", "convergence.batch_size"),
+    ),
+    "infinite_lm": Row(
+        "What does a transformer do whose MLPs are infinitely wide, beside finite ones?",
+        ("fig5_infinite_transformer",),
+        core_minutes=9,
+        commands=("infinite_lm train", "infinite_lm collect"),
+    ),
+    "expected_value": Row(
+        "Is the mean over inits of finite models the infinite one?",
+        ("fig6_expected_value",),
+        core_minutes=1,
+        code=(module("expected_value", "measure"), _DIGITS),
+        grows_with=("expected_value.fixed.widths", "expected_value.trained.widths"),
+    ),
+    "feature_selection": Row(
+        "Can frozen features, weighted up and down, stand in for learned ones?",
+        ("fig7_feature_selection",),
+        core_minutes=2,
+        code=(module("feature_selection", "measure"), _DIGITS),
+        grows_with=(
+            "feature_selection.density_ratio.particles",
+            "feature_selection.planted.widths",
+            "feature_selection.pruning.width",
+        ),
+    ),
+    "feature_support": Row(
+        "What stays out of reach where Ω is not totally supported?",
+        ("fig8_feature_support",),
+        core_minutes=2,
+        code=(module("feature_support", "measure"),),
+        grows_with=("feature_support.widths", "feature_support.fit_nodes.plane"),
+    ),
+    "optimizer_ablation": Row(
+        "Which part of the optimizer closes the gap, and where?",
+        ("fig9_optimizer_ablation",),
+        ("table6_ablation",),
+        101,
+        (
+            "optimizer_ablation train",
+            "optimizer_ablation digits",
+            "optimizer_ablation collect",
+        ),
+    ),
+    "architectures": Row(
+        "Is the order of the variants the same in an MLP, a CNN and an RNN?",
+        ("fig10_architectures",),
+        ("table9_architectures",),
+        4,
+        code=(module("architectures", "measure"), _DIGITS),
+        split=True,
+        grows_with=("architectures.widths", "architectures.batch_size"),
+    ),
+    "memory": Row(
+        "What does the kernel form keep, beside a dense layer with its optimizer state?",
+        ("fig11_memory",),
+        core_minutes=1,
+        code=(module("memory", "measure"), "infwidth.optim.adam_star"),
+        variants=("frozen", "adam_star"),
+        grows_with=("memory.widths", "memory.steps_seen"),
+    ),
+    "width_limit": Row(
+        "Do the ADAM variants meet the unfrozen model as the width grows?",
+        ("fig12_width_limit",),
+        ("table8_width_limit",),
+        52,
+        ("width_limit tune", "width_limit train", "width_limit collect"),
+    ),
     "ladder": Row(
         "What do the claims become as training goes on, up to the paper's own steps?",
         ("fig13_ladder",),
@@ -45,9 +148,10 @@ REGISTRY: dict[str, Row] = {
         ("table13_scales",),
     ),
 }
-"""In the order of their worth, in which their runs are made."""
+"""Studies last, in the order of their worth, in which their runs are made."""
 
+STUDIES = ("ladder", "depth", "readings", "scales")
+"""Those that are lists of conditions."""
 
-def module(experiment: str, name: str) -> str:
-    """A module of an experiment's folder."""
-    return f"infwidth.experiments.{experiment}.{name}"
+BENCHES = tuple(name for name, row in REGISTRY.items() if row.code)
+"""Those that are measured in a few small jobs, without the tokens."""

@@ -13,7 +13,7 @@ import pandas as pd
 from infwidth.experiments.lm_width.measure import Bench, Named, tune
 from infwidth.experiments.lm_width.plan import Place
 from infwidth.experiments.run_rows import Entry, rows_of, run_row
-from infwidth.experiments.schema import CURVES, RUNS
+from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import Part
 from infwidth.stats.selection import Cell, neighbours
 
@@ -114,8 +114,8 @@ def gather(parts: Iterable[dict[str, Any]], runs: Path) -> dict[str, pd.DataFram
     ]
     reported = sorted({row["key"] for row in rows if row["role"] == "report"})
     return {
-        "runs": RUNS.frame(rows),
-        "curves": CURVES.frame(point for key in reported for point in _curve(key, runs)),
+        "runs": STUDY["runs"].frame(rows),
+        "curves": STUDY["curves"].frame(point for key in reported for point in _curve(key, runs)),
     }
 
 

@@ -1,78 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables that a study measures: each column with its kind and its role, once.
+"""The tables that experiments measure: each column and its role, once.
 
-Writer, reader, the workflow's outputs and `infwidth compare` all take them from here.
+Writer, reader, the workflow's outputs and `infwidth compare` all take them from here, or from the
+`TABLES` of an experiment's module `measured`.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-Role = Literal["arm", "repeat", "choice", "outcome", "counted", "loose", "shown"]
-"""As in `infwidth.artifact.cells`: what names a row, is judged, is never compared; or the rest."""
+RATES = ("learning_rate", "kappa", "trunk_learning_rate")
+SEED = ("seed",)
+
+_KINDS = {
+    **dict.fromkeys(("key", "condition", "role", "variant", "status", "device"), "str"),
+    **dict.fromkeys(("width", "seed", "steps", "tokens", "step"), "int64"),
+}
 
 
-class Column(NamedTuple):
-    """A column's pandas type, and its role in a comparison."""
+@dataclass(frozen=True)
+class Table:
+    """The columns of a table by their role, and how they are compared with published ones.
 
-    kind: str
-    role: Role
+    Attributes:
+        arm: what was done; together with `repeat` and `within` they name a row.
+        repeat: what makes independent repeats of an arm, such as the seed.
+        within: parts of one repeat, over which outcomes are averaged before they are tested.
+        choice: what tuning chose. It names a row of a trial, too, but not one of a reported run.
+        outcomes: what training leads to; judged by the arms' means.
+        counted: whole numbers that are the same on every platform.
+        loose: hashes of runs, times, devices: never compared.
+        shown: all others, which are compared, but not judged.
+        close: without repeats, how far apart outcomes may be, in units of their rms over the
+            table; None where they are not judged.
+        by_run: rows are named by their run's `key`, whose arm stands in the table `runs`.
+    """
 
-
-class Table(NamedTuple):
-    """A table's columns by name, in order; `by_run` if `runs` says whose rows they are."""
-
-    columns: dict[str, Column]
+    arm: tuple[str, ...]
+    repeat: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    choice: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    close: float | None = None
     by_run: bool = False
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return (
+            *(*self.loose, *self.arm, *self.choice, *self.repeat, *self.within),
+            *(*self.shown, *self.outcomes, *self.counted),
+        )
+
     def frame(self, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-        """The rows as a table of these columns and kinds."""
-        kinds = {name: column.kind for name, column in self.columns.items()}
+        """The rows as a table of these columns, in float64 where no other kind is known."""
+        kinds = {name: _KINDS.get(name, "float64") for name in self.columns}
         return pd.DataFrame(list(rows), columns=list(kinds)).astype(kinds)
 
-    def of(self, role: Role) -> tuple[str, ...]:
-        """The names of the columns of a role."""
-        return tuple(name for name, column in self.columns.items() if column.role == role)
+    def named_by(self, runs: "Table") -> "Table":
+        """This table of the rows of runs, joined with the table of runs."""
+        return replace(
+            self, arm=runs.arm + self.arm, repeat=runs.repeat + self.repeat, choice=runs.choice
+        )
 
 
-RUNS = Table(
-    {
-        "key": Column("str", "loose"),
-        "condition": Column("str", "arm"),
-        "role": Column("str", "arm"),
-        "variant": Column("str", "arm"),
-        "width": Column("int64", "arm"),
-        "learning_rate": Column("float64", "choice"),
-        "kappa": Column("float64", "choice"),
-        "trunk_learning_rate": Column("float64", "choice"),
-        "seed": Column("int64", "repeat"),
-        "status": Column("str", "shown"),
-        "steps": Column("int64", "counted"),
-        "train_loss": Column("float64", "shown"),
-        "validation_loss": Column("float64", "shown"),
-        "test_loss": Column("float64", "outcome"),
-        "sgd_unit": Column("float64", "shown"),
-        "tokens": Column("int64", "counted"),
-        "flops": Column("float64", "counted"),
-        "device_seconds": Column("float64", "loose"),
-        "device": Column("str", "loose"),
-    }
-)
-"""One row a run in a condition and role; losses in nats per token, NaN for what there is not.
+def runs_table(
+    *arm: str,
+    counted: tuple[str, ...] = ("steps", "tokens", "flops"),
+    shown: tuple[str, ...] = ("status", "train_loss", "validation_loss", "sgd_unit"),
+    loose: tuple[str, ...] = ("key", "device_seconds", "device"),
+) -> Table:
+    """A table of training runs, a row each; losses in nats per token, NaN for what there is not."""
+    return Table(
+        ("role", *arm, "width"),
+        SEED,
+        choice=RATES,
+        outcomes=("test_loss",),
+        counted=counted,
+        loose=loose,
+        shown=shown,
+    )
 
-Roles are `trunk` (the check of the trunk's rate), `tuning` (the search), `check` (of its choice at
-full length) and `report`."""
 
-CURVES = Table(
-    {
-        "key": Column("str", "loose"),
-        "step": Column("int64", "arm"),
-        "loss": Column("float64", "outcome"),
-    },
-    by_run=True,
-)
+CURVES = Table(("step",), outcomes=("loss",), loose=("key",), by_run=True)
 """Training loss of the reported runs over stretches of steps, of which `step` is the last."""
 
-TABLES = {"runs": RUNS, "curves": CURVES}
-"""By name, `<name>.parquet`."""
+STUDY = {"runs": runs_table("condition", "variant"), "curves": CURVES}
+"""What a study measures, by name.
+
+Its roles are `trunk` (the check of the trunk's rate), `tuning` (the search), `check` (of its choice
+at full length) and `report`."""

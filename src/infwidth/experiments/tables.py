@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from infwidth.experiments.schema import Table
 from infwidth.reading import digest, read_json, read_table
 
 SETTINGS = "settings.json"
@@ -31,24 +32,23 @@ class MeasuredTables:
     digests: dict[str, str]
 
     @classmethod
-    def load(
-        cls, folder: Path | str, columns: Mapping[str, tuple[str, ...]], *keys: str
-    ) -> "MeasuredTables":
+    def load(cls, folder: Path | str, schema: Mapping[str, Table], *keys: str) -> "MeasuredTables":
         """Reads and checks a folder of measurements.
 
         Args:
             folder: as `infwidth.experiments.recording.write_measurements` wrote it.
-            columns: by table, the columns that it must have.
+            schema: of each table by name.
             keys: what the settings must have besides name and commit.
 
         Raises:
             UserError: a file is missing or unreadable, or lacks a column or key.
         """
         folder = Path(folder)
-        files = [*(f"{name}.parquet" for name in columns), SETTINGS]
+        files = [*(f"{name}.parquet" for name in schema), SETTINGS]
         digests = {name: digest(folder / name) for name in files}
         tables = {
-            name: read_table(folder / f"{name}.parquet", wanted) for name, wanted in columns.items()
+            name: read_table(folder / f"{name}.parquet", table.columns)
+            for name, table in schema.items()
         }
         settings = read_json(folder / SETTINGS, (*SETTINGS_KEYS, *keys))
         return cls(folder, tables, settings, digests)

@@ -12,14 +12,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.architectures.models import Outcome, Problem, Program
+from infwidth.data.digits import load_digits
+from infwidth.experiments.architectures.models import Outcome, Problem, Program, make_problem
 from infwidth.experiments.architectures.settings import Architecture, ArchitecturesSettings
 from infwidth.experiments.lm_width.plan import (
     Place,
@@ -28,17 +29,44 @@ from infwidth.experiments.lm_width.plan import (
     tuning_places,
     widths_of,
 )
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.registry import REGISTRY
 from infwidth.stats.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.training.spec import variants_digest
 
-CODE = (__name__, "infwidth.data.digits")
-"""What runs depend on, besides their variant."""
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = REGISTRY["architectures"].code
 
 _LOG = logging.getLogger(__name__)
 
 # What decides which runs there are, and not what each of them is.
 _BESIDE = {"architectures", "variants", "widths", "reference_width", "seeds", "tuning"}
+
+
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: something diverged.
+    """
+    own = settings.architectures
+    return measure(make_problem(own, *load_digits()), own, keeper(()))
+
+
+def part(settings: "Settings", name: Architecture, keeper: Keeper) -> int:
+    """Trains the models of an architecture, and returns the number of runs; `tables` finds them."""
+    own = settings.architectures
+    problem = make_problem(own, *load_digits())
+    return sum(len(study.runs()) for study in train(problem, own, name, keeper(())))
 
 
 def measure(

@@ -14,19 +14,28 @@ import numpy as np
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.schema import SEED, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.gap_closed import GapClosed, gap_closed
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 
-COLUMNS = {
-    "runs": (
-        *("role", "architecture", "variant", "width", "learning_rate", "kappa", "seed", "status"),
-        *("trunk_learning_rate", "train_loss", "validation_loss", "test_loss", "test_accuracy"),
+TABLES = {
+    "runs": runs_table(
+        "architecture",
+        "variant",
+        counted=(),
+        shown=("status", "train_loss", "validation_loss", "test_accuracy"),
+        loose=(),
     ),
-    "images": ("architecture", "variant", "width", "seed", "image", "loss"),
-    "selection": ("architecture", "variant", "learning_rate", "kappa", "interior", "note"),
+    "images": Table(
+        ("architecture", "variant", "width"), SEED, ("image",), outcomes=("loss", "correct")
+    ),
+    "selection": Table(
+        ("architecture", "variant"),
+        shown=("learning_rate", "kappa", "interior", "note", "extensions"),
+    ),
 }
 
 LABELS = {"mlp": "MLP", "cnn": "CNN", "rnn": "RNN"}
@@ -179,7 +188,7 @@ def load(folder: Path | str) -> Architectures:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    measured = Architectures(MeasuredTables.load(folder, COLUMNS, "architectures", "statistics"))
+    measured = Architectures(MeasuredTables.load(folder, TABLES, "architectures", "statistics"))
     require(Path(folder) / SETTINGS, "architectures", measured.settings, ("seeds",))
     return measured
 

@@ -13,18 +13,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from infwidth.config.errors import UserError
-from infwidth.experiments.convergence.models import Problem, finite_model, infinite_outputs
+from infwidth.data.digits import load_digits
+from infwidth.experiments.convergence.models import (
+    Problem,
+    finite_model,
+    infinite_outputs,
+    make_problem,
+)
 from infwidth.experiments.convergence.settings import RULES, ConvergenceSettings, Rule
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.registry import REGISTRY
 
 KERNEL_RULES: tuple[Rule, ...] = ("sgd", "momentum", "adam_star")
+
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = REGISTRY["convergence"].code
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +56,30 @@ class Model(NamedTuple):
     seed: int
     curve: pd.DataFrame
     outputs: pd.DataFrame
+
+
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: something diverged.
+    """
+    own = settings.convergence
+    return measure(make_problem(own, *load_digits()), own, keeper(CODE))
+
+
+def part(settings: "Settings", name: Rule, keeper: Keeper) -> int:
+    """Trains the models of a rule, and returns the number of them; `tables` finds them."""
+    own = settings.convergence
+    problem = make_problem(own, *load_digits())
+    return sum(1 for _ in train(problem, name, own, keeper(CODE)))
 
 
 def measure(

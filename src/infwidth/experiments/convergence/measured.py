@@ -16,19 +16,28 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, tracks, verdict
 
-COLUMNS = {
-    "curves": (
-        *("rule", "width", "seed", "step", "split"),
-        *("loss", "accuracy", "rms_outputs", "rms_centred", "distance"),
+TABLES = {
+    "curves": Table(
+        ("rule", "width", "split", "step"),
+        SEED,
+        outcomes=("loss", "accuracy", "distance"),
+        shown=("rms_outputs", "rms_centred"),
     ),
-    "limits": ("rule", "step", "split", "loss", "accuracy", "rms_outputs", "rms_centred"),
-    "products": ("rule", "width", "view", "split", "seed_a", "seed_b", "product"),
-    "gaps": ("width", "seed", "reference", "view", "split", "distance"),
+    "limits": Table(
+        ("rule", "split", "step"),
+        outcomes=("loss", "accuracy", "rms_outputs"),
+        shown=("rms_centred",),
+        close=1e-2,
+    ),
+    # Products of all pairs of seeds are no independent repeats: the claims judge them.
+    "products": Table(("rule", "width", "view", "split", "seed_a", "seed_b"), shown=("product",)),
+    "gaps": Table(("width", "reference", "view", "split"), SEED, outcomes=("distance",)),
 }
 
 KERNEL_RULES = {"sgd": "SGD", "momentum": "SGD, momentum", "adam_star": "ADAM*"}
@@ -219,7 +228,7 @@ def load(folder: Path | str) -> Convergence:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    measured = MeasuredTables.load(folder, COLUMNS, "convergence", "statistics")
+    measured = MeasuredTables.load(folder, TABLES, "convergence", "statistics")
     path, settings = measured.folder / SETTINGS, measured.settings
     require(path, "convergence", settings["convergence"], ("slope_from", "slope_margin"))
     require(path, "statistics", settings["statistics"], ("confidence", "judge"))

@@ -16,13 +16,14 @@ Shapes: P examples to compare at, E outputs, K = P E; R inits.
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import pandas as pd
 
 from infwidth.config.errors import UserError
+from infwidth.data.digits import load_digits
 from infwidth.experiments.expected_value.measured import (
     interval_of,
     pair_estimate,
@@ -35,11 +36,13 @@ from infwidth.experiments.expected_value.models import (
     features,
     fixed_outputs,
     hyperparameters,
+    make_problem,
     solve,
     trained_outputs,
 )
 from infwidth.experiments.expected_value.settings import ExpectedValueSettings
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.registry import REGISTRY
 
 CASES = {
     "adam_star": Case("adam_star", "cross_entropy"),
@@ -47,6 +50,11 @@ CASES = {
     "sgd_squared": Case("sgd", "squared"),
 }
 """By name; the coefficients of the first make the fixed readout function."""
+
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = REGISTRY["expected_value"].code
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +65,24 @@ FIXED = "fixed"
 
 _PLACES = (*CASES, FIXED)
 """A name's place here is folded into the key of its inits, so that all have inits of their own."""
+
+
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: something diverged.
+    """
+    own = settings.expected_value
+    problem = make_problem(own, *load_digits())
+    return measure(problem, own, settings.statistics.confidence, keeper(CODE))
 
 
 def measure(

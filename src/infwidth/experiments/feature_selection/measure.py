@@ -10,10 +10,11 @@ are known. *Pruning*: whether the features with a large readout are those that a
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from infwidth.data.digits import load_digits
 from infwidth.experiments.feature_selection import density, planted
 from infwidth.experiments.feature_selection.pruning import Digits
 from infwidth.experiments.feature_selection.settings import (
@@ -23,8 +24,11 @@ from infwidth.experiments.feature_selection.settings import (
     Rule,
 )
 from infwidth.experiments.feature_selection.tuning import Search, search
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper, Parts
 from infwidth.stats.selection import Cell
+
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +40,23 @@ _MODULES = {
     "pruning": (Digits.__module__, "infwidth.data.digits"),
 }
 """By study, what its numbers come from besides settings, so that a change reaches no other."""
+
+
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: something diverged.
+    """
+    own = settings.feature_selection
+    return measure(own, Digits(own, *load_digits()), keeper)
 
 
 def measure(

@@ -16,23 +16,35 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from infwidth.experiments.convergence.measured import geometric_mean
+from infwidth.experiments.schema import RATES, SEED, Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 
-COLUMNS = {
-    "density_ratio": (
-        *("dimension", "kappa", "seed", "width", "error", "moved", "loss"),
-        *("trained_second_moment", "price", "coarse_price", "floor"),
+TABLES = {
+    "density_ratio": Table(
+        ("dimension", "kappa", "width"),
+        SEED,
+        outcomes=("error", "loss", "moved", "price"),
+        shown=("trained_second_moment", "coarse_price", "floor"),
     ),
-    "least_squares": (
-        *("dimension", "seed", "width", "error", "price", "narrow_loss", "narrow_price"),
+    "least_squares": Table(
+        ("dimension", "width"),
+        SEED,
+        outcomes=("error", "price"),
+        shown=("narrow_loss", "narrow_price"),
     ),
-    "planted": ("rule", "width", "seed", "step", "aligned", "at_random", "loss"),
-    "infinite": ("rule", "seed", "loss"),
-    "pruning": ("rule", "seed", "share", "kept", "kind", "retrained", "loss", "error"),
-    "selection": ("study", "rule", "learning_rate", "kappa", "interior", "note", "extensions"),
-    "tuning": ("study", "rule", "learning_rate", "kappa", "seed", "validation_loss"),
+    "planted": Table(
+        ("rule", "width", "step"), SEED, outcomes=("aligned", "loss"), shown=("at_random",)
+    ),
+    "infinite": Table(("rule",), SEED, outcomes=("loss",)),
+    "pruning": Table(
+        ("rule", "kind", "retrained", "share", "kept"), SEED, outcomes=("loss", "error")
+    ),
+    "selection": Table(
+        ("study", "rule"), shown=("learning_rate", "kappa", "interior", "note", "extensions")
+    ),
+    "tuning": Table(("study", "rule"), SEED, choice=RATES[:2], shown=("validation_loss",)),
 }
 
 LABELS = {
@@ -178,7 +190,7 @@ def load(folder: Path | str) -> FeatureSelection:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    return FeatureSelection(MeasuredTables.load(folder, COLUMNS, "feature_selection", "statistics"))
+    return FeatureSelection(MeasuredTables.load(folder, TABLES, "feature_selection", "statistics"))
 
 
 def effects(measured: FeatureSelection) -> dict[str, list[Effect]]:

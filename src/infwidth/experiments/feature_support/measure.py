@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,8 @@ from infwidth.experiments.feature_support.residuals import (
     wave_residual,
 )
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings, NodesSettings
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.registry import REGISTRY
 from infwidth.kernels import support_report
 
 Array = NDArray[np.float64]
@@ -54,7 +55,28 @@ SHOWN = 3.0
 _BLOCK = 1024
 """Test nodes at which features are held at a time."""
 
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = REGISTRY["feature_support"].code
+
 _LOG = logging.getLogger(__name__)
+
+
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: something diverged.
+    """
+    return measure(settings.feature_support, keeper(CODE))
 
 
 def measure(settings: FeatureSupportSettings, parts: Parts) -> dict[str, pd.DataFrame]:

@@ -15,16 +15,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect
 from infwidth.stats.share_effect import ShareEffect
 from infwidth.stats.statistics import Interval
 
-COLUMNS = {
-    "residuals": ("case", "seed", "inputs", "residual"),
-    "errors": ("case", "seed", "width", "readout", "steps", "error"),
-    "functions": ("case", "x", "target", "best", "adam_star"),
-    "reports": ("case", "seed", "missing", "p_value", "score", "named", "one_sided"),
+TABLES = {
+    "residuals": Table(("case", "inputs"), SEED, outcomes=("residual",)),
+    "errors": Table(("case", "readout", "width", "steps"), SEED, outcomes=("error",)),
+    "functions": Table(("case", "x"), outcomes=("target", "best", "adam_star"), close=1e-1),
+    "reports": Table(
+        ("case",),
+        SEED,
+        outcomes=("p_value", "score", "missing"),
+        shown=("named", "one_sided"),
+    ),
 }
 
 Readout = Literal["best", "adam_star"]
@@ -167,7 +173,7 @@ def load(folder: Path | str) -> FeatureSupport:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
     keys = ("feature_support", "statistics")
-    return FeatureSupport(MeasuredTables.load(folder, COLUMNS, *keys))
+    return FeatureSupport(MeasuredTables.load(folder, TABLES, *keys))
 
 
 def effects(measured: FeatureSupport) -> dict[str, list[Effect]]:

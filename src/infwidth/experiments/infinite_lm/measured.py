@@ -16,14 +16,12 @@ from scipy import stats
 
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.schema import CURVES, runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.reading import require
 from infwidth.stats.statistics import SampleMean, mean_interval
 
-COLUMNS = {
-    "runs": ("key", "role", "variant", "width", "learning_rate", "seed", "status", "test_loss"),
-    "curves": ("key", "step", "loss"),
-}
+TABLES = {"runs": runs_table("variant"), "curves": CURVES}
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def load(folder: Path | str) -> InfiniteLm:
     """
     measured = InfiniteLm(
         MeasuredTables.load(
-            folder, COLUMNS, "infinite_lm", "model", "corpus", "selection", "statistics"
+            folder, TABLES, "infinite_lm", "model", "corpus", "selection", "statistics"
         )
     )
     path = Path(folder) / "runs.parquet"

@@ -11,6 +11,7 @@ import pandas as pd
 from infwidth.code_digest import code_digest
 from infwidth.config.settings import Settings
 from infwidth.data.tokens import TokenDataset
+from infwidth.experiments.lm_width.measured import TABLES
 from infwidth.experiments.recording import write_measurements
 from infwidth.experiments.run_origins import run_origins
 from infwidth.experiments.run_rows import Entry, result_of, row_of, rows_of
@@ -56,7 +57,10 @@ def collect(
     }
     write_measurements(
         out,
-        {name: pd.DataFrame(rows[name], columns=columns) for name, columns in _COLUMNS.items()},
+        {
+            name: pd.DataFrame(rows[name], columns=list(table.columns))
+            for name, table in TABLES.items()
+        },
         settings.model_dump(mode="json", exclude={"retrain"})
         | {
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
@@ -68,37 +72,6 @@ def collect(
     if "constant" in selection:
         selection["trunk"] = selection.pop("constant")
     write_json(out / "selection.json", selection)
-
-
-_COLUMNS = {
-    "runs": [
-        "key",
-        "role",
-        "variant",
-        "width",
-        "learning_rate",
-        "kappa",
-        "trunk_learning_rate",
-        "seed",
-        "status",
-        "steps",
-        "train_loss",
-        "validation_loss",
-        "test_loss",
-        "tokens",
-        "parameters_trunk",
-        "parameters_features",
-        "parameters_readout",
-        "parameters_trained",
-        "optimizer_state_bytes",
-        "flops",
-        "device_seconds",
-        "device",
-        "sgd_unit",
-    ],
-    "documents": ["key", "document", "name", "loss_sum", "tokens"],
-    "curves": ["key", "step", "loss", "learning_rate"],
-}
 
 
 def _run_row(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:

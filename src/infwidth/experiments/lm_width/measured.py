@@ -5,7 +5,7 @@ Legend: S seeds, D test documents. Every loss is in nats per token.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,24 @@ from pydantic import ValidationError
 from infwidth.config.errors import UserError
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.schema import CURVES, Table, runs_table
 from infwidth.reading import digest, read_json, read_table, require
 from infwidth.stats.selection import Choice, Trial, choose
 
-RUN_COLUMNS = (
-    *("key", "role", "variant", "width", "learning_rate", "kappa", "trunk_learning_rate", "seed"),
-    *("status", "steps", "train_loss", "validation_loss", "test_loss", "tokens"),
-    *("parameters_trunk", "parameters_features", "parameters_readout", "parameters_trained"),
-    *("optimizer_state_bytes", "flops", "device_seconds", "device", "sgd_unit"),
-)
-DOCUMENT_COLUMNS = ("key", "document", "name", "loss_sum", "tokens")
-CURVE_COLUMNS = ("key", "step", "loss")
+_PARAMETERS = tuple(f"parameters_{kind}" for kind in ("trunk", "features", "readout", "trained"))
+TABLES = {
+    "runs": runs_table(
+        "variant", counted=("steps", "tokens", "flops", *_PARAMETERS, "optimizer_state_bytes")
+    ),
+    "curves": replace(CURVES, shown=("learning_rate",)),
+    "documents": Table(
+        ("document", "name"),
+        outcomes=("loss_sum",),
+        counted=("tokens",),
+        loose=("key",),
+        by_run=True,
+    ),
+}
 SETTINGS_KEYS = ("name", "commit", "corpus", "lm_width", "statistics")
 SELECTION_KEYS = ("learning_rate", "kappa", "interior", "note", "trials", "extensions")
 TRIAL_KEYS = ("learning_rate", "kappa", "mean_validation_loss", "status")
@@ -71,13 +78,13 @@ class Measurements:
         """
         folder = Path(folder)
         digests = {name: digest(folder / name) for name in FILES}
-        runs = read_table(folder / "runs.parquet", RUN_COLUMNS)
+        runs = read_table(folder / "runs.parquet", TABLES["runs"].columns)
         settings = read_json(folder / "settings.json", SETTINGS_KEYS)
         measured = cls(
             folder,
             runs,
-            read_table(folder / "documents.parquet", DOCUMENT_COLUMNS),
-            read_table(folder / "curves.parquet", CURVE_COLUMNS),
+            read_table(folder / "documents.parquet", TABLES["documents"].columns),
+            read_table(folder / "curves.parquet", TABLES["curves"].columns),
             read_json(folder / "selection.json", ()),
             settings,
             _statistics(folder / "settings.json", settings),

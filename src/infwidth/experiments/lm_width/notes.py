@@ -41,3 +41,20 @@ def divergence_note(measured: Measurements) -> str:
         return ""
     runs = "run" if lost == 1 else "runs"
     return f"× {lost} reported {runs} diverged; means are of the runs that finished."
+
+
+def corpus_note(measured: Measurements) -> str:
+    """What a reader must know beside every number."""
+    return (
+        f"Corpus: {measured.settings['corpus']}. "
+        "ADAM*'s formula is our reconstruction (B), not the paper's text."
+    )
+
+
+def seeds_note(measured: Measurements) -> str:
+    """How many seeds and which confidence the intervals have."""
+    seeds = len(measured.seeds)
+    if seeds < 2:
+        return "one seed, so no interval over seeds"
+    confidence = f"{measured.statistics.confidence:.0%}"
+    return f"± is the half width of the {confidence} t interval over {seeds} seeds"

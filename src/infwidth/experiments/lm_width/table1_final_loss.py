@@ -6,17 +6,10 @@ import math
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
-from infwidth.drawing.table import (
-    MISSING,
-    Table,
-    corpus_note,
-    number,
-    plus_minus,
-    seeds_note,
-    sentences,
-)
+from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
 from infwidth.experiments.lm_width.comparisons import CellLoss, cell_loss
 from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.notes import corpus_note, seeds_note
 
 
 def build(measured: Measurements) -> Table:

@@ -7,19 +7,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from infwidth.claims.words import p_value
 from infwidth.drawing.table import (
     MISSING,
     Table,
     comparison,
-    corpus_note,
     number,
+    p_value,
     plus_minus,
-    seeds_note,
     sentences,
 )
 from infwidth.experiments.lm_width.comparisons import UNKNOWN, Comparison, compare, share_closed
 from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.notes import corpus_note, seeds_note
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, verdict
 

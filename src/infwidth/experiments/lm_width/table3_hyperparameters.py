@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
-from infwidth.drawing.table import Table, corpus_note, number, rate, sentences, signed
+from infwidth.drawing.table import Table, number, rate, sentences, signed
 from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.notes import corpus_note
 from infwidth.stats.selection import Cell, Trial, mean_losses, race_note
 
 TRUNK = "trunk"

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
-from infwidth.drawing.table import Table, corpus_note, count, number, sentences
+from infwidth.drawing.table import Table, count, number, sentences
 from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.notes import corpus_note
 
 MEANS = ("flops", "device_seconds")
 EXACT = (

@@ -10,7 +10,7 @@ the same on every run. What a process really takes is measured beside them.
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.memory.process_memory import can_measure, growth
 from infwidth.experiments.memory.settings import MemorySettings
+from infwidth.experiments.parts import Keeper
 from infwidth.infinite.room import steps_with_room
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.rules import Hyperparameters
@@ -32,6 +33,10 @@ VOCABULARY = 257
 """A small one: what is compared is the MLPs."""
 
 RESIDENT_COLUMNS = ("form", "size", "counted", "resident")
+
+
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
 
 
 class Cell(NamedTuple):
@@ -72,6 +77,22 @@ class Bench(NamedTuple):
             return program, lambda: program.init(0)
         infinite = InfiniteProgram(self.model, training, VARIANTS["adam_star"], VOCABULARY)
         return infinite, lambda: infinite.resized(infinite.init(0), cell.size)
+
+
+def tables(settings: "Settings", _keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """All that the experiment measures.
+
+    Args:
+      settings: of the configuration.
+      _keeper: not used: nothing is kept.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      UserError: the longest run of the kernel form would not fit into memory.
+    """
+    return measure(settings.memory, Bench(settings.model, settings.training.batch_size))
 
 
 def measure(settings: MemorySettings, bench: Bench) -> dict[str, pd.DataFrame]:

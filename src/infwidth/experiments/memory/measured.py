@@ -14,12 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from infwidth.experiments.schema import Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 
-COLUMNS = {
-    "state": ("form", "size", "inputs", "features", "readout", "optimizer"),
-    "step": ("form", "size", "inputs", "arguments", "outputs", "temporary"),
-    "resident": ("form", "size", "counted", "resident"),
+TABLES = {
+    "state": Table(("form", "size", "inputs"), counted=("features", "readout", "optimizer")),
+    # What a compiled program needs besides is the compiler's own affair.
+    "step": Table(
+        ("form", "size", "inputs"), counted=("arguments", "outputs"), loose=("temporary",)
+    ),
+    "resident": Table(("form", "size"), counted=("counted",), loose=("resident",)),
 }
 
 Quantity = Literal["state", "trained", "step"]
@@ -119,7 +123,7 @@ def load(folder: Path | str) -> Memory:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    return Memory(MeasuredTables.load(folder, COLUMNS, "memory", "model", "training"))
+    return Memory(MeasuredTables.load(folder, TABLES, "memory", "model", "training"))
 
 
 def _total(rows: pd.DataFrame, quantity: Quantity) -> NDArray[np.int64]:

@@ -15,17 +15,21 @@ import pandas as pd
 from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.schema import RATES, SEED, Table, runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.gap_closed import GapClosed, gap_closed
 from infwidth.stats.statistics import SampleMean, mean_interval
 
-COLUMNS = {
-    "runs": (
-        *("key", "context", "role", "variant", "width", "learning_rate", "kappa", "seed"),
-        *("status", "test_loss", "device_seconds"),
+TABLES = {
+    "runs": runs_table("context", "variant"),
+    "digits": Table(
+        ("role", "rule", "kernel", "width"),
+        SEED,
+        choice=RATES[:1],
+        outcomes=("loss", "accuracy"),
+        shown=("status",),
     ),
-    "digits": ("rule", "kernel", "width", "role", "seed", "learning_rate", "loss", "status"),
 }
 KEEP_THE_KERNEL = (
     *("momentum", "rms_star", "adam_star_global", "adam_star_uncorrected"),
@@ -206,7 +210,7 @@ def load(folder: Path | str) -> OptimizerAblation:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
     keys = ("optimizer_ablation", "statistics", "selection")
-    tables = MeasuredTables.load(folder, COLUMNS, *keys)
+    tables = MeasuredTables.load(folder, TABLES, *keys)
     runs, path = tables.tables["runs"], Path(folder) / "runs.parquet"
     for column, known in (("context", (BASE, *CONTEXTS)), ("variant", tuple(ALL_VARIANTS))):
         strange = sorted(set(runs[column]) - set(known))

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
+from infwidth.experiments.schema import runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.reading import require
 from infwidth.stats.effects import Effect
 from infwidth.stats.extrapolation import Extrapolation, extrapolate
 
-COLUMNS = {
-    "runs": ("parametrization", "variant", "width", "seed", "status", "test_loss"),
-    "known": ("variant", "width", "seed", "status", "test_loss"),
-}
+TABLES = {"runs": runs_table("parametrization", "variant"), "known": runs_table("variant")}
 MEAN_FIELD, NTK = "mean-field", "ntk"
 PARAMETRIZATIONS = {MEAN_FIELD: "mean-field", NTK: "NTK parametrization"}
 """How the unfrozen model is parametrized, and in words; features that are fixed have no choice."""
@@ -152,9 +150,7 @@ def load(folder: Path | str) -> WidthLimit:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
     keys = ("width_limit", "lm_width", "infinite_lm", "model", "corpus", "selection")
-    measured = WidthLimit(
-        MeasuredTables.load(folder, COLUMNS, *keys, "selection_ntk", "statistics")
-    )
+    measured = WidthLimit(MeasuredTables.load(folder, TABLES, *keys, "selection_ntk", "statistics"))
     path = Path(folder)
     for name, table in measured.measured.tables.items():
         strange = sorted(set(table["variant"]) - set(VARIANTS))

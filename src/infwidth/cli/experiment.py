@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`infwidth measure|gather EXPERIMENT`: the parts of an experiment, and its tables."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infwidth.cli import study
+from infwidth.cli.options import RETRAIN, settings_options
+from infwidth.cli.origin import origin
+from infwidth.cli.parser import one_of
+from infwidth.config.errors import UserError
+from infwidth.config.load import parse_slice, restrict
+from infwidth.config.settings import Settings
+from infwidth.config.slices import SLICES
+from infwidth.experiments.registry import BENCHES, REGISTRY, STUDIES, module
+from infwidth.experiments.study import Job
+from infwidth.layout import Layout
+from infwidth.stored import write_json
+
+if TYPE_CHECKING:
+    from infwidth.experiments.parts import Parts
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands."""
+    measure = commands.add_parser("measure", help="tune and train a part of an experiment")
+    measure.add_argument(
+        "--part",
+        required=True,
+        metavar="NAME",
+        help="as in adam_star of convergence; of a study a variant in a condition at a width, as "
+        "in bytes_500-ntk-256, or a job",
+    )
+    measure.add_argument("--out", type=Path, help="file to write")
+    measure.set_defaults(run=_measure, parse=_parse)
+
+    gather = commands.add_parser("gather", help="make the tables of an experiment")
+    gather.add_argument("--parts", type=Path, nargs="+", help="of a study: what `measure` wrote")
+    gather.add_argument("--out", type=Path, help="folder of the measurements")
+    gather.set_defaults(run=_gather)
+
+    known = (*BENCHES, *STUDIES)
+    for name, action in (("measure", measure), ("gather", gather)):
+        action.add_argument(
+            "experiment",
+            type=one_of(known, "experiment of these"),
+            metavar="EXPERIMENT",
+            help=", ".join(known),
+        )
+        action.add_argument("--tokens", type=Path, help="of a study: folder of the tokens")
+        action.add_argument("--runs", type=Path, help="folder of what is trained already")
+        action.add_argument("--retrain", action="store_true", help="forget that, train anew")
+        settings_options(action, name)
+
+
+def _parse(args: argparse.Namespace) -> Settings | Job:
+    if args.experiment in STUDIES:
+        return Job.model_validate_json(args.settings)
+    return parse_slice(args.settings)
+
+
+def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
+    args.retrain |= os.environ.get(RETRAIN) == "1"
+    if args.experiment in STUDIES:
+        study.measure(args, settings, layout)
+        return
+    assert isinstance(settings, Settings), "studies alone are handed jobs"
+    name = args.experiment
+    if not REGISTRY[name].split:
+        raise UserError(f"{name} has no parts: run `infwidth gather {name}`")
+    part = one_of(import_module(module(name, "plan")).parts(settings), "part")(args.part)
+    measuring, keeper = _set_up(args, layout)
+    count = measuring.part(settings, part, keeper)
+    out = args.out or layout.results / name / "parts" / f"{part}.json"
+    write_json(out, {"part": part, "runs": count})
+
+
+def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
+    settings = restrict(settings, SLICES[f"gather {args.experiment}"])
+    if args.experiment in STUDIES:
+        study.gather(args, settings, layout)
+        return
+    row = REGISTRY[args.experiment]
+    # Parts were trained anew by jobs of their own.
+    args.retrain |= not row.split and os.environ.get(RETRAIN) == "1"
+    measuring, keeper = _set_up(args, layout)
+
+    from infwidth.experiments.recording import write_measurements
+
+    write_measurements(
+        args.out or layout.measurements(args.experiment),
+        measuring.tables(settings, keeper),
+        settings.model_dump(mode="json") | origin(row.code),
+    )
+
+
+def _set_up(
+    args: argparse.Namespace, layout: Layout
+) -> "tuple[Any, Callable[[Sequence[str]], Parts]]":
+    """The module that measures, and what gives it the parts that are kept."""
+    # JAX reads its environment when it is imported, so the process is set up first.
+    from infwidth.training.devices import set_up
+
+    platform = set_up(layout.results / "compile_cache")
+
+    from infwidth.experiments.parts import Parts
+
+    folder = args.runs or layout.results / args.experiment / "parts"
+    return (
+        import_module(module(args.experiment, "measure")),
+        lambda modules: Parts(folder, modules, platform, args.retrain),
+    )

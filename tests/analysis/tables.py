@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic measurements as an experiment would have written them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from infwidth.catalogue import schemas
+
+
+def write_table(folder: Path, experiment: str, name: str, rows) -> None:
+    """Writes a table; the columns that the rows lack are 0, since no test looks at them."""
+    table = pd.DataFrame(rows)
+    for column in schemas(experiment)[name].columns:
+        if column not in table:
+            table[column] = 0
+    table.to_parquet(folder / f"{name}.parquet")
