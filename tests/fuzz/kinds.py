@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infwidth.cli.main import main
+from infwidth.experiments.registry import BENCHES, STUDIES
 from infwidth.stored import load_json, load_table
 from infwidth.training.records import read_record
 
@@ -94,20 +95,13 @@ SUBWORDS = ("--config", "data={vocabulary: sentencepiece, vocabulary_size: 512}"
 OTHER_VOCABULARY: Words = ("data", "vocabulary", "--out", OTHER[1], *SMOKE, *SUBWORDS)
 PUBLISH: Words = ("publish", *SMOKE)
 CLAIMS: Words = ("claims", *SMOKE)
-STUDIES = ("ladder", "depth", "readings", "scales")
 GATHERS: tuple[Words, ...] = (
     ("infinite_lm", "collect", *SMOKE),
     ("optimizer_ablation", "collect", *SMOKE),
     ("width_limit", "collect", *SMOKE),
     *(("gather", study, *SMOKE) for study in STUDIES),
 )
-DIGITS: tuple[Words, ...] = tuple(
-    (experiment, *SMOKE)
-    for experiment in (
-        *("convergence", "expected_value", "feature_selection", "feature_support"),
-        "architectures",
-    )
-)
+DIGITS = tuple(name for name in BENCHES if name != "memory")
 
 
 def kinds() -> dict[str, Kind]:
@@ -115,7 +109,6 @@ def kinds() -> dict[str, Kind]:
     runs = ("results/runs", "results/lm_width")
     gathered = ("infinite_lm", "optimizer_ablation", "width_limit", *STUDIES)
     tables = tuple(f"results/{name}/measurements" for name in gathered)
-    digits = tuple(words[0] for words in DIGITS)
     return {
         "corpus": Kind(
             ("results/data/corpus/**/*",),
@@ -195,20 +188,20 @@ def kinds() -> dict[str, Kind]:
             ("results/optimizer_ablation",),
         ),
         "parts on digits": Kind(
-            tuple(f"results/{name}/parts/*.parquet" for name in digits),
-            DIGITS,
-            lambda: [tables_in(f"results/{name}/measurements") for name in digits],
-            tuple(f"results/{name}" for name in digits),
+            tuple(f"results/{name}/parts/*.parquet" for name in DIGITS),
+            tuple(("gather", name, *SMOKE) for name in DIGITS),
+            lambda: [tables_in(f"results/{name}/measurements") for name in DIGITS],
+            tuple(f"results/{name}" for name in DIGITS),
         ),
         "measurements": Kind(
             (
-                *(f"results/{name}/measurements/*" for name in (*digits, *gathered[:3])),
+                *(f"results/{name}/measurements/*" for name in (*DIGITS, *gathered[:3])),
                 *(f"results/{name}/measurements/*" for name in ("lm_width", "memory")),
             ),
             (CLAIMS,),
             lambda: load_json(Path("results/claims.json")),
             (
-                *(f"results/{name}/measurements" for name in (*digits, *gathered[:3])),
+                *(f"results/{name}/measurements" for name in (*DIGITS, *gathered[:3])),
                 *(f"results/{name}/measurements" for name in ("lm_width", "memory")),
             ),
         ),
