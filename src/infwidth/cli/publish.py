@@ -100,6 +100,7 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
     from infwidth.analysis.measured import SETTINGS, SETTINGS_KEYS
     from infwidth.analysis.published import Published
     from infwidth.analysis.reading import read_json
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.plots.redraw import NAMES, redraw
     from infwidth.training.archive import export_runs, import_runs
 
@@ -119,10 +120,12 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
     }
     with replacing_folder(before.folder, frozenset(_OWNED)) as folder:
         for name, path in (new | kept).items():
-            shutil.copytree(path, folder / "measurements" / name)
+            ignored = shutil.ignore_patterns(f"*{ASIDE}")
+            shutil.copytree(path, folder / "measurements" / name, ignore=ignored)
         for _ in redraw(NAMES, Published(folder), folder, settings, CLAIMS):
             pass
-        export_runs(layout.runs, folder / RUNS)
+        with trained_again(layout.results.glob("*/*/*.json")):
+            export_runs(layout.runs, folder / RUNS)
         if (before.folder / RUNS).is_file():
             with tempfile.TemporaryDirectory() as name:
                 for archive in (folder / RUNS, before.folder / RUNS):
