@@ -3,7 +3,6 @@
 
 import errno
 import hashlib
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.drawing.table import Table, write_table
+from infwidth.stored import load_json
 
 
 def table(cell):
@@ -25,7 +25,7 @@ def contents(folder):
 def test_the_record_holds_the_sha256_of_what_was_written(tmp_path):
     *shown, record = write_table(table(1), tmp_path / "table9", {"commit": "c"})
     assert [path.name for path in shown] == ["table9.csv", "table9.md", "table9.tex"]
-    assert json.loads(record.read_text()) == {
+    assert load_json(record) == {
         "table": "table9",
         "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shown},
         "commit": "c",

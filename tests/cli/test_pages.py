@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from infwidth.catalogue import TABLES
+from infwidth.catalogue import TABLES, covered
 from infwidth.cli.main import main
+from infwidth.config.settings import Settings
 from infwidth.provenance import SHA256, sha256
 from infwidth.stored import write_json
 
@@ -31,7 +32,7 @@ def run(folder: Path) -> int:
 def test_claims_tables_and_circumstances_become_pages(made):
     assert run(made) == 0
     pages = {path.stem: path.read_text() for path in (made / "pages").iterdir()}
-    assert set(pages) == {"claims", *TABLES, "circumstances"}
+    assert set(pages) == {"claims", *covered(TABLES, Settings().experiments), "circumstances"}
     assert "What the runs say</h1>" in pages["claims"]
     for said in ("reference_width", "confirmation_seeds", "jaxlib", "Commit"):
         assert said in pages["circumstances"]
