@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from infwidth.data.vocabulary import (
     SentencePieceVocabulary,
     Vocabulary,
     load_vocabulary,
+    read_description,
     train_vocabulary,
 )
 from tests.data.conftest import Prepared
@@ -140,6 +142,20 @@ def test_a_damaged_model_is_named(prepared: Prepared, tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"sentencepiece\.model .*`infwidth data vocabulary`"):
         load_vocabulary(tmp_path / "vocabulary")
+
+
+def test_a_flipped_bit_of_the_description_is_found_or_changes_nothing(
+    prepared: Prepared, tmp_path: Path
+):
+    description = train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "vocabulary")
+    path = tmp_path / "vocabulary" / DESCRIPTION
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 2):
+        flipped = bytes([whole[place] ^ 1 << place // 2 % 8])
+        path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+        with suppress(UserError):
+            assert read_description(tmp_path / "vocabulary") == description
+        path.write_bytes(whole)
 
 
 def test_a_missing_vocabulary_is_named(tmp_path: Path):

@@ -170,7 +170,7 @@ def kinds() -> dict[str, Kind]:
             _first_run("metrics.jsonl"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "checkpoints": Kind(
-            _first_run("checkpoints/**/*"), (TRAIN,), _runs, runs, first=_unfinish_a_run
+            _first_run("checkpoints/20/**/*"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "entries of other experiments": Kind(
             (

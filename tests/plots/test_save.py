@@ -3,13 +3,13 @@
 
 import errno
 import hashlib
-import json
 
 import pytest
 from matplotlib.figure import Figure
 
 from infwidth.config.errors import UserError
 from infwidth.drawing.save import save_figure
+from infwidth.stored import load_json
 
 
 def contents(folder):
@@ -25,7 +25,7 @@ def test_same_figure_same_bytes(tmp_path):
 
 def test_the_record_holds_the_sha256_of_both_files(tmp_path):
     save_figure(Figure(), tmp_path / "fig", {"commit": "c"})
-    record = json.loads((tmp_path / "fig.json").read_text())
+    record = load_json(tmp_path / "fig.json")
     drawn = {name: (tmp_path / name).read_bytes() for name in ("fig.pdf", "fig.png")}
     assert record == {
         "figure": "fig",

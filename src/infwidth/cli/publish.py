@@ -99,6 +99,7 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
     """Draws all anew, so that no figure is of other measurements than those beside it."""
     from infwidth.artifact.published import Published
     from infwidth.artifact.redraw import NAMES, redraw
+    from infwidth.experiments.run_rows import trained_again
     from infwidth.experiments.tables import SETTINGS, SETTINGS_KEYS
     from infwidth.reading import read_json
     from infwidth.training.archive import export_runs, import_runs
@@ -119,10 +120,12 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
     }
     with replacing_folder(before.folder, frozenset(_OWNED)) as folder:
         for name, path in (new | kept).items():
-            shutil.copytree(path, folder / "measurements" / name)
+            ignored = shutil.ignore_patterns(f"*{ASIDE}")
+            shutil.copytree(path, folder / "measurements" / name, ignore=ignored)
         for _ in redraw(NAMES, Published(folder), folder, settings, CLAIMS):
             pass
-        export_runs(layout.runs, folder / RUNS)
+        with trained_again(layout.results.glob("*/*/*.json")):
+            export_runs(layout.runs, folder / RUNS)
         if (before.folder / RUNS).is_file():
             with tempfile.TemporaryDirectory() as name:
                 for archive in (folder / RUNS, before.folder / RUNS):

@@ -207,7 +207,10 @@ def write_description(folder: Path, description: dict[str, Any]) -> None:
 def _read(folder: Path) -> tuple[Vocabulary, dict[str, Any]]:
     path = folder / DESCRIPTION
     said = read_json(path, RULE, ("files", "kind"))
-    check_files(path, said["files"], RULE, verify=True)
+    try:
+        check_files(path, said["files"], RULE, verify=True)
+    except (AttributeError, KeyError, TypeError):
+        raise damaged(path, "its list of files is none", RULE) from None
     vocabulary: Vocabulary = ByteVocabulary()
     if MODEL in said["files"]:
         vocabulary = SentencePieceVocabulary((folder / MODEL).read_bytes())
