@@ -4,7 +4,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.workflow.conftest import finished as finished  # a fixture
+
+pytestmark = pytest.mark.slow
 
 
 def test_damage_of_every_kind_of_file_is_found(finished, tmp_path):
