@@ -12,6 +12,7 @@ from infwidth.catalogue import FIGURES
 from infwidth.config.errors import UserError
 from infwidth.drawing.draw import draw_and_save
 from infwidth.drawing.style import paper_style
+from infwidth.experiments.registry import STUDIES
 from tests.plots.pictures import PICTURES
 
 EVERY_CASE = [(name, case) for name, picture in PICTURES.items() for case in picture.cases]
@@ -41,7 +42,9 @@ def drawn_texts(figure):
 
 
 def test_every_figure_is_tried():
-    assert PICTURES.keys() == FIGURES.keys()
+    # Those of the studies are in test_studies.py.
+    tried = {name for name, experiment in FIGURES.items() if experiment not in STUDIES}
+    assert PICTURES.keys() == tried
 
 
 @pytest.mark.parametrize(("name", "case"), EVERY_CASE)
