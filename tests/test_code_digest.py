@@ -77,9 +77,12 @@ def test_what_does_nothing_changes_nothing(package):
         # The others of the family have v's of their own.
         (
             "optim/adam_star.py",
-            "if second_moment not in",
-            "if not second_moment or second_moment not in",
-            ("adam_star", "adam_star_global", "adam_star_factored", "adam_star_error"),
+            "check_second_moment(second_moment)",
+            "check_second_moment(str(second_moment))",
+            (
+                *("adam_star", "adam_star_global", "adam_star_factored", "adam_star_error"),
+                *("adam_star_uncorrected", "nadam_star"),
+            ),
         ),
         ("models/normalization.py", "omega_b", "omega_bias", ("normalized",)),
         (
@@ -194,10 +197,10 @@ def test_a_move_or_another_name_changes_nothing(package):
         "optim/star_rules.py", "from infwidth.optim.inverse_root import inverse_root\n", ""
     )
     users = (package.folder / "optim/star_rules.py").read_text()
-    start = text.index("\ndef inverse_root(")
+    start = text.index("\n_product = ")
     package.write("optim/star_rules.py", users + "\n" + text[start:])
     (package.folder / "optim/inverse_root.py").unlink()
-    package.edit("optim/star_rules.py", "inverse_root(", "power_of_gram(")
+    package.edit("optim/star_rules.py", " inverse_root(", " power_of_gram(")
     # A class, by way of a module's name.
     package.edit(
         "training/step.py",
