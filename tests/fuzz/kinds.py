@@ -227,7 +227,7 @@ def kinds() -> dict[str, Kind]:
         "published": Kind(
             ("results/published/**/*",),
             (
-                ("redraw", "table1_final_loss", *SMOKE),
+                ("redraw", "table1_final_loss"),
                 ("runs", "import", "results/published/runs.tar.xz", *SMOKE),
             ),
             lambda: (_digests("results/redrawn"), _runs()),
