@@ -141,8 +141,9 @@ def _trial(
             return "unnamed"
         if not (again and kind.makes):
             return "found"
-        for words_of_command in kind.makes:
-            if _run(words_of_command):
+        of_its_name = tuple(words for words in kind.makes if path.stem in words)
+        for command in of_its_name or kind.makes:
+            if _run(command):
                 return "stuck"
         return "found" if _numbers(kind) == expected else "stuck"
     except Exception as error:
