@@ -89,6 +89,8 @@ def fuzz(
                 outcome = _trial(kind, path, damage, randomly, expected, remade < MADE_AGAIN)
                 remade += outcome == "found"
                 yield name, f"{damage} {path}", outcome, _LAST.getvalue()
+            # As the next kind expects it.
+            _restore(kind._replace(first=lambda: None))
 
 
 _LAST = io.StringIO()
