@@ -53,11 +53,14 @@ def _digests(*folders: str) -> dict[str, str]:
 
 def tables_in(folder: str | Path) -> dict[str, Any]:
     """What tables and JSON files of a folder hold, but for times."""
-    tables = {
+    return _frames(folder) | {p.name: load_json(p) for p in sorted(Path(folder).glob("*.json"))}
+
+
+def _frames(folder: str | Path) -> dict[str, Any]:
+    return {
         p.name: load_table(p).drop(columns=list(TIMES), errors="ignore").to_csv()
         for p in sorted(Path(folder).glob("*.parquet"))
     }
-    return tables | {p.name: load_json(p) for p in sorted(Path(folder).glob("*.json"))}
 
 
 def _runs() -> dict[str, Any]:
@@ -194,7 +197,8 @@ def kinds() -> dict[str, Kind]:
         "parts on digits": Kind(
             tuple(f"results/{name}/parts/*.parquet" for name in DIGITS),
             tuple(("gather", name, *SMOKE) for name in DIGITS),
-            lambda: [tables_in(f"results/{name}/measurements") for name in DIGITS],
+            # The experiments that are not measured again have records of the smoke configuration.
+            lambda: [_frames(f"results/{name}/measurements") for name in DIGITS],
             tuple(f"results/{name}" for name in DIGITS),
         ),
         "measurements": Kind(
