@@ -70,6 +70,7 @@ def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout)
         return
     assert isinstance(settings, Settings), "studies alone are handed jobs"
     name = args.experiment
+    settings = restrict(settings, SLICES[f"gather {name}"])
     if not REGISTRY[name].split:
         raise UserError(f"{name} has no parts: run `infwidth gather {name}`")
     part = one_of(import_module(module(name, "plan")).parts(settings), "part")(args.part)

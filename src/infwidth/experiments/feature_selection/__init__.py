@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A room: see infwidth.experiments.registry."""
+"""An experiment; infwidth.experiments.registry says which."""
