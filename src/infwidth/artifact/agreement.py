@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.schema import RATES, Table
@@ -291,7 +291,7 @@ def _verdict(tests: list[Shift], level: float) -> tuple[Agreement, dict[str, Any
     ]
     # Holm's first step is Bonferroni's: what a single shift would have to be.
     found = [
-        float(stats.t.isf(level / len(tests) / 2, test.freedom)) * test.error / test.sd
+        -float(special.stdtrit(test.freedom, level / len(tests) / 2)) * test.error / test.sd
         for test in tests
         if test.sd
     ]

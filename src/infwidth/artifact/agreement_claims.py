@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from infwidth.claims.claims import Judged, JudgedClaims, Place
 from infwidth.stats.statistics import holm
@@ -121,8 +121,8 @@ def _compare(
         return other.estimate, None, math.nan
     inside = bool(gap <= reach.min())
     freedom = [math.inf if each.freedom is None else each.freedom for each in (low, high)]
-    error = float(np.linalg.norm(reach / stats.t.ppf((1 + confidence) / 2, freedom)))
+    error = float(np.linalg.norm(reach / special.stdtrit(freedom, (1 + confidence) / 2)))
     if gap == 0:
         return other.estimate, inside, 1.0
-    p_value = 2 * float(stats.t.sf(gap / error, sum(freedom))) if error else 0.0
+    p_value = 2 * float(special.stdtr(sum(freedom), -gap / error)) if error else 0.0
     return other.estimate, inside, p_value

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from infwidth.stats.statistics import Interval
 
@@ -63,7 +63,7 @@ def document_interval(
     """
     if documents < 2:
         return Interval(estimate, math.nan, math.nan)
-    quantile = stats.t.ppf((1 - confidence) / 2, documents - 1)
-    tail = float(stats.norm.cdf(math.sqrt(documents / (documents - 1)) * quantile))
+    quantile = special.stdtrit(documents - 1, (1 - confidence) / 2)
+    tail = float(special.ndtr(math.sqrt(documents / (documents - 1)) * quantile))
     lower, upper = np.quantile(resampled_B, [tail, 1 - tail])
     return Interval(estimate, float(lower), float(upper))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from infwidth.stats.statistics import Interval, mean_interval
 
@@ -81,7 +81,7 @@ class Effect:
     def _ends(self, confidence: float) -> tuple[float, float]:
         if math.isnan(self.error) or self.freedom <= 0:
             return math.nan, math.nan
-        half = float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+        half = float(special.stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         return self.estimate - half, self.estimate + half
 
     def _p_above(self, bound: float) -> float:
@@ -92,7 +92,7 @@ class Effect:
             return 0.0 if excess > 0 else 1.0
         if self.error == 0:
             return math.nan
-        return float(stats.t.sf(excess / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, -excess / self.error))
 
     def _mirrored(self) -> "Effect":
         return Effect("", -self.estimate, self.error, self.freedom, self.count, self.lost)

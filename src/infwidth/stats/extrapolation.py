@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval
@@ -176,4 +176,4 @@ def _p_misfit(residual_SxW: Floats, unknowns: int) -> float:
     within = float(np.square(residual_SxW - mean_W).sum()) / ((S - 1) * (W - unknowns))
     if within == 0:
         return 1.0 if between == 0 else 0.0
-    return float(stats.f.sf(between / within, W - unknowns, (S - 1) * (W - unknowns)))
+    return float(special.fdtrc(W - unknowns, (S - 1) * (W - unknowns), between / within))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from infwidth.stats.statistics import Interval, p_greater
 
@@ -64,7 +64,7 @@ def gap_closed(
     ratio = top / bottom if bottom else math.nan
     if count < 2:
         return GapClosed(ratio, math.nan, math.nan, False, p_value, fraction, bottom)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, count - 1))
+    quantile = float(special.stdtrit(count - 1, (1 + confidence) / 2))
     covariance = np.cov(top_S, bottom_S) * (quantile**2 / count)
     square = bottom**2 - float(covariance[1, 1])
     if square <= 0:

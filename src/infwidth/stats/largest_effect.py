@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval
@@ -47,7 +47,7 @@ class LargestEffect(Effect):
             return Interval(self.estimate, math.nan, math.nan)
         tail = (1 - confidence) / 2
         one, all_K = (
-            float(stats.t.isf(p, self.freedom)) for p in (tail, tail / (2 * self.mean_K.size))
+            -float(special.stdtrit(self.freedom, p)) for p in (tail, tail / (2 * self.mean_K.size))
         )
         size_K = np.abs(self.mean_K)
         lower = max(0.0, float(np.max(size_K - all_K * self.error_K)))
@@ -72,4 +72,4 @@ class LargestEffect(Effect):
         excess_K = sign * (np.abs(self.mean_K) - bound)
         exact_K = np.where(excess_K > 0, np.inf, -np.inf)
         z_K = np.divide(excess_K, self.error_K, out=exact_K, where=self.error_K > 0)
-        return stats.t.sf(z_K, self.freedom)
+        return special.stdtr(self.freedom, -z_K)

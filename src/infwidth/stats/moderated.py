@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 _FEWEST = 3
 """Arms that are needed to say anything of how their variances lie."""
@@ -65,7 +65,7 @@ def moderated_t(
     error_A = np.sqrt(shrunk_A * size_A)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio_A = np.where(gap_A == 0, 0.0, np.abs(gap_A) / error_A)
-    return error_A, total_A, 2 * stats.t.sf(ratio_A, total_A)
+    return error_A, total_A, 2 * special.stdtr(total_A, -ratio_A)
 
 
 def _inverse_trigamma(value: float) -> float:

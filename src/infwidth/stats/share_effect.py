@@ -3,10 +3,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval
@@ -34,7 +34,7 @@ class ShareEffect(Effect):
         """Clopper and Pearson's."""
         if not self.count:
             return Interval(math.nan, math.nan, math.nan)
-        ends = stats.binomtest(self.found, self.count).proportion_ci(confidence, "exact")
+        ends = self._test().proportion_ci(confidence, "exact")
         return Interval(self.estimate, float(ends.low), float(ends.high))
 
     def p_above(self, bound: float) -> float:
@@ -48,4 +48,9 @@ class ShareEffect(Effect):
     def _p(self, bound: float, alternative: str) -> float:
         if self.lost or not self.count:
             return math.nan
-        return float(stats.binomtest(self.found, self.count, bound, alternative).pvalue)
+        return float(self._test(bound, alternative).pvalue)
+
+    def _test(self, *bound: Any) -> Any:
+        from scipy import stats  # takes a second to import, and few need it
+
+        return stats.binomtest(self.found, self.count, *bound)

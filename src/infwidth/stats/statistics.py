@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def mean_interval(values: ArrayLike, confidence: float) -> SampleMean:
     mean, sd = _mean_and_sd(values_S)
     if count == 1:
         return SampleMean(mean, math.nan, math.nan, math.nan, 1)
-    half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * sd / math.sqrt(count)
+    half = float(special.stdtrit(count - 1, (1 + confidence) / 2)) * sd / math.sqrt(count)
     return SampleMean(mean, mean - half, mean + half, sd, count)
 
 
@@ -115,7 +115,7 @@ def p_greater(values: ArrayLike, bound: float = 0.0) -> float:
     excess, error = mean - bound, sd / math.sqrt(values_S.size)
     if error == 0:
         return math.nan
-    return float(stats.t.sf(excess / error, values_S.size - 1))
+    return float(special.stdtr(values_S.size - 1, -excess / error))
 
 
 def p_less(values: ArrayLike, bound: float = 0.0) -> float:
@@ -159,7 +159,9 @@ def paired_power(count: int, sd: float, effect: float, confidence: float) -> flo
         return 1.0
     freedom = count - 1
     shift = abs(effect) / sd * math.sqrt(count)
-    critical = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    critical = float(special.stdtrit(freedom, (1 + confidence) / 2))
+    from scipy import stats  # takes a second to import, and few need it
+
     # scipy's other tail turns into NaN for large shifts, where it is below 1e-20 in any case.
     wrong_side = float(stats.nct.cdf(-critical, freedom, shift)) if shift < 8 else 0.0
     return float(stats.nct.sf(critical, freedom, shift)) + wrong_side

@@ -4,7 +4,7 @@
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from infwidth.experiments.convergence.measured import KERNEL_RULES, SPLITS, VIEWS, Convergence
 from infwidth.stats.effects import Effect
@@ -38,5 +38,5 @@ def _of_limit(measured: Convergence, split: str, view: str) -> Effect:
     seeds = len(measured.seeds)
     error = math.nan
     if seeds > 1:
-        error = gap.half_width / float(stats.t.ppf((1 + measured.confidence) / 2, seeds - 1))
+        error = gap.half_width / float(special.stdtrit(seeds - 1, (1 + measured.confidence) / 2))
     return Effect(f"{view}, {_SPLIT[split]}", gap.estimate, error, seeds - 1, seeds)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
@@ -218,7 +218,7 @@ class Convergence(Experiment):
         if R < 3:
             return Interval(estimate, math.nan, math.nan)
         error = math.sqrt((R - 1) / R * np.square(without_R - without_R.mean()).sum())
-        half = float(stats.t.ppf((1 + self.confidence) / 2, R - 1)) * error
+        half = float(special.stdtrit(R - 1, (1 + self.confidence) / 2)) * error
         return Interval(estimate, estimate - half, estimate + half)
 
 

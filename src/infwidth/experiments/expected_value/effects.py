@@ -3,7 +3,7 @@
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from infwidth.experiments.expected_value.measured import ExpectedValue
 from infwidth.stats.effects import Effect
@@ -40,7 +40,7 @@ def _exponent(measured: ExpectedValue, case: str) -> Effect:
     Repeats are the inits of all widths: the exponent rests on each of them.
     """
     slope = measured.slope(case)
-    error = slope.half_width / float(stats.norm.ppf((1 + measured.confidence) / 2))
+    error = slope.half_width / float(special.ndtri((1 + measured.confidence) / 2))
     error = error if math.isfinite(error) else math.nan
     inits = sum(cell.inits for cell in measured.trained(case))
     return Effect(CASES.get(case, case), slope.estimate, error, math.inf, inits)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from infwidth.experiments.schema import Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
@@ -212,7 +212,7 @@ def pair_estimate(square: ArrayLike, product: ArrayLike) -> tuple[float, float]:
 
 def interval_of(estimate: float, error: float, count: int, confidence: float) -> Interval:
     """The two-sided t interval of a jackknifed estimate over `count` inits."""
-    half = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
+    half = float(special.stdtrit(count - 1, (1 + confidence) / 2)) * error
     return Interval(estimate, estimate - half, estimate + half)
 
 
@@ -221,7 +221,7 @@ def critical_z(inits: int, comparisons: int, confidence: float) -> float:
 
     By Bonferroni, which holds however the means depend on each other.
     """
-    return float(stats.t.isf((1 - confidence) / (2 * comparisons), inits - 1))
+    return float(-special.stdtrit(inits - 1, (1 - confidence) / (2 * comparisons)))
 
 
 def bias_slope(
@@ -259,7 +259,7 @@ def bias_slope(
     best = int(np.argmin(chi2_G))
     beside = slope_G[max(best - 1, 0)], slope_G[min(best + 1, len(slope_G) - 1)]
     found = optimize.minimize_scalar(chi2, bounds=beside, method="bounded", options={"xatol": 1e-9})
-    limit = float(found.fun + stats.chi2.ppf(confidence, 1))
+    limit = float(found.fun + special.chdtri(1, 1 - confidence))
 
     def end(outwards_G: NDArray[np.float64], unbounded: float) -> float:
         """Where χ² passes the limit for the last time on the way out."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
@@ -94,7 +94,7 @@ class InfiniteLm(Experiment):
         left_CxS = within_CxS - within_CxS.mean(axis=0, keepdims=True)
         freedom = (models - 1) * (seeds - 1)
         error = math.sqrt(float(np.square(left_CxS).sum()) / freedom / seeds)
-        return float(stats.t.ppf((1 + self.confidence) / 2, freedom)) * error
+        return float(special.stdtrit(freedom, (1 + self.confidence) / 2)) * error
 
     def diverged(self) -> int:
         """The number of reported runs that diverged."""
