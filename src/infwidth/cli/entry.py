@@ -34,9 +34,6 @@ Then `infwidth --help` lists them.
 def main() -> None:
     """Runs the command line; a missing package of an extra ends it with status 2."""
     words = sys.argv[1:]
-    if words == ["--version"]:
-        print(__version__)
-        return
     own_packages()
     pin_numerics()
     try:
@@ -51,8 +48,8 @@ def main() -> None:
         print("infwidth: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     except ModuleNotFoundError as error:
-        if words in ([], ["-h"], ["--help"]):
-            print(BARE, end="")
+        if words in ([], ["-h"], ["--help"], ["--version"]):
+            print(__version__ if words == ["--version"] else BARE.rstrip())
             return
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:

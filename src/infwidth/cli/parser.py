@@ -47,6 +47,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Help, **options)
         self.register("action", "parsers", _Commands)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse says nothing where it cannot write.
+        print(message, end="", file=file, flush=True)
+
 
 def one_of(names: Collection[str], kind: str) -> Callable[[str], str]:
     """The type of an argument that is a name: its beginning will do where no other begins so.
