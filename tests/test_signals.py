@@ -21,7 +21,10 @@ print("begun", flush=True)
 time.sleep(600)
 """
 AS_A_COMMAND = """
+import signal
 import sys
+# What a shell starts in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from infwidth.cli import main
 def _settings(_):
     {body}
