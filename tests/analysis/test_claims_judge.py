@@ -216,9 +216,11 @@ def test_counts_are_by_word_and_by_who_asks():
         row("c", "worse", source="open"),
         row("d", "vague", source="ours"),
         row("e", "worse"),
+        row("f", "worse", theory=True),
     )
-    assert found.counts(question=False) == {Verdict.REPRODUCED: 2, Verdict.INCONCLUSIVE: 1}
-    assert found.counts(question=True) == {Verdict.YES: 1, Verdict.INCONCLUSIVE: 1}
+    assert found.counts("experiment") == {Verdict.REPRODUCED: 2, Verdict.INCONCLUSIVE: 1}
+    assert found.counts("theory") == {Verdict.REPRODUCED: 1}
+    assert found.counts("question") == {Verdict.YES: 1, Verdict.INCONCLUSIVE: 1}
     assert found.corpora == [RECORD["corpus"]]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from infwidth.claims.schema import Claim, Fixed
+from infwidth.claims.schema import Claim, Fixed, Part
 from infwidth.config.errors import UserError
 from infwidth.reading import read_json, require
 from infwidth.stats.verdicts import Verdict
@@ -113,9 +113,9 @@ class JudgedClaims:
     families: dict[str, dict[str, Any]]
     claims: list[Judged]
 
-    def counts(self, question: bool) -> dict[Verdict, int]:
-        """How many claims of the paper (or questions) got each word, in the order of words."""
-        found = Counter(each.verdict for each in self.claims if each.claim.is_question is question)
+    def counts(self, part: Part) -> dict[Verdict, int]:
+        """How many rows of a part got each word, in the order of words."""
+        found = Counter(each.verdict for each in self.claims if each.claim.part == part)
         return {word: found[word] for word in Verdict if found[word]}
 
     @property

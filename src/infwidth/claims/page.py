@@ -88,8 +88,9 @@ def _opening(judged: JudgedClaims, links: Links) -> str:
     count = Counter(each.fixed for each in judged.claims)
     before = count["before"] + count["fresh_seeds"]
     corpora = "".join(f" Corpus: {escaped(corpus)}." for corpus in judged.corpora)
-    return f"""- What the paper claims: {_counted(judged.counts(question=False))}.
-- What it leaves open, and what this project adds: {_counted(judged.counts(question=True))}.
+    return f"""- What the paper claims of its experiment: {_counted(judged.counts("experiment"))}.
+- What its theory says, some of which holds by construction: {_counted(judged.counts("theory"))}.
+- What it leaves open, and what this project adds: {_counted(judged.counts("question"))}.
 
 Each verdict follows from a rule in [`config/claims.yaml`]({links.rules}), never from a look at
 the numbers: {before} of the {len(judged.claims)} rules stood before the runs that they judge

@@ -38,6 +38,9 @@ SeedSetting = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")]
 Seen = Annotated[list[int], Field(min_length=1)]
 
 
+Part = Literal["experiment", "theory", "question"]
+
+
 class _Part(BaseModel):
     """A part of the file; unknown keys are errors, and a value is what it looks like."""
 
@@ -91,6 +94,11 @@ class Claim(_Part):
     abstract: Literal["v1", "v2", "both"] | None = Field(
         None, description="Of which abstract of the paper it is; null where it is of neither."
     )
+    theory: bool = Field(
+        False,
+        description="Whether it is of the paper's theory, not of its experiment: counted apart, so "
+        "that what holds by construction does not flatter.",
+    )
     statement: Text = Field(description="What would be true, as one sentence.")
     experiment: Name = Field(description="The experiment whose measurements decide.")
     effect: Name = Field(description="One of the names that the experiment's `effects` gives.")
@@ -143,6 +151,13 @@ class Claim(_Part):
     def is_question(self) -> bool:
         """Whether the answer is yes or no."""
         return self.source != "paper"
+
+    @property
+    def part(self) -> Part:
+        """Of the three tallies, the one in which it counts."""
+        if self.is_question:
+            return "question"
+        return "theory" if self.theory else "experiment"
 
 
 class Claims(_Part):
