@@ -1,57 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/extending.md's walk through a new rule is made, edit by edit; it trains and is planned."""
+"""The changes that docs/extending.md shows are made, and what they add works."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.workflow.conftest import ROOT, copy_project
 
-EDITS = [
-    (
-        "src/infwidth/config/variants.py",
-        '    "momentum",\n',
-        '    "momentum",\n    "nesterov",\n',
-    ),
-    (
-        "src/infwidth/training/rules.py",
-        '    "adam_star": Rule(',
-        '    "nesterov": Rule(\n'
-        "        lambda t: optax.chain(optax.trace(t.b1, nesterov=True), "
-        "optax.scale(1 / (1 + t.b1))),\n"
-        "        in_gradients=True,\n"
-        "    ),\n"
-        '    "adam_star": Rule(',
-    ),
-    (
-        "src/infwidth/artifact/planning/sizes.py",
-        '        "momentum": (m, 0),\n',
-        '        "momentum": (m, 0),\n        "nesterov": (m, 0),\n',
-    ),
-    (
-        "src/infwidth/config/variants.py",
-        '"control of the normalised features"\n    ),\n',
-        '"control of the normalised features"\n    ),\n'
-        '    "nesterov": Variant("fixed", "nesterov", "NTK (Nesterov)", '
-        '"which part of ADAM* helps?"),\n',
-    ),
-]
 
-
-def test_the_page_shows_the_edits():
-    page = " ".join(Path("docs/extending.md").read_text().split())
-    for file, old, new in EDITS:
-        added = new.replace(old, "").strip()
-        assert " ".join(added.split()) in page
-        assert f"`{file}`" in page
+def changed(folder, heading):
+    """A copy of the project with the changes in the boxes under a heading of the page."""
+    page = Path("docs/extending.md").read_text()
+    (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+    checkout = copy_project(folder)
+    for change in re.findall(r"^```diff\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+        applied = ["git", "apply", "--unidiff-zero", "-"]
+        subprocess.run(applied, cwd=checkout.folder, input=change, text=True, check=True)
+    return checkout
 
 
 @pytest.mark.slow
-def test_the_edits_make_a_variant_that_trains_and_is_planned(tmp_path):
-    checkout = copy_project(tmp_path / "project")
-    for file, old, new in EDITS:
-        checkout.edit(file, old, new)
+def test_a_new_rule_trains_and_is_planned(tmp_path):
+    checkout = changed(tmp_path / "project", "A new rule for the readout")
     own = ("--config", "optimizer_ablation={variants: [nesterov], contexts: []}")
 
     def planned():
@@ -67,3 +40,38 @@ def test_the_edits_make_a_variant_that_trains_and_is_planned(tmp_path):
     published.symlink_to(ROOT / "results/published")
     checkout.run("infwidth", "plan", "--page")
     assert (checkout.folder / "docs/costs.md").exists()
+
+
+AT_BOTH_WIDTHS = """
+import jax, jax.numpy as jnp, numpy as np, optax
+from infwidth import infinite, optim
+
+y_NxE = jax.random.normal(jax.random.key(1), (6, 2))
+features_NxH = jax.nn.relu(jax.random.normal(jax.random.key(2), (6, 5)))
+theta_NxN = features_NxH @ features_NxH.T / 5
+finite, infinite_rule = optim.adamax_star(0.1), infinite.adamax_star(0.1)
+m_HxE, c_NxE = jnp.zeros((5, 2)), jnp.zeros((6, 2))
+state, other = finite.init(m_HxE), infinite_rule.init(c_NxE)
+for _ in range(5):
+    delta_NxE = features_NxH @ m_HxE / 5 - y_NxE
+    updates, state = finite.update(features_NxH.T @ delta_NxE, state, m_HxE)
+    m_HxE = optax.apply_updates(m_HxE, updates)
+    gradient = infinite.FunctionalGradient(delta_NxE, jnp.arange(6), theta_NxN, theta_NxN)
+    updates, other = infinite_rule.update(gradient, other, c_NxE)
+    c_NxE = infinite.apply_updates(c_NxE, updates)
+np.testing.assert_allclose(features_NxH.T @ c_NxE, m_HxE, rtol=1e-4)
+
+jax.config.update("jax_numpy_dtype_promotion", "standard")  # which optax needs here
+g_1xE = jnp.ones((1, 3))
+ours, theirs = optim.adamax_star(0.1), optax.adamax(0.1)
+updates, _ = ours.update(g_1xE, ours.init(g_1xE))
+expected, _ = theirs.update(g_1xE, theirs.init(g_1xE))
+np.testing.assert_allclose(updates, expected, rtol=1e-6)
+"""
+
+
+@pytest.mark.slow
+def test_a_new_star_rule_is_one_rule_at_both_widths(tmp_path):
+    checkout = changed(tmp_path / "project", "A new star rule, at both widths")
+    (checkout.folder / "walk.py").write_text(AT_BOTH_WIDTHS)
+    checkout.run("walk")
