@@ -30,7 +30,8 @@ SMOKE = ("--configfile", "config/smoke.yaml")
 OVER = ("name=default", "experiments=[lm_width]", "data={corpus: text, path: texts}")
 IN_A_ROW = 4
 ENDINGS = ("csv", "md", "tex", "json")
-TIMES = ("device_seconds", "seconds", "tokens_per_s")
+TIMES = ("device_seconds", "seconds", "tokens_per_s", "own_sha256")
+"""What differs from run to run, and the digest of a file that has it."""
 Command = tuple[str, ...]
 
 
@@ -131,11 +132,13 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def kills(folder: Path, asked: list[str], count: int, seed: int) -> Iterator[tuple[str, int, bool]]:
+def kills(
+    folder: Path, asked: list[str], count: int, seed: int
+) -> Iterator[tuple[str, int, list[str]]]:
     """Kills commands of the stages asked for, in turn, until so many kills have hit.
 
     Yields:
-        (stage, kills before the command was done, whether all that it made is as undisturbed).
+        (stage, kills before the command was done, the files that are other than undisturbed).
     """
     project = Project(copy_project(folder).folder)
     write_texts(folder / "texts", documents=60)
@@ -163,7 +166,9 @@ def kills(folder: Path, asked: list[str], count: int, seed: int) -> Iterator[tup
             hits += 1
         project.finish(command)
         hit += hits
-        yield stage, hits, project.state(made) == before
+        after = project.state(made)
+        names = sorted(before.keys() | after.keys())
+        yield stage, hits, [n for n in names if before.get(n) != after.get(n)]
         for path in made:
             # With its times, which later stages have read.
             _remove(folder / path)
@@ -182,12 +187,11 @@ def main() -> int:
     other: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         asked = args.stages or list(stages())
-        for stage, count, same in kills(Path(folder) / "project", asked, args.kills, args.seed):
+        for stage, count, changed in kills(Path(folder) / "project", asked, args.kills, args.seed):
             hits[stage] += count
-            other[stage] += not same
-            print(
-                f"{stage}: {count} kills: {'as undisturbed' if same else 'OTHERWISE'}", flush=True
-            )
+            other[stage] += bool(changed)
+            said = f"OTHERWISE: {', '.join(changed)}" if changed else "as undisturbed"
+            print(f"{stage}: {count} kills: {said}", flush=True)
     print(f"{'stage':<14}{'kills':>6}{'otherwise':>11}")
     for stage in hits:
         print(f"{stage:<14}{hits[stage]:>6}{other[stage]:>11}")
