@@ -29,7 +29,7 @@ Loss = Callable[[jax.Array, Any], jax.Array]
 GRAM_LIMIT = 2 * 2**30
 """Bytes up to which the kernel matrix of the data set is kept."""
 
-ROWS_LIMIT = 32 * 2**20
+ROWS_LIMIT = 8 * 2**20
 """Bytes up to which rows of the kernel are multiplied by coefficients whole, what a cache holds."""
 
 
