@@ -23,7 +23,7 @@ class Package:
     """One entry of a lock.
 
     Attributes:
-      name: normalised, without extras.
+      name: normalized, without extras.
       version: the one that is installed.
       marker: where it is installed; empty for everywhere.
       hashes: sha256 of every distribution file that the lock takes.

@@ -36,7 +36,7 @@ def outputs(kernel):
     return np.asarray(readout(state.coefficients_NxE))
 
 
-def test_a_wide_layer_of_normalised_features_comes_close_to_their_kernel_and_to_no_other():
+def test_a_wide_layer_of_normalized_features_comes_close_to_their_kernel_and_to_no_other():
     layer = FeatureMLP(D, WIDTH, normalized=True, rngs=nnx.Rngs(features=0, readout=0))
     omega_Hxd = np.asarray(layer.omega_Hxd[...], np.float64)
     x_Nxd = np.pad(X_NxD, ((0, 0), (0, 1)), constant_values=BIAS)

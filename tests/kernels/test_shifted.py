@@ -86,7 +86,7 @@ def test_it_is_the_limit_of_the_features():
     assert (np.abs(plain_NxN - found_NxN) > 5 * error_NxN).mean() > 0.8
 
 
-def test_it_is_nearer_to_normalised_features_than_plain_ones_are():
+def test_it_is_nearer_to_normalized_features_than_plain_ones_are():
     def direction(kernel):
         theta_NxN = np.asarray(kernel(X_NxD, X_NxD, bias=BIAS), np.float64)
         return theta_NxN / np.linalg.norm(theta_NxN)

@@ -147,7 +147,7 @@ def test_features_are_shared_by_prefix_over_widths():
         np.testing.assert_array_equal(leaf, wide[name][:H])
 
 
-def test_normalised_features_are_divided_by_their_scale():
+def test_normalized_features_are_divided_by_their_scale():
     from infwidth.models.normalization import feature_scale
 
     plain, divided = (

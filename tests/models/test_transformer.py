@@ -75,8 +75,8 @@ def test_activations_are_shown_by_name():
 
 
 def test_an_unknown_treatment_of_the_features_is_refused():
-    with pytest.raises(ValueError, match="normalised"):
-        _transformer("normalised")
+    with pytest.raises(ValueError, match="whitened"):
+        _transformer("whitened")
 
 
 def test_a_readout_to_the_vocabulary_adds_to_the_logits_and_leaves_the_blocks_without_mlps():

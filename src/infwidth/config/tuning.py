@@ -29,13 +29,13 @@ class TuningSettings(Section):
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.002,
-        description="Nats a token within which two rates count as equal; the smallest rate wins.",
+        description="Nats per token within which two rates count as equal; the smallest rate wins.",
     )
     race_margin: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="Nats a token by which a rate may trail the best on the first tuning seed and "
-        "still run on the others; the rates behind are out of the race, and so is a second seed "
-        "where one rate is alone in front. null: every rate runs on every seed.",
+        description="Nats per token by which a rate may trail the best on the first tuning seed "
+        "and still run on the others; the rates behind are out of the race, and so is a second "
+        "seed where one rate is alone in front. null: every rate runs on every seed.",
     )
     trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.5, 2.0],

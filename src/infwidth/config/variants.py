@@ -7,7 +7,7 @@ Everything outside the MLPs (embeddings, attention, norms, head) trains with Ada
 from typing import Literal, NamedTuple
 
 Features = Literal["adam", "fixed", "normalized", "shifted", "measured", "none"]
-"""How ω is treated: trained by Adam, fixed as drawn, fixed and normalised (G), fixed and drawn with
+"""How ω is treated: trained by Adam, fixed as drawn, fixed and normalized (G), fixed and drawn with
 biases that are negative in the mean (the control of G), fixed and divided by measured scales (R),
 or absent."""
 
@@ -47,10 +47,10 @@ VARIANTS: dict[str, Variant] = {
     "ntk": Variant("fixed", "sgd", "NTK (SGD)", "the traditional NTK"),
     "adam_star": Variant("fixed", "adam_star", "ADAM* NTK", "the paper's NTK, reconstruction B"),
     "ntk_normalized": Variant(
-        "normalized", "sgd", "NTK (SGD), normalised", "ours: is it the features' scale?"
+        "normalized", "sgd", "NTK (SGD), normalized", "ours: is it the features' scale?"
     ),
     "adam_star_normalized": Variant(
-        "normalized", "adam_star", "ADAM* NTK, normalised", "ours: is it the features' scale?"
+        "normalized", "adam_star", "ADAM* NTK, normalized", "ours: is it the features' scale?"
     ),
     "constant": NO_MLPS,
 }
@@ -69,18 +69,18 @@ ABLATIONS: dict[str, Variant] = {
     "adagrad_star": Variant("fixed", "adagrad_star", "Adagrad*", "v is a sum, no momentum"),
     "muon_star": Variant("fixed", "muon_star", "Muon on M", "no v: an E x E factor"),
     "muon_star_normalized": Variant(
-        "normalized", "muon_star", "Muon on M, normalised", "Muon on G"
+        "normalized", "muon_star", "Muon on M, normalized", "Muon on G"
     ),
     "unfrozen_muon_star": Variant(
         "adam", "muon_star", "Unfrozen, Muon on M", "do features matter under Muon, too?"
     ),
-    "frozen_normalized": Variant("normalized", "adam", "Frozen, normalised", "Adam on G"),
+    "frozen_normalized": Variant("normalized", "adam", "Frozen, normalized", "Adam on G"),
     "frozen_nadam": Variant("fixed", "nadam", "Frozen, NAdam", "elementwise: control of NAdam*"),
     "nadam_star_normalized": Variant(
-        "normalized", "nadam_star", "NAdam*, normalised", "Nesterov's momentum on G"
+        "normalized", "nadam_star", "NAdam*, normalized", "Nesterov's momentum on G"
     ),
     "adam_star_shifted": Variant(
-        "shifted", "adam_star", "ADAM* NTK, shifted biases", "control of the normalised features"
+        "shifted", "adam_star", "ADAM* NTK, shifted biases", "control of the normalized features"
     ),
 }
 """Rows of the ablation alone; the starred rules but D keep a kernel, on features that are fixed."""

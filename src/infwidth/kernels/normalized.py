@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel of normalised ReLU features, each divided by a scale that depends on ω_b alone.
+"""The kernel of normalized ReLU features, each divided by a scale that depends on ω_b alone.
 
 Given ω_b, the features' arguments at x and y are jointly normal with means a = b ω_b/√d, standard
 deviations σ_x = |x|/√d and σ_y = |y|/√d, and covariance ρ σ_x σ_y = x·y/d. By Price's theorem the
@@ -61,7 +61,7 @@ class _Nodes(NamedTuple):
 def normalized_relu_kernel(
     x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: Number
 ) -> jax.Array:
-    """The kernel of normalised ReLU features, Θ_u(x, y) = E_ω[g_ω(x) g_ω(y) / s(ω)²].
+    """The kernel of normalized ReLU features, Θ_u(x, y) = E_ω[g_ω(x) g_ω(y) / s(ω)²].
 
     Here s² = (u/E u)^½, with u the mean square of the feature under x ~ N(0, I_D), in which |ω_x|²
     is replaced by D, so that it is a function of ω_b.
@@ -86,7 +86,7 @@ def normalized_relu_kernel(
     """
     if is_number(bias) and not bias > 0:
         raise ValueError(
-            f"without a bias coordinate nothing is normalised; bias must be > 0: {bias}"
+            f"without a bias coordinate nothing is normalized; bias must be > 0: {bias}"
         )
     x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
     x_NxD, y_MxD = x_Nxd[:, :-1], y_Mxd[:, :-1]

@@ -2,7 +2,7 @@
 """The kernel of ReLU features whose bias weight is centred elsewhere, ω_b ~ N(shift, 1).
 
 The features' arguments at x and y are jointly normal with one mean a = shift b/√d, standard
-deviations σ_x = |x̃|/√d and σ_y = |ỹ|/√d, and correlation ρ = cos θ. As for normalised features
+deviations σ_x = |x̃|/√d and σ_y = |ỹ|/√d, and correlation ρ = cos θ. As for normalized features
 (`infwidth.kernels.normalized`), by Price's theorem and Taylor's formula, with h = a/σ_x,
 k = a/σ_y and r = sin t,
 
@@ -42,7 +42,7 @@ def shifted_relu_kernel(
     """The kernel of ReLU features under ω = (ω_x, ω_b), ω_x ~ N(0, I_D), ω_b ~ N(shift, 1).
 
     At a shift of 0 it is `relu_kernel`. The default is the shift at which it is nearly the kernel
-    of normalised features, whose weights favour units of a low ω_b too.
+    of normalized features, whose weights favour units of a low ω_b too.
 
     The work is 24 N M exponentials. First derivatives are finite everywhere; those of higher order
     are not to be taken by machine.

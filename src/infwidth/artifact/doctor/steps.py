@@ -23,7 +23,7 @@ KNOWN_LOSSES = files("infwidth.artifact.doctor") / "known_losses.json"
 """Losses of every step, nats per token, by variant: made by `infwidth doctor --record FILE`."""
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 1e-2}
-"""Nats a token by which any step's loss may differ from that of a CPU in float32."""
+"""Nats per token by which any step's loss may differ from that of a CPU in float32."""
 
 VOCABULARY_SIZE, WIDTH, STEPS, BATCH = 64, 64, 12, 4
 _SHAPE = {"d_model": 32, "layers": 1, "heads": 2, "context": 32}

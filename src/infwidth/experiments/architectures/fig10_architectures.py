@@ -51,8 +51,8 @@ def _draw(measured: Architectures) -> Figure:
             _width_axis(axes, measured.widths)
         above.tick_params(labelbottom=False)
         below.set_xlabel("width $H$")
-    grid[0, 0].set_ylabel("final test loss\n(nats an image)")
-    grid[1, 0].set_ylabel("loss − loss of frozen\nfeatures (nats an image)")
+    grid[0, 0].set_ylabel("final test loss\n(nats per image)")
+    grid[1, 0].set_ylabel("loss − loss of frozen\nfeatures (nats per image)")
     last = [labels[axes] for axes in grid[:, -1]]
     foot = small_print(figure, _print(measured))
     right = max(label_width(figure, each, _LABEL_SIZE) for each in last)

@@ -44,7 +44,7 @@ class ArchitecturesTuning(TuningSettings):
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.005,
-        description="Nats an image within which two rates count as equal; the smallest rate wins.",
+        description="Nats per image within which two rates count as equal; the smallest rate wins.",
     )
     trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.5, 2.0],

@@ -16,7 +16,7 @@ HEADS = {
     "ntk_minus_frozen": "NTK − frozen",
     "ntk_minus_adam_star": "NTK − ADAM*",
     "adam_star_minus_frozen": "ADAM* − frozen",
-    "adam_star_normalized_minus_frozen": "ADAM* normalised − frozen",
+    "adam_star_normalized_minus_frozen": "ADAM* normalized − frozen",
     "frozen_minus_unfrozen": "frozen − unfrozen",
 }
 

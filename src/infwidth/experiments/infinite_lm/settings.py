@@ -42,7 +42,7 @@ class InfiniteLmTuning(TuningSettings):
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.0005,
-        description="Nats a token within which two rates count as equal; the smallest rate wins. "
+        description="Nats per token within which two rates count as equal; the smallest rate wins. "
         "Small, since in runs this short a rate that leaves the MLPs idle loses little.",
     )
 

@@ -39,8 +39,8 @@ PAIRS = (
     Pair("frozen", "unfrozen", "frozen − unfrozen"),
 )
 OURS = (
-    Pair("ntk_normalized", "frozen", "NTK normalised − frozen"),
-    Pair("adam_star_normalized", "frozen", "ADAM* normalised − frozen"),
+    Pair("ntk_normalized", "frozen", "NTK normalized − frozen"),
+    Pair("adam_star_normalized", "frozen", "ADAM* normalized − frozen"),
 )
 """Compared in the CSV only: rows that are not the paper's."""
 

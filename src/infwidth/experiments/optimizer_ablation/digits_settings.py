@@ -82,7 +82,7 @@ class DigitsAblationSettings(Section):
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         0.0005,
-        description="Nats an image within which two rates count as equal; the smallest rate wins.",
+        description="Nats per image within which two rates count as equal; the smallest rate wins.",
     )
     data_seed: Seed = Field(0, description="Seed of the choice of the test images.")
     test_examples: Annotated[int, Field(ge=1)] = Field(

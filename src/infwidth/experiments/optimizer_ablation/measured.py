@@ -56,7 +56,7 @@ DIGITS_KERNEL_RULES = frozenset(DIGITS_LABELS) - {
     *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
 }
 """Other optimizers that keep the kernel, on digits; weight decay makes another one of ADAM*."""
-KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalised", "shifted": "shifted biases"}
+KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalized", "shifted": "shifted biases"}
 DIGITS_REFERENCE = ("adam", "plain")
 """Elementwise Adam on frozen plain features, at finite width."""
 REFERENCE = "frozen"

@@ -25,7 +25,7 @@ from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.stats.extrapolation import Extrapolation
 from infwidth.stats.statistics import Interval, mean_interval
 
-_SHORT = {"adam_star": "ADAM*", "adam_star_normalized": "normalised"}
+_SHORT = {"adam_star": "ADAM*", "adam_star_normalized": "normalized"}
 """Labels that are shorter than those of the table of variants."""
 
 _IN_MATH = {MEAN_FIELD: "$1/H$", NTK: "$1/\\sqrt{H}$"}
