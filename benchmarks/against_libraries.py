@@ -80,15 +80,12 @@ def compare(
         for worker in workers.values():
             worker.communicate()
         gaps = apart({name: Path(folder) / f"{name}.npy" for name in workers})
-    return {
-        "versions": versions,
-        "theirs_over_ours": {
-            name: spread([a / b for a, b in zip(seconds[name], seconds[OURS], strict=True)])
-            for name in workers
-            if name != OURS
-        },
-        "apart": gaps,
-    }
+    ratios = {}
+    for name in workers.keys() - {OURS}:
+        pairs = zip(seconds[name], seconds[OURS], strict=True)
+        low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4, method="inclusive")
+        ratios[name] = {"median": round(middle, 2), "quartiles": [round(low, 2), round(high, 2)]}
+    return {"versions": versions, "theirs_over_ours": ratios, "apart": gaps}
 
 
 def ask(worker: subprocess.Popen[str]) -> str:
@@ -101,12 +98,6 @@ def ask(worker: subprocess.Popen[str]) -> str:
     if not line:
         raise RuntimeError("a worker has ended; what it wrote above says why")
     return line
-
-
-def spread(ratios: list[float]) -> list[float]:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return [round(ratio, 2) for ratio in (middle, low, high)]
 
 
 def apart(files: dict[str, Path]) -> dict[str, float]:
@@ -139,8 +130,8 @@ def inputs(count: int, dimension: int) -> list[Any]:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    shapes = ((count, dimension), (count, dimension), (count, 10))
-    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    columns = (dimension, dimension, 10)
+    return [rng.standard_normal((count, each)).astype(np.float32) for each in columns]
 
 
 def ntk_of_infwidth(x, y, _) -> Call:
