@@ -10,7 +10,7 @@ images that no run trains or is tuned on.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any
@@ -37,7 +37,7 @@ from infwidth.experiments.optimizer_ablation.digits_settings import (
     DigitsRule,
 )
 from infwidth.experiments.parts import Parts
-from infwidth.stats.selection import Cell, Trial, choose, count_extensions, next_cells
+from infwidth.stats.selection import Trial, choose, count_extensions, next_cells
 
 COLUMNS = (
     "rule",
@@ -71,8 +71,7 @@ def measure(settings: DigitsAblationSettings, parts: Parts) -> pd.DataFrame:
     Returns:
       A row a run, with the columns `COLUMNS`.
     """
-    digits = load_digits()
-    problem = make_problem(settings, digits.x_AxD, digits.label_A)
+    problem = make_problem(settings, *load_digits())
     matrix = cache(partial(kernel_matrix, problem))
     tables = []
     for rule in settings.rules:
@@ -80,94 +79,75 @@ def measure(settings: DigitsAblationSettings, parts: Parts) -> pd.DataFrame:
         for kernel in settings.kernels:
             depends_on = settings.model_dump(mode="json", exclude=_BESIDE)
             depends_on |= {"rule": rule, "kernel": kernel}
-            search = _Search(problem, settings, rule, kernel, compiled, matrix)
-            tables.append(parts.table(f"digits-{rule}-{kernel}", depends_on, search.table))
+            compute = partial(_runs, problem, settings, rule, kernel, compiled, matrix)
+            tables.append(parts.table(f"digits-{rule}-{kernel}", depends_on, compute))
     return pd.concat(tables, ignore_index=True)
 
 
-class _Search:
-    """One rule with one kernel: its rate, and its runs at that rate."""
+def _runs(
+    problem: Problem,
+    settings: DigitsAblationSettings,
+    rule: DigitsRule,
+    kernel: DigitsKernel,
+    compiled: Callable[[], Outputs],
+    matrix: Callable[[DigitsKernel], jax.Array],
+) -> pd.DataFrame:
+    """Of one rule with one kernel: those of the grid, its extensions, the refinements, reported."""
+    started, tolerance = time.monotonic(), settings.tolerance
+    finite = rule in FINITE_DIGITS_RULES
+    rows: list[dict[str, Any]] = []
+    trials: list[Trial] = []
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: DigitsAblationSettings,
-        rule: DigitsRule,
-        kernel: DigitsKernel,
-        compiled: Callable[[], Outputs],
-        matrix: Callable[[DigitsKernel], jax.Array],
-    ) -> None:
-        self._problem, self._settings = problem, settings
-        self._rule, self._kernel = rule, kernel
-        self._compiled, self._matrix = compiled, matrix
-        self._finite = rule in FINITE_DIGITS_RULES
-        # Of a seed; one set of features at a time, since they are larger than a kernel's matrix.
-        self._given = lru_cache(maxsize=1)(self._features if self._finite else self._theta)
+    # One set of features at a time, since they are larger than a kernel's matrix.
+    @lru_cache(maxsize=1)
+    def given(seed: int) -> jax.Array:
+        return features(problem, kernel, settings.width, seed) if finite else matrix(kernel)
 
-    def table(self) -> pd.DataFrame:
-        """All runs: of the grid, of its extensions, of the refinements, and those reported."""
-        settings, started = self._settings, time.monotonic()
-        rows = self._tune(sorted(settings.learning_rates))
-        while cells := self._next_cells(rows):
-            rows += self._tune(cell.learning_rate for cell in cells)
-        for _ in range(settings.refinements):
-            rows += self._tune(_half_way(self._best(rows), {row["learning_rate"] for row in rows}))
-        rate = self._best(rows)
-        if rate is not None:
-            rows += [self._run("report", seed, rate) for seed in settings.seeds]
-        seconds = time.monotonic() - started
-        _LOG.info("%s, %s: %d runs in %.1f s", self._rule, self._kernel, len(rows), seconds)
-        return pd.DataFrame(rows, columns=list(COLUMNS))
-
-    def _tune(self, rates: Iterable[float]) -> list[dict[str, Any]]:
-        rates = list(rates)
-        # Seed by seed, since the features of a seed serve all rates.
-        return [
-            self._run("tuning", seed, rate)
-            for seed in self._settings.tuning_seeds
-            for rate in rates
-        ]
-
-    def _next_cells(self, rows: list[dict[str, Any]]) -> list[Cell]:
-        trials = _trials(rows)
-        used = count_extensions(trials, self._settings.learning_rates)
-        return next_cells(trials, self._settings.tolerance, self._settings.max_extensions - used)
-
-    def _best(self, rows: list[dict[str, Any]]) -> float | None:
-        return choose(_trials(rows), self._settings.tolerance).learning_rate
-
-    def _run(self, role: str, seed: int, rate: float) -> dict[str, Any]:
-        drawn = draw(self._problem, self._settings, seed)
-        outputs = self._compiled()(self._given(seed), drawn.batch_SxK, jnp.float32(rate))
+    def run(role: str, seed: int, rate: float) -> float:
+        drawn = draw(problem, settings, seed)
+        outputs = compiled()(given(seed), drawn.batch_SxK, jnp.float32(rate))
         f_AxE = np.asarray(outputs, np.float64)
-        seen = drawn.validation_V if role == "tuning" else np.arange(self._problem.test)
-        loss, accuracy = _scores(self._problem, f_AxE, seen)
-        return {
-            "rule": self._rule,
-            "kernel": self._kernel,
-            "width": float(self._settings.width) if self._finite else math.inf,
-            "role": role,
-            "seed": seed,
-            "learning_rate": rate,
-            "loss": loss,
-            "accuracy": accuracy,
-            "train_loss": _scores(self._problem, f_AxE, drawn.train_N)[0],
-            "status": "done" if math.isfinite(loss) else "diverged",
-        }
+        seen = drawn.validation_V if role == "tuning" else np.arange(problem.test)
+        loss, accuracy = _scores(problem, f_AxE, seen)
+        rows.append(
+            {
+                "rule": rule,
+                "kernel": kernel,
+                "width": float(settings.width) if finite else math.inf,
+                "role": role,
+                "seed": seed,
+                "learning_rate": rate,
+                "loss": loss,
+                "accuracy": accuracy,
+                "train_loss": _scores(problem, f_AxE, drawn.train_N)[0],
+                "status": "done" if math.isfinite(loss) else "diverged",
+            }
+        )
+        return loss
 
-    def _theta(self, seed: int) -> jax.Array:
-        del seed
-        return self._matrix(self._kernel)
+    def tune(rates: Sequence[float]) -> float | None:
+        """Runs them all, and returns the best of all so far."""
+        # Seed by seed, since the features of a seed serve all rates.
+        for seed in settings.tuning_seeds:
+            for rate in rates:
+                loss = run("tuning", seed, rate)
+                trials.append(Trial(rate, loss, seed, not math.isfinite(loss)))
+        return choose(trials, tolerance).learning_rate
 
-    def _features(self, seed: int) -> jax.Array:
-        return features(self._problem, self._kernel, self._settings.width, seed)
+    def extensions() -> int:
+        return count_extensions(trials, settings.learning_rates)
 
-
-def _trials(rows: list[dict[str, Any]]) -> list[Trial]:
-    return [
-        Trial(row["learning_rate"], row["loss"], row["seed"], row["status"] == "diverged")
-        for row in rows
-    ]
+    best = tune(sorted(settings.learning_rates))
+    while cells := next_cells(trials, tolerance, settings.max_extensions - extensions()):
+        best = tune([cell.learning_rate for cell in cells])
+    for _ in range(settings.refinements):
+        best = tune(_half_way(best, {trial.learning_rate for trial in trials}))
+    if best is not None:
+        for seed in settings.seeds:
+            run("report", seed, best)
+    seconds = time.monotonic() - started
+    _LOG.info("%s, %s: %d runs in %.1f s", rule, kernel, len(rows), seconds)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _half_way(best: float | None, rates: Iterable[float]) -> list[float]:

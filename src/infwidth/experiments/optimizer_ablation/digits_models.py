@@ -7,10 +7,9 @@ Shapes: A images, of which the first P are tested on; D their dimension, d = D +
 are the outputs; N images to train on, V to validate on; K a batch, S steps; H features.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ import numpy as np
 import optax
 
 from infwidth import infinite, kernels
+from infwidth.experiments.digits import as_training, mean_loss, relu_features, scaled
 from infwidth.experiments.optimizer_ablation.digits_settings import (
     FINITE_DIGITS_RULES,
     DigitsAblationSettings,
@@ -25,9 +25,9 @@ from infwidth.experiments.optimizer_ablation.digits_settings import (
     DigitsRule,
 )
 from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
-from infwidth.models.loss import cross_entropy
 from infwidth.models.normalization import feature_scale
 from infwidth.optim import scale_by_adam_star, scale_by_width
+from infwidth.training import rules
 
 _ROWS = 256
 """Rows of a kernel that are computed at a time."""
@@ -60,25 +60,17 @@ class Draw(NamedTuple):
 def make_problem(
     settings: DigitsAblationSettings, x_AxD: np.ndarray, label_A: np.ndarray
 ) -> Problem:
-    """Puts the test's images first, and scales all.
-
-    Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
-    and have a mean square of 1 over the images that are not tested on.
+    """Puts the test's images first, and scales all by those that are not tested on.
 
     Args:
       settings: of the study.
       x_AxD: inputs, one per row.
       label_A: their classes, from 0.
-
-    Returns:
-      The problem.
     """
     order_A = np.random.default_rng(settings.data_seed).permutation(len(x_AxD))
     P = settings.test_examples
-    x_AxD = x_AxD[order_A] - x_AxD[order_A[P:]].mean(axis=0)
-    x_AxD = x_AxD / np.sqrt(np.square(x_AxD[P:]).mean())
     return Problem(
-        jnp.asarray(x_AxD, jnp.float32),
+        jnp.asarray(scaled(x_AxD[order_A], slice(P, None)), jnp.float32),
         jnp.asarray(label_A[order_A], jnp.int32),
         int(label_A.max()) + 1,
         P,
@@ -111,17 +103,14 @@ def kernel_matrix(problem: Problem, kernel: DigitsKernel) -> jax.Array:
 def features(problem: Problem, kernel: DigitsKernel, width: int, seed: int) -> jax.Array:
     """g_AxH, the features of that kernel at all images, drawn by a seed."""
     D = problem.x_AxD.shape[1]
-    bias = feature_bias(D, None)
     omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
     if kernel == "shifted":
         omega_Hxd = omega_Hxd.at[:, -1].add(BIAS_SHIFT)
     if kernel == "normalized":
         # A ReLU is positively homogeneous.
-        s_H = feature_scale(omega_Hxd[:, -1], D, bias)
+        s_H = feature_scale(omega_Hxd[:, -1], D, feature_bias(D, None))
         omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
-    scaled_Hxd = omega_Hxd / math.sqrt(D + 1)
-    constant_H = scaled_Hxd[:, -1] * bias
-    return jax.nn.relu(jnp.dot(problem.x_AxD, scaled_Hxd[:, :-1].T) + constant_H[None, :])
+    return relu_features(problem.x_AxD, omega_Hxd)
 
 
 def trainer(problem: Problem, rule: DigitsRule, settings: DigitsAblationSettings) -> Outputs:
@@ -132,11 +121,6 @@ def trainer(problem: Problem, rule: DigitsRule, settings: DigitsAblationSettings
     """
     train = _finite if rule in FINITE_DIGITS_RULES else _infinite
     return jax.jit(partial(train, problem, rule, settings))
-
-
-def mean_loss(f_KxE: jax.Array, label_K: jax.Array) -> jax.Array:
-    """The softmax's cross-entropy, nats per image."""
-    return jnp.mean(cross_entropy(f_KxE.T, label_K))
 
 
 def _infinite(
@@ -167,7 +151,7 @@ def kernel_solver(
 ) -> infinite.KernelTransformation:
     """The rule at infinite width, for a rate in its own units."""
     b1, b2, eps = settings.b1, settings.b2, settings.eps
-    schedule = _schedule(settings)
+    schedule = rules.schedule(as_training(settings))
 
     def scheduled(count: jax.Array) -> jax.typing.ArrayLike:
         return rate * schedule(count)
@@ -220,7 +204,7 @@ def _finite(
     if rule == "adam_star_factored":
         original = scale_by_adam_star(*moments, second_moment="factored")
     solver = optax.chain(scale_by_width(), original)
-    schedule = _schedule(settings)
+    schedule = rules.schedule(as_training(settings))
 
     def step(carry: tuple, index_K: jax.Array) -> tuple[tuple, None]:
         m_HxE, state, count = carry
@@ -239,15 +223,3 @@ def _finite(
     start = (m_HxE, solver.init(m_HxE), jnp.zeros([], jnp.int32))
     (m_HxE, _, _), _ = jax.lax.scan(step, start, batch_SxK)
     return jnp.dot(g_AxH, m_HxE) / H
-
-
-def _schedule(settings: DigitsAblationSettings) -> Callable[[Any], jax.Array]:
-    """A linear warm-up from 0, then a cosine."""
-    curve = optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=1.0,
-        warmup_steps=settings.warmup_steps,
-        decay_steps=settings.steps,
-        end_value=settings.final_fraction,
-    )
-    return lambda count: jnp.asarray(curve(jnp.asarray(count, float)), float)
