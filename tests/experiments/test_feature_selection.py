@@ -6,7 +6,6 @@ Shapes: A examples, d = D + 1; H features, E outputs; S steps of K examples.
 
 import json
 import math
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,8 @@ from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_config, validate
-from infwidth.experiments.feature_selection import density, planted
 from infwidth.experiments.feature_selection import measure as experiment
+from infwidth.experiments.feature_selection import planted
 from infwidth.experiments.feature_selection.pruning import Digits, cross_entropy
 from infwidth.experiments.feature_selection.settings import (
     FeatureSelectionSettings,
@@ -25,29 +24,16 @@ from infwidth.experiments.feature_selection.settings import (
     SearchSettings,
 )
 from infwidth.experiments.feature_selection.teacher import draw_teacher, relu_features
-from infwidth.experiments.feature_selection.training import (
-    Constants,
-    draw_batches,
-    features_of,
-    image_data,
-    train,
-)
+from infwidth.experiments.feature_selection.training import Task
 from infwidth.experiments.feature_selection.tuning import search
 from infwidth.experiments.parts import Parts
 from infwidth.stats.selection import Cell
 
-RNG = np.random.default_rng(0)
-
-
-SMOKE = validate(read_config(["config/smoke.yaml"])).feature_selection
-
-
-@pytest.fixture(scope="module")
-def settings():
-    pruning = SMOKE.pruning.model_copy(
-        update={"validation_examples": 20, "test_examples": 20, "shares": [0.5]}
-    )
-    return SMOKE.model_copy(update={"pruning": pruning})
+SMOKE = validate(read_config(["config/smoke.yaml"]))
+PRUNING = SMOKE.feature_selection.pruning.model_copy(
+    update={"validation_examples": 20, "test_examples": 20, "shares": [0.5]}
+)
+SETTINGS = SMOKE.feature_selection.model_copy(update={"pruning": PRUNING})
 
 
 # Planted directions.
@@ -72,13 +58,13 @@ def test_mass_is_counted_where_it_lies():
     assert found.at_random == pytest.approx(expected, rel=0.02)
 
 
-def test_a_training_that_diverged_is_nothing_but_nan(settings):
+def test_a_training_that_diverged_is_nothing_but_nan():
     high = Cell(1e6)
-    assert planted.validation_loss(settings, "sgd", high, 0, 1.0) == math.inf
-    table = planted.measure_mass(settings, "sgd", high, 8, 5, 1.0)
+    assert planted.validation_loss(SETTINGS, "sgd", 1.0, high, 0) == math.inf
+    table = planted.measure_mass(SETTINGS, "sgd", high, 1.0, 8, 5)
     assert table[["aligned", "at_random", "loss"]].isna().all(axis=None)
     assert table["step"].tolist() == [1, 4]
-    sound = planted.measure_mass(settings, "sgd", Cell(0.1), 8, 5, 1.0)
+    sound = planted.measure_mass(SETTINGS, "sgd", Cell(0.1), 1.0, 8, 5)
     assert sound[["aligned", "at_random", "loss"]].notna().all(axis=None)
 
 
@@ -107,18 +93,16 @@ def images():
     return x_AxD, (x_AxD[:, 0] > 0) + 2 * (x_AxD[:, 1] > 0)
 
 
-def test_top_features_are_those_of_the_largest_readout(settings):
-    table = Digits(settings, *images()).prune("adam", Cell(1.0), 5)
+def test_top_features_are_those_of_the_largest_readout():
+    digits = Digits(SETTINGS, *images())
+    table = digits.prune("adam", Cell(1.0), 5)
     assert (table["kept"] == [20, 20, 10, 10, 10, 10]).all()
     assert np.isfinite(table["loss"]).all()
     # By hand: train, keep 10 of 20, fit the scale on a grid, look at the test images.
-    data = image_data(settings.pruning.data_seed, 20, 20, *images())
-    omega_Hxd = features_of(5, 20, data)
-    batch_SxK = draw_batches(5, data, settings.pruning.steps, settings.pruning.batch_size)
-    constants = Constants.of(1.0, 0.0, settings.b1, settings.b2, settings.eps)
-    problem = (data.x_Axd, data.target_A, data.outputs, omega_Hxd, batch_SxK)
-    network = train("adam", *problem, constants, (settings.pruning.steps,))
-    m_HxE = np.asarray(network.m_LxHxE[0])
+    data = digits.data
+    task = Task(SETTINGS, data, 5, [PRUNING.steps], PRUNING.batch_size)
+    omega_Hxd = task.features(20)
+    m_HxE = np.asarray(task.train("adam", Cell(1.0), omega_Hxd, 1.0).m_LxHxE[0])
     g_AxH = relu_features(np.asarray(data.x_Axd[:, :-1]), np.asarray(omega_Hxd))
     rms_H = np.sqrt(np.square(g_AxH[data.train]).mean(axis=0))
     kept_k = np.argsort(-rms_H * np.linalg.norm(m_HxE, axis=1))[:10]
@@ -133,17 +117,18 @@ def test_top_features_are_those_of_the_largest_readout(settings):
     assert found == pytest.approx(losses[min(losses)], abs=2e-3)
 
 
-def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
+def test_it_keeps_what_it_computed(tmp_path, monkeypatch):
     # Fewer rules, since each is compiled for itself.
     monkeypatch.setattr(experiment, "RULES", ("unfrozen", "adam_star"))
     monkeypatch.setattr(experiment, "FROZEN", ("adam_star",))
     monkeypatch.setattr(planted, "KERNEL_RULES", ("adam_star",))
-    digits = Digits(settings, *images())
+    monkeypatch.setattr(experiment, "load_digits", images)
+    settings = SMOKE.model_copy(update={"feature_selection": SETTINGS})
 
-    def parts(modules, retrain=False):
-        return Parts(tmp_path, modules, "cpu", retrain)
+    def keeper(modules):
+        return Parts(tmp_path, modules, "cpu")
 
-    tables = experiment.measure(settings, digits, parts)
+    tables = experiment.tables(settings, keeper)
     widths = tables["planted"].groupby(["rule", "seed", "width", "step"]).size()
     assert (widths == 1).all()
     assert len(widths) == 2 * 2 * 1 * 2
@@ -154,17 +139,16 @@ def test_it_keeps_what_it_computed(settings, tmp_path, monkeypatch):
     assert len(tables["selection"]) == 3
     assert len(tables["tuning"]) == 3 * 2
 
-    def refuse(*_):
-        raise AssertionError("computed again")
+    class Kept(Parts):
+        def table(self, name, settings, compute):
+            def refuse():
+                raise AssertionError("computed again")
 
-    used = ((planted, "train"), (planted, "infinite_losses"), (density, "train"))
-    for module, name in (*used, (Digits, "_train")):
-        monkeypatch.setattr(module, name, refuse)
-    again = experiment.measure(settings, digits, parts)
+            return super().table(name, settings, refuse)
+
+    again = experiment.tables(settings, lambda modules: Kept(tmp_path, modules, "cpu"))
     for name, table in tables.items():
         assert again[name].equals(table)
-    with pytest.raises(AssertionError, match="computed again"):
-        experiment.measure(settings, digits, partial(parts, retrain=True))
 
 
 class KeysAlone:
@@ -175,13 +159,13 @@ class KeysAlone:
 
     def table(self, name, depends_on, compute):
         self.asked.add((name, json.dumps(depends_on, sort_keys=True)))
-        return pd.DataFrame()
+        return pd.DataFrame({"validation_loss": [0.0]})
 
 
-def asked_of_least_squares(settings):
+def asked_of_least_squares(own):
     parts = KeysAlone()
-    experiment._Study(settings, None, lambda _: parts).least_squares(Cell(1.0, 0.1))
-    return parts.asked
+    experiment.tables(SMOKE.model_copy(update={"feature_selection": own}), lambda _: parts)
+    return {asked for asked in parts.asked if asked[0].startswith("least_squares")}
 
 
 READ_BY_LEAST_SQUARES = {
@@ -196,11 +180,14 @@ READ_BY_LEAST_SQUARES = {
 )
 def test_least_squares_are_computed_anew_if_a_setting_changes(monkeypatch, section, name):
     monkeypatch.setattr(planted, "sgd_unit_of", lambda _: 1.0)
-    own = getattr(SMOKE, section)
+    monkeypatch.setattr(experiment, "load_digits", images)
+    own = getattr(SETTINGS, section)
     value = getattr(own, name)
     other = [max(value) + 1] if isinstance(value, list) else value * 2
-    changed = SMOKE.model_copy(update={section: own.model_copy(update={name: other})})
-    assert asked_of_least_squares(SMOKE).isdisjoint(asked_of_least_squares(changed))
+    changed = SETTINGS.model_copy(update={section: own.model_copy(update={name: other})})
+    asked = asked_of_least_squares(SETTINGS)
+    assert len(asked) == 2
+    assert asked.isdisjoint(asked_of_least_squares(changed))
 
 
 @pytest.mark.parametrize(

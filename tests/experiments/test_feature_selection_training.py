@@ -11,25 +11,17 @@ import numpy as np
 import pytest
 
 from infwidth import infinite
-from infwidth.experiments.feature_selection.infinite import kernel_rule
+from infwidth.experiments.feature_selection.planted import kernel_rule
 from infwidth.experiments.feature_selection.pruning import cross_entropy
+from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings
 from infwidth.experiments.feature_selection.teacher import relu_features
-from infwidth.experiments.feature_selection.training import (
-    Constants,
-    draw_batches,
-    features_of,
-    mean_loss,
-    relu,
-    teacher_data,
-    train,
-    unit_of_sgd,
-)
+from infwidth.experiments.feature_selection.training import Task, mean_loss, relu, teacher_data
+from infwidth.stats.selection import Cell
 from tests.optim.oracle import Rule
 
 RNG = np.random.default_rng(0)
-
-
-CONSTANTS = Constants.of(0.3, 0.0, 0.9, 0.98, 1e-9)
+H, LOGGED = 4, (2, 6)
+SETTINGS = FeatureSelectionSettings.model_validate({"planted": {"logged_steps": LOGGED}})
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +29,13 @@ def teacher():
     return teacher_data(seed=1, units=2, dimension=3, train=20, held_out=10)
 
 
-def trained(data, rule, omega_Hxd, batch_SxK, logged, constants=CONSTANTS):
-    problem = (data.x_Axd, data.target_A, data.outputs)
-    return train(rule, *problem, omega_Hxd, batch_SxK, constants, logged)
+@pytest.fixture(scope="module")
+def task(teacher):
+    return Task(SETTINGS, teacher[0], 0, LOGGED, 5)
+
+
+def trained(task, rule, kappa=None):
+    return task.train(rule, Cell(0.3, kappa), task.features(H), 1.0)
 
 
 def test_data_are_standardised_and_apart(teacher):
@@ -53,64 +49,54 @@ def test_data_are_standardised_and_apart(teacher):
 
 
 @pytest.mark.parametrize("rule", ["sgd", "adam", "adam_star"])
-def test_frozen_features_train_as_in_plain_numpy(teacher, rule):
-    data, _ = teacher
-    H, S, logged = 4, 6, (2, 6)
-    omega_Hxd = features_of(0, H, data)
-    batch_SxK = draw_batches(0, data, S, 5)
-    assert int(batch_SxK.max()) < 20
-    found = trained(data, rule, omega_Hxd, batch_SxK, logged).m_LxHxE
-    g_AxH = relu_features(np.asarray(data.x_Axd[:, :-1]), np.asarray(omega_Hxd, np.float64))
+def test_frozen_features_train_as_in_plain_numpy(task, rule):
+    data, omega_Hxd = task.data, np.asarray(task.features(H), np.float64)
+    assert int(task.batch_SxK.max()) < 20
+    found = trained(task, rule).m_LxHxE
+    g_AxH = relu_features(np.asarray(data.x_Axd[:, :-1]), omega_Hxd)
     y_Ax1 = np.asarray(data.target_A, np.float64)
     of = Rule("per_output" if rule == "adam_star" else rule, 0.9, 0.98, 1e-9)
     m_Hx1 = np.zeros((H, 1))
-    for number, index_K in enumerate(np.asarray(batch_SxK)):
+    for number, index_K in enumerate(np.asarray(task.batch_SxK)):
         delta_Kx1 = (g_AxH[index_K] @ m_Hx1 / H - y_Ax1[index_K]) / 5
-        fall = (1 + math.cos(math.pi * number / S)) / 2
+        fall = (1 + math.cos(math.pi * number / 6)) / 2
         m_Hx1 = m_Hx1 - 0.3 * fall * of.direction(g_AxH[index_K].T @ delta_Kx1)
-        if number + 1 in logged:
-            np.testing.assert_allclose(found[logged.index(number + 1)], m_Hx1, rtol=2e-4, atol=1e-5)
+        if number + 1 in LOGGED:
+            np.testing.assert_allclose(found[LOGGED.index(number + 1)], m_Hx1, rtol=2e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["sgd", "adam_star"])
-def test_the_kernel_form_is_the_same_training(teacher, rule):
+def test_the_kernel_form_is_the_same_training(task, rule):
     # The theorem of docs/theory.md, section 6, with Θ_H in the place of Θ; inputs stand for their
     # features, whose products are the kernel.
-    data, _ = teacher
-    H, S = 4, 6
-    omega_Hxd, batch_SxK = features_of(0, H, data), draw_batches(0, data, S, 5)
-    m_Hx1 = trained(data, rule, omega_Hxd, batch_SxK, (2, 6)).m_LxHxE[-1]
-    g_AxH = relu(data.x_Axd, omega_Hxd)
+    data, m_Hx1 = task.data, trained(task, rule).m_LxHxE[-1]
+    g_AxH = relu(data.x_Axd, task.features(H))
 
     def kernel(g_AxH, g_BxH):
         return jnp.dot(g_AxH, g_BxH.T) / H
 
     readout = infinite.Readout(kernel, g_AxH[data.train], 1)
-    solver = kernel_rule(rule, 0.3, 0.9, 0.98, 1e-9, S)
-    state, _ = readout.train(solver, mean_loss, data.target_A[data.train], batch_SxK)
+    solver = kernel_rule(rule, 0.3, SETTINGS)
+    state, _ = readout.train(solver, mean_loss, data.target_A[data.train], task.batch_SxK)
     found_Mx1 = readout(state.coefficients_NxE, g_AxH[data.test])
     expected_Mx1 = jnp.dot(g_AxH[data.test], m_Hx1) / H
     np.testing.assert_allclose(found_Mx1, expected_Mx1, rtol=1e-4, atol=1e-5)
 
 
-def test_unfrozen_features_that_do_not_move_are_frozen_ones(teacher):
-    data, _ = teacher
-    omega_Hxd, batch_SxK = features_of(0, 4, data), draw_batches(0, data, 6, 5)
-    frozen = trained(data, "adam", omega_Hxd, batch_SxK, (2, 6))
-    still = trained(data, "unfrozen", omega_Hxd, batch_SxK, (2, 6))
+def test_unfrozen_features_that_do_not_move_are_frozen_ones(task):
+    omega_Hxd, still = task.features(H), trained(task, "unfrozen", 0.0)
+    frozen = trained(task, "adam")
     np.testing.assert_allclose(still.m_LxHxE, frozen.m_LxHxE, rtol=1e-5, atol=1e-6)
     assert (still.omega_LxHxd == omega_Hxd[None]).all()
-    moving = Constants.of(0.3, 0.1, 0.9, 0.98, 1e-9)
-    moved = trained(data, "unfrozen", omega_Hxd, batch_SxK, (2, 6), moving).omega_LxHxd
+    moved = trained(task, "unfrozen", 0.1).omega_LxHxd
     # Adam's second step, the first with a gradient (M was 0), is of size κ η at most 10 times.
     assert 0 < float(jnp.abs(moved[0] - omega_Hxd).max()) < 10 * 0.1 * 0.3
 
 
 def test_sgds_unit_makes_its_first_step_one(teacher):
-    data, _ = teacher
-    omega_Hxd, batch_SxK = features_of(0, 4, data), draw_batches(0, data, 1, 5)
-    constants = Constants.of(unit_of_sgd(data, omega_Hxd, batch_SxK), 0.0, 0.9, 0.98, 1e-9)
-    first = trained(data, "sgd", omega_Hxd, batch_SxK, (1,), constants).m_LxHxE
+    task = Task(SETTINGS, teacher[0], 0, (1,), 5)
+    omega_Hxd = task.features(H)
+    first = task.train("sgd", Cell(1.0), omega_Hxd, task.sgd_unit(omega_Hxd)).m_LxHxE
     assert float(jnp.sqrt(jnp.mean(jnp.square(first)))) == pytest.approx(1, rel=1e-5)
 
 

@@ -7,8 +7,9 @@ best readout there is above. *Planted*, learned: where the readout goes on data 
 are known. *Pruning*: whether the features with a large readout are those that are needed.
 """
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,13 @@ from infwidth.experiments.feature_selection.settings import (
     Rule,
 )
 from infwidth.experiments.feature_selection.tuning import Search, search
-from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.parts import Keeper
 from infwidth.stats.selection import Cell
 
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-
-_CONSTANTS = ("b1", "b2", "eps")
 
 _MODULES = {
     "density_ratio": (density.__name__,),
@@ -43,33 +42,11 @@ _MODULES = {
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
+    """Runs what is not kept of the three studies.
 
     Args:
       settings: of the configuration.
       keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables by name.
-
-    Raises:
-      UserError: something diverged.
-    """
-    own = settings.feature_selection
-    return measure(own, Digits(own, *load_digits()), keeper)
-
-
-def measure(
-    settings: FeatureSelectionSettings,
-    digits: Digits,
-    parts_of: Callable[[tuple[str, ...]], Parts],
-) -> dict[str, pd.DataFrame]:
-    """Runs what is not kept of the three studies.
-
-    Args:
-      settings: of the experiment.
-      digits: the images of the third.
-      parts_of: from the modules that compute them to the parts that keep what is computed.
 
     Returns:
       The tables that `infwidth.experiments.feature_selection.measured` describes.
@@ -77,151 +54,140 @@ def measure(
     Raises:
       UserError: every rate of a rule diverged, or a network of the first study did.
     """
-    study = _Study(settings, digits, parts_of)
+    study = _Study(settings.feature_selection, keeper)
     searches = {("planted", rule): study.tune_planted(rule) for rule in RULES}
     searches |= {("pruning", rule): study.tune_pruning(rule) for rule in FROZEN}
-    cells = {place: found.cell for place, found in searches.items()}
+    found = list(searches.values())
+    of_planted = {rule: searches["planted", rule].cell for rule in RULES}
+    of_pruning = {rule: searches["pruning", rule].cell for rule in FROZEN}
     return {
         "density_ratio": study.density_ratio(),
-        "least_squares": study.least_squares(cells["planted", "unfrozen"]),
-        "planted": study.planted(cells),
-        "infinite": study.infinite(cells),
-        "pruning": study.pruning(cells),
-        "selection": pd.DataFrame([found.selection for found in searches.values()]),
-        "tuning": pd.DataFrame([row for found in searches.values() for row in found.trials]),
+        "least_squares": study.least_squares(of_planted["unfrozen"]),
+        "planted": study.planted(of_planted),
+        "infinite": study.infinite(of_planted),
+        "pruning": study.pruning(of_pruning),
+        "selection": pd.DataFrame([search.selection for search in found]),
+        "tuning": pd.DataFrame([row for search in found for row in search.trials]),
     }
 
 
-Cells = dict[tuple[str, Rule], Cell]
-
-
 class _Study:
-    def __init__(
-        self,
-        settings: FeatureSelectionSettings,
-        digits: Digits,
-        parts_of: Callable[[tuple[str, ...]], Parts],
-    ) -> None:
+    def __init__(self, settings: FeatureSelectionSettings, keeper: Keeper) -> None:
         self._settings = settings
-        self._digits = digits
-        self._parts = {study: parts_of(modules) for study, modules in _MODULES.items()}
+        self._digits = Digits(settings, *load_digits())
+        self._parts = {study: keeper(modules) for study, modules in _MODULES.items()}
         self._unit = planted.sgd_unit_of(settings)
 
     def density_ratio(self) -> pd.DataFrame:
         own = self._settings.density_ratio
-        shared = own.model_dump(mode="json", exclude={"dimensions", "kappas"})
-        tables = []
-        for dimension in own.dimensions:
-            _LOG.info("density ratio, inputs of dimension %d", dimension)
-            for kappa in own.kappas:
-                for seed in self._settings.seeds:
-                    compute = partial(density.reproduce, own, dimension, kappa, seed)
-                    name = f"density_ratio-{dimension}-{kappa}-{seed}"
-                    place = {"dimension": dimension, "kappa": kappa, "seed": seed}
-                    tables.append(self._parts["density_ratio"].table(name, shared | place, compute))
-        return pd.concat(tables, ignore_index=True)
+        depends_on = own.model_dump(mode="json", exclude={"dimensions", "kappas"})
+        return self._kept(
+            "density_ratio",
+            "density_ratio",
+            depends_on,
+            partial(density.reproduce, own),
+            dimension=own.dimensions,
+            kappa=own.kappas,
+            seed=self._settings.seeds,
+        )
 
     def least_squares(self, cell: Cell) -> pd.DataFrame:
         own = self._settings.least_squares
         # Side by side: both sections have units.
-        shared = {
+        depends_on = {
             "least_squares": own.model_dump(mode="json", exclude={"dimensions"}),
-            "planted": self._planted_settings(cell),
+            "planted": self._of_planted(cell),
         }
+        axes = {"dimension": own.dimensions, "seed": self._settings.seeds}
+        compute = partial(planted.reproduce_narrow, self._settings, cell)
+        return self._kept("planted", "least_squares", depends_on, compute, **axes)
+
+    def planted(self, cells: Mapping[Rule, Cell]) -> pd.DataFrame:
+        axes = {"width": sorted(self._settings.planted.widths), "seed": self._settings.seeds}
         tables = []
-        for dimension in own.dimensions:
-            _LOG.info("least squares, inputs of dimension %d", dimension)
-            for seed in self._settings.seeds:
-                place = {"dimension": dimension, "seed": seed}
-                compute = partial(planted.reproduce_narrow, self._settings, cell, dimension, seed)
-                name = f"least_squares-{dimension}-{seed}"
-                tables.append(self._parts["planted"].table(name, shared | place, compute))
+        for rule, cell in cells.items():
+            compute = partial(planted.measure_mass, self._settings, rule, cell, self._unit)
+            depends_on = self._of_planted(cell) | {"rule": rule}
+            tables.append(self._kept("planted", f"planted-{rule}", depends_on, compute, **axes))
         return pd.concat(tables, ignore_index=True)
 
-    def planted(self, cells: Cells) -> pd.DataFrame:
-        tables = []
-        for rule in RULES:
-            _LOG.info("planted directions, %s", rule)
-            cell = cells["planted", rule]
-            for width in sorted(self._settings.planted.widths):
-                for seed in self._settings.seeds:
-                    place = {"rule": rule, "width": width, "seed": seed}
-                    compute = partial(
-                        planted.measure_mass, self._settings, rule, cell, width, seed, self._unit
-                    )
-                    name = f"planted-{rule}-{width}-{seed}"
-                    depends_on = self._planted_settings(cell) | place
-                    tables.append(self._parts["planted"].table(name, depends_on, compute))
-        return pd.concat(tables, ignore_index=True)
+    def infinite(self, cells: Mapping[Rule, Cell]) -> pd.DataFrame:
+        solvers = planted.infinite_solvers(self._settings, cells, self._unit)
+        depends_on = {rule: self._of_planted(cells[rule]) for rule in solvers}
+        compute = partial(planted.measure_infinite, self._settings, solvers)
+        return self._kept("planted", "infinite", depends_on, compute, seed=self._settings.seeds)
 
-    def infinite(self, cells: Cells) -> pd.DataFrame:
-        _LOG.info("planted directions, infinite width")
-        of = {rule: cell for (study, rule), cell in cells.items() if study == "planted"}
-        solvers = planted.infinite_solvers(self._settings, of, self._unit)
-        depends_on = {rule: self._planted_settings(of[rule]) for rule in solvers}
+    def pruning(self, cells: Mapping[Rule, Cell]) -> pd.DataFrame:
+        axes = {"seed": self._settings.seeds}
         tables = []
-        for seed in self._settings.seeds:
-            compute = partial(planted.measure_infinite, self._settings, solvers, seed)
-            place = {"seed": seed}
-            tables.append(
-                self._parts["planted"].table(f"infinite-{seed}", depends_on | place, compute)
-            )
-        return pd.concat(tables, ignore_index=True)
-
-    def pruning(self, cells: Cells) -> pd.DataFrame:
-        tables = []
-        for rule in FROZEN:
-            _LOG.info("pruning, %s", rule)
-            cell = cells["pruning", rule]
-            for seed in self._settings.seeds:
-                depends_on = self._pruning_settings(cell) | {"rule": rule, "seed": seed}
-                compute = partial(self._digits.prune, rule, cell, seed)
-                tables.append(
-                    self._parts["pruning"].table(f"pruning-{rule}-{seed}", depends_on, compute)
-                )
+        for rule, cell in cells.items():
+            compute = partial(self._digits.prune, rule, cell)
+            depends_on = self._of_pruning(cell) | {"rule": rule}
+            tables.append(self._kept("pruning", f"pruning-{rule}", depends_on, compute, **axes))
         return pd.concat(tables, ignore_index=True)
 
     def tune_planted(self, rule: Rule) -> Search:
-        def loss_of(cell: Cell, seed: int) -> float:
-            return planted.validation_loss(self._settings, rule, cell, seed, self._unit)
-
+        loss_of = partial(planted.validation_loss, self._settings, rule, self._unit)
         tolerance = self._settings.planted.tolerance
-        return self._tune("planted", rule, tolerance, loss_of, self._planted_settings)
+        return self._tune("planted", rule, tolerance, loss_of, self._of_planted)
 
     def tune_pruning(self, rule: Rule) -> Search:
-        def loss_of(cell: Cell, seed: int) -> float:
-            return self._digits.validation_loss(rule, cell, seed)
-
+        loss_of = partial(self._digits.validation_loss, rule)
         tolerance = self._settings.pruning.tolerance
-        return self._tune("pruning", rule, tolerance, loss_of, self._pruning_settings)
+        return self._tune("pruning", rule, tolerance, loss_of, self._of_pruning)
 
     def _tune(
-        self, study: str, rule: Rule, tolerance: float, loss_of: Any, settings_of: Any
+        self,
+        study: str,
+        rule: Rule,
+        tolerance: float,
+        loss_of: Callable[[Cell, int], float],
+        settings_of: Callable[[Cell], dict[str, Any]],
     ) -> Search:
         def kept_loss_of(cell: Cell, seed: int) -> float:
-            def compute() -> pd.DataFrame:
+            def compute(seed: int) -> pd.DataFrame:
                 return pd.DataFrame({"validation_loss": [loss_of(cell, seed)]})
 
-            name = f"tuning-{study}-{rule}-{cell.learning_rate:g}-{cell.kappa}-{seed}"
-            depends_on = settings_of(cell) | {"rule": rule, "seed": seed}
-            table = self._parts[study].table(name, depends_on, compute)
+            name = f"tuning-{study}-{rule}-{cell.learning_rate:g}-{cell.kappa}"
+            depends_on = settings_of(cell) | {"rule": rule}
+            table = self._kept(study, name, depends_on, compute, seed=[seed])
             return float(table["validation_loss"].iloc[0])
 
         found = search(study, rule, self._settings.tuning, tolerance, kept_loss_of)
         _LOG.info("%s, %s: rate %g", study, rule, found.cell.learning_rate)
         return found
 
-    def _planted_settings(self, cell: Cell) -> dict[str, Any]:
+    def _kept(
+        self,
+        study: str,
+        name: str,
+        depends_on: Mapping[Any, Any],
+        compute: Callable[..., pd.DataFrame],
+        **axes: Sequence[Any],
+    ) -> pd.DataFrame:
+        """What is computed at all places of the axes, which name arguments; a part a place."""
+        _LOG.info("%s", name.replace("-", ", "))
+        tables = []
+        for values in itertools.product(*axes.values()):
+            place = dict(zip(axes, values, strict=True))
+            part = "-".join(map(str, (name, *values)))
+            table = self._parts[study].table(
+                part, {**depends_on, **place}, partial(compute, **place)
+            )
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def _of_planted(self, cell: Cell) -> dict[str, Any]:
         """What the numbers of a network on the teacher's data depend on besides its place."""
         own = self._settings.planted.model_dump(mode="json", exclude={"widths", "tolerance"})
         # The first tuning seed sets SGD's unit.
         return own | self._of_all(cell) | {"unit_seed": self._settings.tuning.seeds[0]}
 
-    def _pruning_settings(self, cell: Cell) -> dict[str, Any]:
+    def _of_pruning(self, cell: Cell) -> dict[str, Any]:
         beside = {"judged_share", "tolerance"}
         own = self._settings.pruning.model_dump(mode="json", exclude=beside)
         return own | self._of_all(cell)
 
     def _of_all(self, cell: Cell) -> dict[str, Any]:
-        constants = {name: getattr(self._settings, name) for name in _CONSTANTS}
+        constants = {name: getattr(self._settings, name) for name in ("b1", "b2", "eps")}
         return constants | {"cell": list(cell)}

@@ -1,40 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the readout's mass goes when a teacher's directions are planted.
 
-Shapes: K planted directions; H features, d = D + 1; E = 1 output; L logged steps; A examples.
+Shapes: K planted directions; H features, d = D + 1; E = 1 output; L logged steps; A examples, N of
+them to train on.
 """
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from infwidth.experiments.feature_selection.infinite import (
-    KERNEL_RULES,
-    infinite_losses,
-    kernel_rule,
-)
+from infwidth import infinite
 from infwidth.experiments.feature_selection.least_squares import best_readouts
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
 from infwidth.experiments.feature_selection.teacher import Teacher
 from infwidth.experiments.feature_selection.training import (
-    Constants,
     Data,
+    Task,
     Trained,
-    draw_batches,
-    features_of,
+    mean_loss,
     relu,
     teacher_data,
-    train,
-    unit_of_sgd,
 )
-from infwidth.infinite import KernelTransformation
+from infwidth.kernels import relu_kernel
 from infwidth.models.features import draw_features, feature_bias
 from infwidth.models.normalization import relu_second_moment
 from infwidth.stats.selection import Cell
+
+KERNEL_RULES: tuple[Rule, ...] = ("adam_star", "sgd")
+"""Those that have an infinitely wide form."""
 
 DIVERGED = 10.0
 """A loss above this, at the end, is that of a training that diverged; outputs of 0 have 1."""
@@ -52,31 +51,38 @@ class Mass(NamedTuple):
     at_random: float
 
 
+def task_of(settings: FeatureSelectionSettings, dimension: int, seed: int) -> tuple[Task, Teacher]:
+    """What the networks of a seed learn from its own teacher."""
+    own = settings.planted
+    data, teacher = teacher_data(
+        seed, own.units, dimension, own.train_examples, own.held_out_examples
+    )
+    return Task(settings, data, seed, own.logged_steps, own.batch_size), teacher
+
+
 def sgd_unit_of(settings: FeatureSelectionSettings) -> float:
     """SGD's rate is in units of this: of the first tuning seed's first batch, for all seeds.
 
     One unit for all, since the largest rate at which SGD is stable hardly depends on the teacher,
     where the size of the first gradient does.
     """
-    planted, seed = settings.planted, settings.tuning.seeds[0]
-    data, _ = _data(settings, planted.dimension, seed)
-    omega_Hxd = features_of(seed, planted.reference_width, data)
-    return unit_of_sgd(data, omega_Hxd, _batches(settings, data, seed))
+    task, _ = task_of(settings, settings.planted.dimension, settings.tuning.seeds[0])
+    return task.sgd_unit(task.features(settings.planted.reference_width))
 
 
 def validation_loss(
-    settings: FeatureSelectionSettings, rule: Rule, cell: Cell, seed: int, unit: float
+    settings: FeatureSelectionSettings, rule: Rule, unit: float, cell: Cell, seed: int
 ) -> float:
     """The logarithm of a tuning run's loss at the end: losses differ by orders of magnitude."""
-    planted = settings.planted
-    data, _ = _data(settings, planted.dimension, seed)
-    network = _train(settings, data, rule, cell, planted.reference_width, seed, unit)
-    loss = float(_losses(network, data, data.validation)[-1])
+    task, _ = task_of(settings, settings.planted.dimension, seed)
+    features = task.features(settings.planted.reference_width)
+    network = task.train(rule, cell, features, unit)
+    loss = float(_losses(network, task.data, task.data.validation)[-1])
     return math.log(loss) if loss <= DIVERGED else math.inf
 
 
 def measure_mass(
-    settings: FeatureSelectionSettings, rule: Rule, cell: Cell, width: int, seed: int, unit: float
+    settings: FeatureSelectionSettings, rule: Rule, cell: Cell, unit: float, width: int, seed: int
 ) -> pd.DataFrame:
     """Trains a network and looks where its readout is.
 
@@ -84,51 +90,79 @@ def measure_mass(
       settings: of the experiment.
       rule: how it trains.
       cell: its rates.
+      unit: of `sgd_unit_of`.
       width: H.
       seed: of teacher, features and batches.
-      unit: of `sgd_unit_of`.
 
     Returns:
       A row a logged step: `aligned` and `at_random` (`Mass`), and the test `loss` in variances of
       the targets. What diverged is NaN.
     """
-    data, teacher = _data(settings, settings.planted.dimension, seed)
-    network = _train(settings, data, rule, cell, width, seed, unit)
-    start_Hxd = np.asarray(features_of(seed, width, data), np.float64)
-    bound = _bound(start_Hxd, teacher.v_Kxd, settings.planted.aligned_share)
+    task, teacher = task_of(settings, settings.planted.dimension, seed)
+    start_Hxd = task.features(width)
+    network = task.train(rule, cell, start_Hxd, unit)
+    cos_H = alignment(np.asarray(start_Hxd, np.float64), teacher.v_Kxd)
+    bound = float(np.quantile(cos_H, 1 - settings.planted.aligned_share))
     masses = [
         mass_on_aligned(omega_Hxd, m_HxE, teacher.v_Kxd, bound)
         for omega_Hxd, m_HxE in _float64(network)
     ]
-    table = pd.DataFrame(masses).assign(loss=_losses(network, data, data.test))
+    table = pd.DataFrame(masses).assign(loss=_losses(network, task.data, task.data.test))
     if not table["loss"].iloc[-1] <= DIVERGED:
         table[:] = math.nan
-    return table.assign(rule=rule, width=width, seed=seed, step=_logged(settings))
+    return table.assign(rule=rule, width=width, seed=seed, step=task.logged)
 
 
 def infinite_solvers(
     settings: FeatureSelectionSettings, cells: Mapping[Rule, Cell], unit: float
-) -> dict[Rule, KernelTransformation]:
-    """By rule, the solver at infinite width, at the rate that was tuned at finite width."""
-    constants = (settings.b1, settings.b2, settings.eps, _logged(settings)[-1])
+) -> dict[Rule, infinite.KernelTransformation]:
+    """By rule, the solver at infinite width, at the rate that was tuned at finite width.
+
+    A solver is compiled for; make one and use it for all seeds.
+    """
+    units: dict[Rule, float] = {"adam_star": 1.0, "sgd": unit}
     return {
-        rule: kernel_rule(rule, cells[rule].learning_rate * _unit(rule, unit), *constants)
+        rule: kernel_rule(rule, cells[rule].learning_rate * units[rule], settings)
         for rule in KERNEL_RULES
     }
 
 
+def kernel_rule(
+    rule: Rule, rate: float, settings: FeatureSelectionSettings
+) -> infinite.KernelTransformation:
+    """The rule by which `Task.train` moves the readout, in coefficient space."""
+    steps = max(settings.planted.logged_steps)
+
+    def falling(taken: jax.Array) -> jax.Array:
+        return rate * ((1 + jnp.cos(math.pi / steps * jnp.asarray(taken, jnp.float32))) / 2)
+
+    if rule == "sgd":
+        return infinite.sgd(falling)
+    return infinite.adam_star(falling, settings.b1, settings.b2, settings.eps)
+
+
 def measure_infinite(
-    settings: FeatureSelectionSettings, solvers: Mapping[Rule, KernelTransformation], seed: int
+    settings: FeatureSelectionSettings,
+    solvers: Mapping[Rule, infinite.KernelTransformation],
+    seed: int,
 ) -> pd.DataFrame:
-    """The test losses of infinitely wide networks on the data and batches of the finite ones.
+    """Infinitely wide networks, the exact kernel machine, on the batches of the finite ones.
 
     Returns:
-      A row a rule, of `infinite_losses`, and the seed. What diverged is NaN.
+      A row a rule: the test `loss` in variances of the targets, and the seed. What diverged is NaN.
     """
-    data, _ = _data(settings, settings.planted.dimension, seed)
-    batch_SxK = _batches(settings, data, seed)
-    table = infinite_losses(data, batch_SxK, solvers)
-    return table.assign(loss=table["loss"].where(table["loss"] <= DIVERGED), seed=seed)
+    task, _ = task_of(settings, settings.planted.dimension, seed)
+    data, x_AxD = task.data, task.data.x_Axd[:, :-1]
+    kernel = partial(relu_kernel, bias=feature_bias(x_AxD.shape[1], None))
+    readout = infinite.Readout(kernel, x_AxD[data.train], data.outputs)
+    targets, y_Mx1 = data.target_A[data.train], np.asarray(data.target_A[data.test], np.float64)
+    rows = []
+    for rule, solver in solvers.items():
+        state, _ = readout.train(solver, mean_loss, targets, task.batch_SxK)
+        f_Mx1 = np.asarray(readout(state.coefficients_NxE, x_AxD[data.test]), np.float64)
+        loss = float(np.square(f_Mx1 - y_Mx1).mean())
+        rows.append({"rule": rule, "loss": loss if loss <= DIVERGED else math.nan, "seed": seed})
+    return pd.DataFrame(rows)
 
 
 def reproduce_narrow(
@@ -147,8 +181,8 @@ def reproduce_narrow(
       network's `narrow_loss` on test examples and its own `narrow_price` (1/N) Σ M².
     """
     own = settings.least_squares
-    data, _ = _data(settings, dimension, seed)
-    network = _train(settings, data, "unfrozen", cell, own.units, seed, 1.0)
+    task, _ = task_of(settings, dimension, seed)
+    network = task.train("unfrozen", cell, task.features(own.units), 1.0)
     *_, (omega_Nxd, m_NxE) = _float64(network)
     # Others than those that the narrow network started from.
     key = jax.random.fold_in(jax.random.key(seed), 1)
@@ -157,7 +191,7 @@ def reproduce_narrow(
     return pd.DataFrame(fits).assign(
         dimension=dimension,
         seed=seed,
-        narrow_loss=float(_losses(network, data, data.test)[-1]),
+        narrow_loss=float(_losses(network, task.data, task.data.test)[-1]),
         narrow_price=float(np.square(m_NxE).mean()),
     )
 
@@ -186,49 +220,6 @@ def alignment(omega_Hxd: np.ndarray, v_Kxd: np.ndarray) -> np.ndarray:
     """Of each feature the largest |cos| to a planted direction."""
     cos_HxK = omega_Hxd @ v_Kxd.T / np.linalg.norm(omega_Hxd, axis=1)[:, None]
     return np.abs(cos_HxK / np.linalg.norm(v_Kxd, axis=1)[None, :]).max(axis=1)
-
-
-def _bound(start_Hxd: np.ndarray, v_Kxd: np.ndarray, share: float) -> float:
-    return float(np.quantile(alignment(start_Hxd, v_Kxd), 1 - share))
-
-
-def _data(settings: FeatureSelectionSettings, dimension: int, seed: int) -> tuple[Data, Teacher]:
-    of = settings.planted
-    return teacher_data(seed, of.units, dimension, of.train_examples, of.held_out_examples)
-
-
-def _logged(settings: FeatureSelectionSettings) -> tuple[int, ...]:
-    return tuple(sorted(settings.planted.logged_steps))
-
-
-def _batches(settings: FeatureSelectionSettings, data: Data, seed: int) -> jax.Array:
-    return draw_batches(seed, data, _logged(settings)[-1], settings.planted.batch_size)
-
-
-def _train(
-    settings: FeatureSelectionSettings,
-    data: Data,
-    rule: Rule,
-    cell: Cell,
-    width: int,
-    seed: int,
-    unit: float,
-) -> Trained:
-    rate = cell.learning_rate * _unit(rule, unit)
-    return train(
-        rule,
-        data.x_Axd,
-        data.target_A,
-        data.outputs,
-        features_of(seed, width, data),
-        _batches(settings, data, seed),
-        Constants.of(rate, cell.kappa or 0.0, settings.b1, settings.b2, settings.eps),
-        _logged(settings),
-    )
-
-
-def _unit(rule: Rule, unit_of_sgd: float) -> float:
-    return unit_of_sgd if rule == "sgd" else 1.0
 
 
 def _float64(network: Trained) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -7,22 +7,16 @@ Shapes: A images, H features, E classes; the k kept ones of H.
 from collections.abc import Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from scipy import optimize
 from scipy.special import logsumexp
 
+from infwidth.experiments.digits import scaled
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
-from infwidth.experiments.feature_selection.training import (
-    Constants,
-    Data,
-    draw_batches,
-    features_of,
-    image_data,
-    relu,
-    train,
-    unit_of_sgd,
-)
+from infwidth.experiments.feature_selection.teacher import extended
+from infwidth.experiments.feature_selection.training import Data, Task, relu
 from infwidth.stats.selection import Cell
 
 KINDS = ("top", "random")
@@ -36,33 +30,37 @@ LOG_SCALES = (-6.0, 8.0)
 
 
 class Digits:
-    """The images, and networks trained on them.
+    """The images, split and scaled, and networks trained on them.
 
     Args:
       settings: of the experiment.
-      x_AxD: images.
-      label_A: their classes.
+      x_AxD: images, one per row.
+      label_A: their classes, from 0.
+
+    Attributes:
+      data: the images as networks see them.
     """
 
     def __init__(
         self, settings: FeatureSelectionSettings, x_AxD: np.ndarray, label_A: np.ndarray
     ) -> None:
-        own = settings.pruning
-        self._settings = settings
-        self._data = image_data(
-            own.data_seed, own.validation_examples, own.test_examples, x_AxD, label_A
+        self._settings, own = settings, settings.pruning
+        N = len(x_AxD) - own.validation_examples - own.test_examples
+        order_A = np.random.default_rng(own.data_seed).permutation(len(x_AxD))
+        train, self._label_A = slice(0, N), label_A[order_A]
+        self.data = Data(
+            jnp.asarray(extended(scaled(x_AxD[order_A], train)), jnp.float32),
+            jnp.asarray(self._label_A, jnp.int32),
+            train,
+            slice(N, N + own.validation_examples),
+            slice(N + own.validation_examples, None),
+            int(label_A.max()) + 1,
         )
-        self._label_A = np.asarray(self._data.target_A)
-
-    @property
-    def data(self) -> Data:
-        """Images and classes, split."""
-        return self._data
 
     def validation_loss(self, rule: Rule, cell: Cell, seed: int) -> float:
         """The loss of a tuning run, nats per image."""
         f_AxE, _, _ = self._train(rule, cell, seed, np.arange(self._settings.pruning.width))
-        return self._loss(f_AxE, self._data.validation)
+        return self._loss(f_AxE, self.data.validation)
 
     def prune(self, rule: Rule, cell: Cell, seed: int) -> pd.DataFrame:
         """Trains a network, prunes it, and trains the readouts of what is kept anew.
@@ -77,8 +75,7 @@ class Digits:
           `retrained`, test `loss` in nats per image and `error`, the share of images read wrong.
           What is not retrained is multiplied by one number, fitted on the validation images.
         """
-        rows = list(self._pruned(rule, cell, seed))
-        return pd.DataFrame(rows).assign(rule=rule, seed=seed)
+        return pd.DataFrame(self._pruned(rule, cell, seed)).assign(rule=rule, seed=seed)
 
     def _pruned(self, rule: Rule, cell: Cell, seed: int) -> Iterator[dict[str, Any]]:
         own = self._settings.pruning
@@ -87,7 +84,7 @@ class Digits:
         for retrained in (False, True):
             place = {"share": 1.0, "kept": H, "kind": "whole", "retrained": retrained}
             yield place | self._scores(f_AxE, scaled=not retrained)
-        rms_H = np.sqrt(np.square(g_AxH[self._data.train]).mean(axis=0))
+        rms_H = np.sqrt(np.square(g_AxH[self.data.train]).mean(axis=0))
         size_H = np.linalg.norm(m_HxE, axis=1) * rms_H
         rng = np.random.default_rng([seed, 2])
         orders = {
@@ -112,47 +109,30 @@ class Digits:
         self, rule: Rule, cell: Cell, seed: int, index_k: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Outputs of all images, their features, and the readout, of a network of some features."""
-        settings, data = self._settings, self._data
-        omega_kxd = features_of(seed, settings.pruning.width, data)[index_k]
-        batch_SxK = self._batches(seed)
+        own = self._settings.pruning
+        task = Task(self._settings, self.data, seed, [own.steps], own.batch_size)
+        omega_kxd = task.features(own.width)[index_k]
         # SGD's rate is in units of its own first step, as the other rules' rates are.
-        unit = unit_of_sgd(data, omega_kxd, batch_SxK) if rule == "sgd" else 1.0
-        steps = settings.pruning.steps
-        network = train(
-            rule,
-            data.x_Axd,
-            data.target_A,
-            data.outputs,
-            omega_kxd,
-            batch_SxK,
-            Constants.of(cell.learning_rate * unit, 0.0, settings.b1, settings.b2, settings.eps),
-            (steps,),
-        )
-        g_Axk = np.asarray(relu(data.x_Axd, omega_kxd), np.float64)
+        unit = task.sgd_unit(omega_kxd) if rule == "sgd" else 1.0
+        network = task.train(rule, cell, omega_kxd, unit)
+        g_Axk = np.asarray(relu(self.data.x_Axd, omega_kxd), np.float64)
         m_kxE = np.asarray(network.m_LxHxE[-1], np.float64)
         return g_Axk @ m_kxE / len(index_k), g_Axk, m_kxE
-
-    def _batches(self, seed: int) -> Any:
-        own = self._settings.pruning
-        return draw_batches(seed, self._data, own.steps, own.batch_size)
 
     def _loss(self, f_AxE: np.ndarray, split: slice) -> float:
         return cross_entropy(f_AxE[split], self._label_A[split])
 
     def _scores(self, f_AxE: np.ndarray, scaled: bool) -> dict[str, float]:
         if scaled and np.isfinite(f_AxE).all():
-            f_AxE = f_AxE * self._best_scale(f_AxE)
-        test = self._data.test
+            best = optimize.minimize_scalar(
+                lambda log: self._loss(np.exp(log) * f_AxE, self.data.validation),
+                bounds=LOG_SCALES,
+                method="bounded",
+            )
+            f_AxE = f_AxE * float(np.exp(best.x))
+        test = self.data.test
         wrong_A = f_AxE[test].argmax(axis=1) != self._label_A[test]
         return {"loss": self._loss(f_AxE, test), "error": float(wrong_A.mean())}
-
-    def _best_scale(self, f_AxE: np.ndarray) -> float:
-        found = optimize.minimize_scalar(
-            lambda log: self._loss(np.exp(log) * f_AxE, self._data.validation),
-            bounds=LOG_SCALES,
-            method="bounded",
-        )
-        return float(np.exp(found.x))
 
 
 def cross_entropy(f_AxE: np.ndarray, label_A: np.ndarray) -> float:

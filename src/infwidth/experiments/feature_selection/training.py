@@ -8,19 +8,21 @@ steps.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from infwidth.experiments.feature_selection.settings import Rule
+from infwidth.experiments import digits
+from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
 from infwidth.experiments.feature_selection.teacher import Teacher, draw_teacher, extended
 from infwidth.models.features import draw_features
-from infwidth.models.loss import cross_entropy
 from infwidth.optim import scale_by_adam_star, scale_by_width
+from infwidth.stats.selection import Cell
 from infwidth.training.rules import sgd_unit
 
 
@@ -35,23 +37,6 @@ class Data(NamedTuple):
     test: slice
     outputs: int
     """E."""
-
-
-class Constants(NamedTuple):
-    """What no program is compiled for: arrays, float32."""
-
-    rate: jax.Array
-    """Of the readout, at the start; it falls to 0 as a cosine."""
-    kappa: jax.Array
-    """The features' rate as a multiple of the readout's."""
-    b1: jax.Array
-    b2: jax.Array
-    eps: jax.Array
-
-    @classmethod
-    def of(cls, rate: float, kappa: float, b1: float, b2: float, eps: float) -> "Constants":
-        """From numbers."""
-        return cls(*(jnp.asarray(value, jnp.float32) for value in (rate, kappa, b1, b2, eps)))
 
 
 class Trained(NamedTuple):
@@ -95,51 +80,10 @@ def teacher_data(
     )
 
 
-def image_data(
-    seed: int, validation: int, test: int, x_AxD: np.ndarray, label_A: np.ndarray
-) -> Data:
-    """Splits and scales images.
-
-    Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
-    and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalization.
-
-    Args:
-      seed: of the split.
-      validation: images to validate on.
-      test: images to test on.
-      x_AxD: inputs, one per row.
-      label_A: their classes, from 0.
-    """
-    N = len(x_AxD) - validation - test
-    order_A = np.random.default_rng(seed).permutation(len(x_AxD))
-    x_AxD = x_AxD[order_A] - x_AxD[order_A[:N]].mean(axis=0)
-    x_AxD = x_AxD / np.sqrt(np.square(x_AxD[:N]).mean())
-    return Data(
-        jnp.asarray(extended(x_AxD), jnp.float32),
-        jnp.asarray(label_A[order_A], jnp.int32),
-        slice(0, N),
-        slice(N, N + validation),
-        slice(N + validation, None),
-        int(label_A.max()) + 1,
-    )
-
-
-def draw_batches(seed: int, data: Data, steps: int, size: int) -> jax.Array:
-    """batch_SxK, drawn from the examples to train on, with replacement."""
-    rng = np.random.default_rng([seed, steps, size])
-    return jnp.asarray(rng.integers(data.train.stop, size=(steps, size)), jnp.int32)
-
-
-def features_of(seed: int, width: int, data: Data) -> jax.Array:
-    """omega_Hxd; those of a width are the first ones of every larger width."""
-    return draw_features(jax.random.key(seed), width, data.x_Axd.shape[1])
-
-
 def mean_loss(f_KxE: jax.Array, target_K: jax.Array) -> jax.Array:
     """Cross-entropy where targets are classes, half the squared error where they are numbers."""
     if jnp.issubdtype(target_K.dtype, jnp.integer):
-        return jnp.mean(cross_entropy(f_KxE.T, target_K))
+        return digits.mean_loss(f_KxE, target_K)
     return jnp.mean(jnp.sum(jnp.square(f_KxE - target_K), axis=1)) / 2
 
 
@@ -149,43 +93,101 @@ def relu(x_Kxd: jax.Array, omega_Hxd: jax.Array) -> jax.Array:
     return jax.nn.relu(jnp.dot(x_Kxd, omega_Hxd.T) / math.sqrt(omega_Hxd.shape[1]))
 
 
+class Task:
+    """Data with the batches and the features of a seed; trains networks on them.
+
+    Args:
+      settings: of the experiment, for the constants of the rules.
+      data: examples.
+      seed: of features and batches.
+      logged: steps after which a network is kept; the last ends the training.
+      batch_size: examples a step, drawn from those to train on, with replacement.
+    """
+
+    def __init__(
+        self,
+        settings: FeatureSelectionSettings,
+        data: Data,
+        seed: int,
+        logged: Sequence[int],
+        batch_size: int,
+    ) -> None:
+        self.data, self.logged = data, tuple(sorted(logged))
+        self._settings, self._seed = settings, seed
+        size = (self.logged[-1], batch_size)
+        numbers = np.random.default_rng([seed, *size]).integers(data.train.stop, size=size)
+        self.batch_SxK = jnp.asarray(numbers, jnp.int32)
+
+    def features(self, width: int) -> jax.Array:
+        """omega_Hxd; those of a width are the first ones of every larger width."""
+        return draw_features(jax.random.key(self._seed), width, self.data.x_Axd.shape[1])
+
+    def sgd_unit(self, omega_Hxd: jax.Array) -> float:
+        """The rate at which SGD's first step has rms 1 on the first batch of this network."""
+        index_K, width = self.batch_SxK[0], omega_Hxd.shape[0]
+        g_KxH, target_K = relu(self.data.x_Axd[index_K], omega_Hxd), self.data.target_A[index_K]
+
+        def loss(m_HxE: jax.Array) -> jax.Array:
+            return mean_loss(jnp.dot(g_KxH, m_HxE) / width, target_K)
+
+        return float(sgd_unit(width * jax.grad(loss)(jnp.zeros((width, self.data.outputs)))))
+
+    def train(self, rule: Rule, cell: Cell, omega_Hxd: jax.Array, unit: float) -> Trained:
+        """Trains a network of width H from M = 0, by rates that fall to 0 as a cosine.
+
+        Args:
+          rule: how.
+          cell: the readout's rate at the start, and the features' as a multiple of it.
+          omega_Hxd: the features as drawn.
+          unit: of SGD's rate; other rules have none.
+
+        Returns:
+          The network after each logged step.
+        """
+        rate = cell.learning_rate * (unit if rule == "sgd" else 1.0)
+        values = {"rate": rate, "kappa": cell.kappa or 0.0}
+        values |= {name: getattr(self._settings, name) for name in ("b1", "b2", "eps")}
+        # Arrays, so that no program is compiled for their values.
+        constants = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
+        return _descend(
+            rule,
+            self.data.x_Axd,
+            self.data.target_A,
+            self.data.outputs,
+            omega_Hxd,
+            self.batch_SxK,
+            constants,
+            self.logged,
+        )
+
+
 @partial(jax.jit, static_argnames=("rule", "outputs", "logged"))
-def train(
+def _descend(
     rule: Rule,
     x_Axd: jax.Array,
     target_A: jax.Array,
     outputs: int,
     omega_Hxd: jax.Array,
     batch_SxK: jax.Array,
-    constants: Constants,
+    constants: dict[str, jax.Array],
     logged: tuple[int, ...],
 ) -> Trained:
-    """Trains a network of width H from M = 0.
-
-    Args:
-      rule: how.
-      x_Axd: inputs with the bias coordinate.
-      target_A: targets.
-      outputs: E.
-      omega_Hxd: the features as drawn.
-      batch_SxK: numbers of examples; as many rows as steps.
-      constants: rates and the constants of the rules.
-      logged: steps after which the network is kept, ascending.
-
-    Returns:
-      The network after each of them.
-    """
     width, steps = omega_Hxd.shape[0], batch_SxK.shape[0]
     unfrozen = rule == "unfrozen"
     # What is frozen is computed once.
     g_AxH = jnp.zeros((0, width)) if unfrozen else relu(x_Axd, omega_Hxd)
-    solver = optax.chain(scale_by_width(), _direction(rule, constants))
+    moments = (constants["b1"], constants["b2"], constants["eps"])
+    direction = {
+        "sgd": optax.identity,
+        "adam_star": partial(scale_by_adam_star, *moments),
+    }.get(rule, partial(optax.scale_by_adam, *moments))
+    solver = optax.chain(scale_by_width(), direction())
 
     def loss(parameters: dict[str, jax.Array], index_K: jax.Array) -> jax.Array:
         g_KxH = relu(x_Axd[index_K], parameters["features"]) if unfrozen else g_AxH[index_K]
         return mean_loss(jnp.dot(g_KxH, parameters["readout"]) / width, target_A[index_K])
 
-    rate = {"readout": constants.rate, "features": constants.kappa * constants.rate}
+    rate = {"readout": constants["rate"], "features": constants["kappa"] * constants["rate"]}
 
     def step(number: jax.Array, carry: tuple) -> tuple:
         parameters, state = carry
@@ -207,22 +209,3 @@ def train(
     bound_Lx2 = jnp.asarray(np.stack([(0, *logged[:-1]), logged], axis=1))
     _, kept = jax.lax.scan(stretch, (parameters, solver.init(parameters)), bound_Lx2)
     return Trained(kept["features"] if unfrozen else omega_Hxd[None], kept["readout"])
-
-
-def unit_of_sgd(data: Data, omega_Hxd: jax.Array, batch_SxK: jax.Array) -> float:
-    """The rate at which SGD's first step has rms 1 on the first batch of this network."""
-    g_KxH, target_K = relu(data.x_Axd[batch_SxK[0]], omega_Hxd), data.target_A[batch_SxK[0]]
-    width = omega_Hxd.shape[0]
-
-    def loss(m_HxE: jax.Array) -> jax.Array:
-        return mean_loss(jnp.dot(g_KxH, m_HxE) / width, target_K)
-
-    return float(sgd_unit(width * jax.grad(loss)(jnp.zeros((width, data.outputs)))))
-
-
-def _direction(rule: Rule, constants: Constants) -> Any:
-    if rule == "sgd":
-        return optax.identity()
-    if rule == "adam_star":
-        return scale_by_adam_star(constants.b1, constants.b2, constants.eps)
-    return optax.scale_by_adam(constants.b1, constants.b2, constants.eps)
