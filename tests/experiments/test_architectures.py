@@ -15,9 +15,9 @@ import pytest
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
+from infwidth.config.settings import Settings
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments.architectures import measure as architectures
-from infwidth.experiments.architectures import models as architectures_models
 from infwidth.experiments.architectures.models import (
     Outcome,
     Program,
@@ -120,7 +120,7 @@ def test_the_split_is_not_drawn_as_the_batches_are(problem):
     first_pixel = examples()[0][:, 0]
     for seed in SEEDS:
         drawn = images_in(problem, seed, "train") + images_in(problem, seed, "validation")
-        alike = problem.x_PxA[0, np.random.default_rng(seed).permutation(30)]
+        alike = problem.x_AxP[np.random.default_rng(seed).permutation(30), 0]
         assert (first_pixel[drawn] != alike).any()
 
 
@@ -250,7 +250,7 @@ class FakeProgram:
     ran = 0
 
     def __init__(self, problem, settings, architecture, variant, width):
-        self._images, self._width = problem.x_PxA.shape[1], width
+        self._images, self._width = len(problem.x_AxP), width
 
     def run(self, trunk, readout, kappa, seed):
         FakeProgram.ran += 1
@@ -264,13 +264,14 @@ class FakeProgram:
 
 
 @pytest.fixture
-def measure(problem, tmp_path, monkeypatch):
+def measure(tmp_path, monkeypatch):
     monkeypatch.setattr(architectures, "Program", FakeProgram)
+    monkeypatch.setattr(architectures, "load_digits", examples)
 
-    def run(settings=SETTINGS, **options):
+    def run(own=SETTINGS, **options):
         FakeProgram.ran = 0
-        parts = Parts(tmp_path, (architectures_models.__name__,), "cpu", **options)
-        return architectures.measure(problem, settings, parts)
+        settings = Settings().model_copy(update={"architectures": own})
+        return architectures.tables(settings, lambda code: Parts(tmp_path, code, "cpu", **options))
 
     return run
 

@@ -10,8 +10,8 @@ is split into images to train on and to validate with by each seed anew, for all
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,38 +46,11 @@ _BESIDE = {"architectures", "variants", "widths", "reference_width", "seeds", "t
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
+    """Trains what is not kept, and gathers all.
 
     Args:
       settings: of the configuration.
       keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables by name.
-
-    Raises:
-      UserError: something diverged.
-    """
-    own = settings.architectures
-    return measure(make_problem(own, *load_digits()), own, keeper(()))
-
-
-def part(settings: "Settings", name: Architecture, keeper: Keeper) -> int:
-    """Trains the models of an architecture, and returns the number of runs; `tables` finds them."""
-    own = settings.architectures
-    problem = make_problem(own, *load_digits())
-    return sum(len(study.runs()) for study in train(problem, own, name, keeper(())))
-
-
-def measure(
-    problem: Problem, settings: ArchitecturesSettings, parts: Parts
-) -> dict[str, pd.DataFrame]:
-    """Trains what is not kept, and gathers all.
-
-    Args:
-      problem: of `make_problem`.
-      settings: of the experiment.
-      parts: keeps what is trained.
 
     Returns:
       The tables that `infwidth.experiments.architectures.measured` describes.
@@ -85,50 +58,34 @@ def measure(
     Raises:
       UserError: every rate of a variant diverged.
     """
-    studies = [
-        study
-        for architecture in settings.architectures
-        for study in train(problem, settings, architecture, parts)
-    ]
+    names = settings.architectures.architectures
+    studies = [study for name in names for study in _studies(settings, name, keeper)]
     return {
         "selection": pd.DataFrame([study.selection for study in studies]),
-        "runs": pd.concat([study.runs() for study in studies], ignore_index=True),
-        "images": pd.concat([study.images() for study in studies], ignore_index=True),
+        "runs": pd.concat([pd.DataFrame(study.runs) for study in studies], ignore_index=True),
+        "images": pd.concat([i for study in studies for i in study.images], ignore_index=True),
     }
 
 
-def train(
-    problem: Problem, settings: ArchitecturesSettings, architecture: Architecture, parts: Parts
-) -> Iterator["Study"]:
-    """Tunes and trains the variants of one architecture, one after the other.
+def part(settings: "Settings", name: Architecture, keeper: Keeper) -> int:
+    """Trains the models of an architecture, and returns the number of runs; `tables` finds them."""
+    return sum(len(study.runs) for study in _studies(settings, name, keeper))
 
-    Args:
-      problem: of `make_problem`.
-      settings: of the experiment.
-      architecture: which.
-      parts: keeps what is trained.
 
-    Yields:
-      The variants, all their runs done.
-
-    Raises:
-      UserError: every rate of a variant diverged.
-    """
-    for name in settings.variants:
-        started = time.monotonic()
-        study = Study(problem, settings, architecture, name, parts)
-        if study.trained:
-            seconds = time.monotonic() - started
-            _LOG.info("%s, %s: %d runs in %.1f s", architecture, name, study.trained, seconds)
-        yield study
+def _studies(settings: "Settings", name: Architecture, keeper: Keeper) -> Iterator["Study"]:
+    own = settings.architectures
+    problem = make_problem(own, *load_digits())
+    for variant in own.variants:
+        yield Study(problem, own, name, variant, keeper(()))
 
 
 class Study:
-    """All runs of one variant in one architecture.
+    """All runs of one variant in one architecture, done.
 
     Attributes:
       selection: a row: what tuning chose; for the control the trunk's rate that its check prefers.
-      trained: the number of runs that were not kept before.
+      runs: a row a run.
+      images: of each reported run, a row a test image.
     """
 
     def __init__(
@@ -139,143 +96,109 @@ class Study:
         name: str,
         parts: Parts,
     ) -> None:
+        started, variant = time.monotonic(), VARIANTS[name]
         self._problem, self._settings, self._parts = problem, settings, parts
-        self._architecture, self._name = architecture, name
-        self._program = cache(self._new_program)
-        self._runs: list[dict[str, Any]] = []
-        self._images: list[pd.DataFrame] = []
-        self.trained = 0
-        self.selection = {"architecture": architecture, "variant": name} | self._tune()
+        self._variant, self._searched = name, has_mlps(variant)
+        self._place = {"architecture": architecture, "variant": name}
+        self._program = cache(partial(Program, problem, settings, architecture, variant))
+        self._depends_on = settings.model_dump(mode="json", exclude=_BESIDE) | {
+            "architecture": architecture,
+            "variant": variant[:2],
+            "code": variants_digest(CODE, [variant]),
+        }
+        self.runs: list[dict[str, Any]] = []
+        self.images: list[pd.DataFrame] = []
+        self._trained = 0
+        self.selection = self._place | self._tune()
         cell = Cell(0.0)
-        if has_mlps(VARIANTS[name]):
+        if self._searched:
             cell = Cell(self.selection["learning_rate"], self.selection["kappa"])
         for width in widths_of(name, settings.widths):
             for seed in settings.seeds:
-                self._report(Place("report", name, width, cell, seed))
-
-    def runs(self) -> pd.DataFrame:
-        """A row a run."""
-        return pd.DataFrame(self._runs)
-
-    def images(self) -> pd.DataFrame:
-        """A row a (reported run, test image)."""
-        return pd.concat(self._images, ignore_index=True)
+                self._run(Place("report", name, width, cell, seed))
+        if self._trained:
+            seconds = time.monotonic() - started
+            _LOG.info("%s, %s: %d runs in %.1f s", architecture, name, self._trained, seconds)
 
     def _tune(self) -> dict[str, Any]:
         """The grid, then what the rule asks for; of the control, the check of the trunk's rate."""
-        tuning = self._settings.tuning
-        searched = has_mlps(VARIANTS[self._name])
+        tuning, reference = self._settings.tuning, self._settings.reference_width
         trials: list[Trial] = []
-        places = first_places(self._name, self._settings.reference_width, tuning)
+        places = first_places(self._variant, reference, tuning)
         while places:
             for place in places:
                 row = self._run(place)
-                cell = place.cell if searched else Cell(row["trunk_learning_rate"])
+                cell = place.cell if self._searched else Cell(row["trunk_learning_rate"])
                 lost = row["status"] == "diverged"
                 trials.append(Trial(cell[0], row["validation_loss"], place.seed, lost, cell[1]))
-            if not searched:
-                break
-            runs = next_runs(trials, tuning)
-            places = tuning_places(self._name, self._settings.reference_width, runs)
-        extensions = (
-            count_extensions(trials, tuning.learning_rates, tuning.kappas) if searched else 0
-        )
+            runs = next_runs(trials, tuning) if self._searched else []
+            places = tuning_places(self._variant, reference, runs)
+        axes = (tuning.learning_rates, tuning.kappas)
+        extensions = count_extensions(trials, *axes) if self._searched else 0
         entry = selection_entry(trials, tuning.tolerance, extensions)
         if entry["learning_rate"] is None:
-            setting = "tuning.learning_rates" if searched else "trunk_learning_rate"
+            setting = "tuning.learning_rates" if self._searched else "trunk_learning_rate"
             raise UserError(
-                f"{self._name} in the {self._architecture}: every rate diverged; lower "
+                f"{self._variant} in the {self._place['architecture']}: every rate diverged; lower "
                 f"architectures.{setting}"
             )
         return {name: value for name, value in entry.items() if name != "trials"}
 
-    def _report(self, place: Place) -> None:
-        outcome = self._outcome_of(place)
-        self._run(place, outcome)
-        number = np.arange(self._settings.test_images)
+    def _run(self, place: Place) -> dict[str, Any]:
+        """The row of a run, which is trained if it is not kept; its test images if reported."""
+        splits, reported = self._problem.splits, place.role == "report"
+        trunk_rate = self._settings.trunk_learning_rate * place.trunk_factor
+        rate = place.cell.learning_rate if place.width else None
 
-        def images() -> pd.DataFrame:
-            test = self._problem.splits["test"]
-            return pd.DataFrame(
-                {
-                    "image": number,
-                    "loss": outcome().loss_A[test],
-                    "correct": outcome().correct_A[test],
-                }
-            )
-
-        table = self._part(f"{self._label(place)}-images", place, images)
-        where = {"architecture": self._architecture, "variant": self._name}
-        self._images.append(table.assign(**where, width=place.width, seed=place.seed))
-
-    def _run(self, place: Place, outcome: Callable[[], Outcome] | None = None) -> dict[str, Any]:
-        """The row of a run, which is trained if it is not kept."""
-        outcome = outcome or self._outcome_of(place)
-
-        def scores() -> pd.DataFrame:
-            return pd.DataFrame([self._scores(outcome(), tested=place.role == "report")])
-
-        table = self._part(self._label(place), place, scores)
-        place_of_run = {
-            "role": place.role,
-            "architecture": self._architecture,
-            "variant": self._name,
-            "width": place.width,
-            "learning_rate": place.cell.learning_rate if place.width else None,
-            "kappa": place.cell.kappa,
-            "trunk_learning_rate": self._trunk_rate(place),
-            "seed": place.seed,
-        }
-        row = place_of_run | table.iloc[0].to_dict()
-        self._runs.append(row)
-        return row
-
-    def _outcome_of(self, place: Place) -> Callable[[], Outcome]:
         @cache
         def outcome() -> Outcome:
-            self.trained += 1
-            rate = place.cell.learning_rate if place.width else None
-            program = self._program(place.width)
-            return program.run(self._trunk_rate(place), rate, place.cell.kappa, place.seed)
+            self._trained += 1
+            return self._program(place.width).run(trunk_rate, rate, place.cell.kappa, place.seed)
 
-        return outcome
+        def scores() -> pd.DataFrame:
+            """What is kept of a run; of the test images only where the run is reported."""
+            found = outcome()
+            loss = {
+                name: float(found.loss_A[images].mean(dtype=np.float64))
+                for name, images in splits.items()
+            }
+            correct = float(found.correct_A[splits["test"]].mean())
+            lost = found.diverged(self._settings.divergence_factor)
+            row = {
+                "status": "diverged" if lost else "done",
+                "train_loss": loss["train"],
+                "validation_loss": loss["validation"],
+                "test_loss": loss["test"] if reported else math.nan,
+                "test_accuracy": correct if reported else math.nan,
+            }
+            return pd.DataFrame([row])
 
-    def _scores(self, outcome: Outcome, tested: bool) -> dict[str, Any]:
-        """What is kept of a run; of the test images only where the run is reported."""
-        loss = {
-            name: float(outcome.loss_A[images].mean(dtype=np.float64))
-            for name, images in self._problem.splits.items()
-        }
-        correct = float(outcome.correct_A[self._problem.splits["test"]].mean())
-        lost = outcome.diverged(self._settings.divergence_factor)
-        return {
-            "status": "diverged" if lost else "done",
-            "train_loss": loss["train"],
-            "validation_loss": loss["validation"],
-            "test_loss": loss["test"] if tested else math.nan,
-            "test_accuracy": correct if tested else math.nan,
-        }
+        def images() -> pd.DataFrame:
+            loss_I, correct_I = (x[splits["test"]] for x in outcome()[1:])
+            return pd.DataFrame(
+                {"image": np.arange(len(loss_I)), "loss": loss_I, "correct": correct_I}
+            )
 
-    def _part(self, name: str, place: Place, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        depends_on = self._settings.model_dump(mode="json", exclude=_BESIDE)
-        depends_on |= {
-            "architecture": self._architecture,
-            "variant": VARIANTS[self._name][:2],
-            "code": variants_digest(CODE, [VARIANTS[self._name]]),
+        depends_on = self._depends_on | {
             "width": place.width,
             "cell": place.cell,
-            "trunk_learning_rate": self._trunk_rate(place),
+            "trunk_learning_rate": trunk_rate,
             "seed": place.seed,
-            "tested": place.role == "report",
+            "tested": reported,
         }
-        return self._parts.table(name, depends_on, compute)
-
-    def _label(self, place: Place) -> str:
-        return f"{self._architecture}-{self._name}-{place.width}-{place.seed}"
-
-    def _trunk_rate(self, place: Place) -> float:
-        return self._settings.trunk_learning_rate * place.trunk_factor
-
-    def _new_program(self, width: int) -> Program:
-        variant = VARIANTS[self._name]
-        return Program(self._problem, self._settings, self._architecture, variant, width)
+        label = "-".join(map(str, (*self._place.values(), place.width, place.seed)))
+        row = {
+            "role": place.role,
+            **self._place,
+            "width": place.width,
+            "learning_rate": rate,
+            "kappa": place.cell.kappa,
+            "trunk_learning_rate": trunk_rate,
+            "seed": place.seed,
+            **self._parts.table(label, depends_on, scores).iloc[0].to_dict(),
+        }
+        self.runs.append(row)
+        if reported:
+            table = self._parts.table(f"{label}-images", depends_on, images)
+            self.images.append(table.assign(**self._place, width=place.width, seed=place.seed))
+        return row

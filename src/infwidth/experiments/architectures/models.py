@@ -15,9 +15,9 @@ import optax
 from flax import nnx
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.experiments.architectures.settings import Architecture, ArchitecturesSettings
+from infwidth.experiments.digits import as_training, scaled
 from infwidth.models.conv_net import ConvNet
 from infwidth.models.loss import cross_entropy
 from infwidth.models.recurrent_net import RecurrentNet
@@ -34,13 +34,13 @@ class Problem(NamedTuple):
     """What all runs share.
 
     Attributes:
-      x_PxA: images as they were given, those to test on last.
+      x_AxP: images as they were given, those to test on last.
       label_A: their classes.
       splits: where, in the order of a run's `Draw`, each split lies: train, validation, test.
       classes: E.
     """
 
-    x_PxA: np.ndarray
+    x_AxP: np.ndarray
     label_A: np.ndarray
     splits: dict[str, slice]
     classes: int
@@ -96,7 +96,7 @@ def make_problem(
     order_A = np.random.default_rng(settings.split_seed).permutation(len(x_AxP))
     first_of_test = N + settings.validation_images
     return Problem(
-        x_AxP[order_A].T,
+        x_AxP[order_A],
         label_A[order_A],
         {
             "train": slice(0, N),
@@ -110,8 +110,7 @@ def make_problem(
 def draw(problem: Problem, seed: int) -> Draw:
     """Draws the images to train on and to validate with from those that are not tested on.
 
-    Every pixel is centred and all are divided by one number, so that they are 0 in the mean and
-    have a mean square of 1 over the images trained on.
+    All are scaled by those trained on.
 
     Args:
       problem: of `make_problem`.
@@ -122,9 +121,7 @@ def draw(problem: Problem, seed: int) -> Draw:
     # Spawned, so that this order tells nothing of that of the batches, which has the same seed.
     rng = np.random.default_rng(seed).spawn(1)[0]
     order_A[others] = rng.permutation(order_A[others])
-    x_PxA, train = problem.x_PxA[:, order_A], problem.splits["train"]
-    x_PxA = x_PxA - x_PxA[:, train].mean(axis=1, keepdims=True)
-    x_PxA = x_PxA / np.sqrt(np.square(x_PxA[:, train]).mean())
+    x_PxA = scaled(problem.x_AxP[order_A], problem.splits["train"]).T
     return Draw(jnp.asarray(x_PxA, jnp.float32), jnp.asarray(problem.label_A[order_A], jnp.int32))
 
 
@@ -143,7 +140,7 @@ def build(
         "rnn": (RecurrentNet, settings.rnn_state),
     }
     kind, dimension = shape[architecture]
-    return kind(len(problem.x_PxA), dimension, problem.classes, make_layer, rngs=streams)
+    return kind(problem.x_AxP.shape[1], dimension, problem.classes, make_layer, rngs=streams)
 
 
 def batches(problem: Problem, settings: ArchitecturesSettings, seed: int) -> np.ndarray:
@@ -182,14 +179,7 @@ class Program:
         self._structure, _ = split(model)
         self._d = model.feature_inputs + 1
         # The rules are those of the language model, and so are their settings.
-        training = TrainingSettings(
-            **{
-                name: getattr(settings, name)
-                for name in ("steps", "warmup_steps", "final_fraction", "b1", "b2", "eps")
-            },
-            log_every=settings.steps,
-            checkpoint_every=settings.steps,
-        )
+        training = as_training(settings)
         self._transforms = rules.group_transforms(variant, training)
         self._schedule = rules.schedule(training)
         self._in_units_of_sgd = rules.in_gradients(variant.readout)
