@@ -47,11 +47,12 @@ def test_the_price_is_in_units_of_the_trained_networks(measured, found):
     effect = of(found, "reweighting_log_price")["D = 1, κ = 1"]
     assert effect.estimate == pytest.approx(np.mean(logs) - math.log(10))
     assert effect.error == pytest.approx(np.std(logs, ddof=1) / 2)
-    cells = measured.density(2)
-    assert [cell.kappa for cell in cells] == [0.0, 0.3, 1.0]
-    assert [cell.moved.estimate for cell in cells] == pytest.approx([0, 0.15, 0.5])
-    assert cells[2].price.estimate == pytest.approx(math.exp(effect.estimate))
-    assert cells[2].price.estimate == pytest.approx(2 * cells[2].coarse_price.estimate)
+    fine, coarse = (
+        measured.typical_of(measured.prices(column, dimension=2, kappa=1.0)).estimate
+        for column in ("price", "coarse_price")
+    )
+    assert fine == pytest.approx(math.exp(effect.estimate))
+    assert fine == pytest.approx(2 * coarse)
 
 
 def test_aligned_mass_is_compared_by_seed(found):

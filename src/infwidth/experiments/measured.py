@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.tables import Experiment, MeasuredTables
@@ -149,15 +148,5 @@ def load(folder: Path | str) -> Study:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
     measured = MeasuredTables.load(folder, STUDY, "model", "statistics", "conditions", "selection")
-    runs = measured.tables["runs"]
-    for column, known in (
-        ("condition", measured.settings["conditions"]),
-        ("variant", ALL_VARIANTS),
-    ):
-        strange = sorted(set(runs[column]) - set(known))
-        if strange:
-            raise UserError(
-                f"{Path(folder) / 'runs.parquet'}: column '{column}' holds '{strange[0]}'; "
-                f"allowed are {', '.join(known)}"
-            )
+    measured.require_known("runs", condition=measured.settings["conditions"], variant=ALL_VARIANTS)
     return Study(measured)

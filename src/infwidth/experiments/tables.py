@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements as a handful of tables and the settings that they were made with."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from infwidth.config.errors import UserError
 from infwidth.experiments.schema import Table
 from infwidth.reading import digest, read_json, read_table
+from infwidth.stats.gap_closed import GapClosed, gap_closed
 
 SETTINGS = "settings.json"
 SETTINGS_KEYS = ("name", "commit")
@@ -53,6 +57,24 @@ class MeasuredTables:
         settings = read_json(folder / SETTINGS, (*SETTINGS_KEYS, *keys))
         return cls(folder, tables, settings, digests)
 
+    def require_known(self, table: str, **names: Iterable[str]) -> None:
+        """Refuses a table with an unknown name in a column.
+
+        Args:
+            table: which.
+            names: by column those that are known.
+
+        Raises:
+            UserError: the first name that is not.
+        """
+        for column, known in names.items():
+            strange = sorted(set(self.tables[table][column]) - set(known))
+            if strange:
+                raise UserError(
+                    f"{self.folder / table}.parquet: column '{column}' holds '{strange[0]}'; "
+                    f"allowed are {', '.join(known)}"
+                )
+
     def provenance(self) -> dict[str, Any]:
         """What a figure or table was made from: files with digests, settings, commit."""
         return {
@@ -81,3 +103,36 @@ class Experiment:
     def confidence(self) -> float:
         """Of every interval."""
         return float(self.measured.settings["statistics"]["confidence"])
+
+    def rows(self, table: str, **place: Any) -> pd.DataFrame:
+        """The rows of a table at a place, such as `variant="ntk", width=256`."""
+        rows = self.measured.tables[table]
+        for column, value in place.items():
+            rows = rows[rows[column] == value]
+        return rows
+
+    def by_seed(self, table: str, value: str, **place: Any) -> dict[int, float]:
+        """A value of the runs at a place, by seed; those that diverged are left out."""
+        rows = self.rows(table, **place)
+        if "status" in rows:
+            rows = rows[rows["status"] == "done"]
+        found = zip(rows["seed"], rows[value], strict=True)
+        return {int(seed): float(x) for seed, x in sorted(found) if math.isfinite(x)}
+
+    def share_of_gap(
+        self, losses: Sequence[Mapping[int, float]], seeds: Sequence[int]
+    ) -> GapClosed | None:
+        """(L_ntk − L) / (L_ntk − L_frozen), paired by seed.
+
+        Args:
+            losses: by seed, of the NTK, of the variant in question, and of frozen features.
+            seeds: that were to run.
+
+        Returns:
+            The share with Fieller's interval; None where a loss is missing.
+        """
+        if not all(by_seed.keys() >= set(seeds) for by_seed in losses):
+            return None
+        ntk_S, own_S, frozen_S = (np.array([by_seed[s] for s in seeds]) for by_seed in losses)
+        fraction = float(self.measured.settings["statistics"]["gap_fraction"])
+        return gap_closed(ntk_S - own_S, ntk_S - frozen_S, self.confidence, fraction)

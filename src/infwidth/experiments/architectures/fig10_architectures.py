@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from infwidth.drawing.layout import (
 )
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.architectures.measured import LABELS, Architectures
+from infwidth.experiments.panels import width_axis
 from infwidth.stats.statistics import Interval
 
 _BASE = "frozen"
@@ -31,13 +33,9 @@ _STEP = 0.035
 """Distance of neighbouring variants' points, as a share of the width axis."""
 
 
+@paper_style()
 def draw(measured: Architectures) -> Figure:
     """Above: test loss over width. Below: the same less that of frozen features, by seed."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Architectures) -> Figure:
     figure = new_figure(TEXT_WIDTH, 4.3)
     names = measured.architectures
     grid = figure.subplots(2, len(names), squeeze=False)
@@ -48,7 +46,7 @@ def _draw(measured: Architectures) -> Figure:
         labels[above] = _losses(above, measured, architecture)
         labels[below] = _differences(below, measured, architecture)
         for axes in (above, below):
-            _width_axis(axes, measured.widths)
+            width_axis(axes, measured.widths, 2 ** (0.14 * _octaves(measured.widths)))
         above.tick_params(labelbottom=False)
         below.set_xlabel("width $H$")
     grid[0, 0].set_ylabel("final test loss\n(nats per image)")
@@ -146,15 +144,6 @@ def _octaves(widths: Sequence[int]) -> float:
     return max(math.log2(widths[-1] / widths[0]), 1.0)
 
 
-def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    margin = 2 ** (0.14 * _octaves(widths))
-    axes.set_xlim(widths[0] / margin, widths[-1] * margin)
-    axes.xaxis.set_major_locator(FixedLocator(widths))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-
-
 def _log_axis(axes: Axes, cells: Sequence[Interval]) -> None:
     if not cells:
         axes.set_yticks([])
@@ -182,51 +171,29 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _print(measured: Architectures) -> str:
-    seeds = len(measured.seeds)
-    bars = (
+    settings, seeds = measured.settings, len(measured.seeds)
+    lost, loose = 0, []
+    for architecture, variant in product(measured.architectures, measured.variants):
+        for width in [0] if variant == "constant" else measured.widths:
+            lost += measured.diverged(architecture, variant, width)
+        choice = measured.choice(architecture, variant)
+        # Tuning left such a rate without a worse neighbour on both sides.
+        if variant != "constant" and choice is not None and not choice["interior"]:
+            name = f"{VARIANTS[variant].label} in the {LABELS[architecture]}"
+            loose.append(f"{name} ({choice['note']})")
+    runs = "run" if lost == 1 else "runs"
+    parts = [
+        "Below: paired by seed, from frozen features at the same width.",
         f"Bars: {measured.confidence:.0%} t intervals over {seeds} seeds; points stand aside for "
         "legibility."
         if seeds > 1
-        else "One seed."
-    )
-    settings = measured.settings
-    data = (
+        else "One seed.",
         f"scikit-learn's digits: {settings['test_images']} test images, the same for all; each "
         f"seed draws its training images from the others; {settings['steps']} steps of "
         f"{settings['batch_size']}. Rates are tuned alike in each architecture at "
-        f"H = {settings['reference_width']:,}."
-    )
-    parts = [
-        "Below: paired by seed, from frozen features at the same width.",
-        bars,
-        data,
-        _divergence(measured),
-        _unbracketed(measured),
+        f"H = {settings['reference_width']:,}.",
+        f"× {lost} {runs} diverged; means are of the runs that finished." if lost else "",
+        f"Not interior: {'; '.join(loose)}." if loose else "",
         "ADAM* is our reconstruction of the paper's rule.",
     ]
     return " ".join(part for part in parts if part)
-
-
-def _divergence(measured: Architectures) -> str:
-    lost = sum(
-        measured.diverged(architecture, variant, width)
-        for architecture in measured.architectures
-        for variant in measured.variants
-        for width in ([0] if variant == "constant" else measured.widths)
-    )
-    if not lost:
-        return ""
-    runs = "run" if lost == 1 else "runs"
-    return f"× {lost} {runs} diverged; means are of the runs that finished."
-
-
-def _unbracketed(measured: Architectures) -> str:
-    """Names the rates that tuning left without a worse neighbour on both sides."""
-    found = []
-    for architecture in measured.architectures:
-        for variant in measured.variants:
-            choice = measured.choice(architecture, variant)
-            if variant != "constant" and choice is not None and not choice["interior"]:
-                name = f"{VARIANTS[variant].label} in the {LABELS[architecture]}"
-                found.append(f"{name} ({choice['note']})")
-    return f"Not interior: {'; '.join(found)}." if found else ""

@@ -18,7 +18,7 @@ from infwidth.experiments.schema import SEED, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
 from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.gap_closed import GapClosed, gap_closed
+from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 
 TABLES = {
@@ -93,13 +93,19 @@ class Architectures(Experiment):
             width: H.
             column: of the table of runs, such as `train_loss` or `test_accuracy`.
         """
-        values = self._by_seed(architecture, variant, width, column)
+        values = self.losses(architecture, variant, width, column)
         return mean_interval(list(values.values()), self.confidence)
+
+    def losses(
+        self, architecture: str, variant: str, width: int, column: str = "test_loss"
+    ) -> dict[int, float]:
+        """The same of each reported run that finished, by seed."""
+        return self.by_seed("runs", column, **_cell(architecture, variant, width))
 
     def diverged(self, architecture: str, variant: str, width: int) -> int:
         """The number of reported runs that diverged."""
-        finished = self._by_seed(architecture, variant, width, "test_loss")
-        return len(self._cell(architecture, variant, width)) - len(finished)
+        cell = self.rows("runs", **_cell(architecture, variant, width))
+        return len(cell) - len(self.losses(architecture, variant, width))
 
     def difference(self, architecture: str, first: str, second: str, width: int) -> Effect | None:
         """Test loss of one variant minus that of another, paired by seed.
@@ -110,13 +116,13 @@ class Architectures(Experiment):
         Returns:
             The effect; None if either variant did not run at this width.
         """
-        cells = [self._cell(architecture, name, width) for name in (first, second)]
-        if any(cell.empty for cell in cells):
+        names = (first, second)
+        if any(self.rows("runs", **_cell(architecture, name, width)).empty for name in names):
             return None
         return paired_effect(
             f"{LABELS[architecture]}, H = {width:,}",
-            self._by_seed(architecture, first, width, "test_loss"),
-            self._by_seed(architecture, second, width, "test_loss"),
+            self.losses(architecture, first, width),
+            self.losses(architecture, second, width),
             self.seeds,
             self._over_images(architecture, first, second, width),
         )
@@ -127,59 +133,41 @@ class Architectures(Experiment):
         None if one of the three did not run there, or lost a seed.
         """
         three = ("ntk", "adam_star", "frozen")
-        losses = [self._by_seed(architecture, name, width, "test_loss") for name in three]
-        if not all(by_seed.keys() >= set(self.seeds) for by_seed in losses):
-            return None
-        ntk, star, frozen = (np.array([by_seed[s] for s in self.seeds]) for by_seed in losses)
-        fraction = float(self.measured.settings["statistics"]["gap_fraction"])
-        return gap_closed(ntk - star, ntk - frozen, self.confidence, fraction)
+        losses = [self.losses(architecture, name, width) for name in three]
+        return self.share_of_gap(losses, self.seeds)
 
     def choice(self, architecture: str, variant: str) -> dict[str, Any] | None:
         """What tuning chose for a variant (for `constant`: the trunk's rate its check prefers)."""
-        table = self.measured.tables["selection"]
-        rows = table[(table["architecture"] == architecture) & (table["variant"] == variant)]
+        rows = self.rows("selection", architecture=architecture, variant=variant)
         # A column of rates that nobody has holds None.
         return None if rows.empty else rows.fillna(math.nan).iloc[0].to_dict()
 
     @cached_property
     def _reported(self) -> pd.DataFrame:
-        runs = self.measured.tables["runs"]
-        return runs[runs["role"] == "report"]
-
-    def _cell(self, architecture: str, variant: str, width: int) -> pd.DataFrame:
-        runs = self._reported
-        width = 0 if variant == "constant" else width
-        chosen = (runs["architecture"] == architecture) & (runs["variant"] == variant)
-        return runs[chosen & (runs["width"] == width)]
-
-    def _by_seed(
-        self, architecture: str, variant: str, width: int, column: str
-    ) -> dict[int, float]:
-        cell = self._cell(architecture, variant, width)
-        done = cell[(cell["status"] == "done") & np.isfinite(cell[column])]
-        return dict(zip(done["seed"].astype(int).tolist(), done[column].tolist(), strict=True))
-
-    @cached_property
-    def _image_rows(self) -> dict[tuple[str, str, int], pd.DataFrame]:
-        by_cell = self.measured.tables["images"].groupby(["architecture", "variant", "width"])
-        return {key: rows[["seed", "image", "loss"]] for key, rows in by_cell}
+        return self.rows("runs", role="report")
 
     def _over_images(self, architecture: str, first: str, second: str, width: int) -> Interval:
         """The t interval over test images of the difference, each the mean over common seeds."""
         names = (first, second)
-        done = [set(self._by_seed(architecture, name, width, "test_loss")) for name in names]
-        seeds = set(self.seeds).intersection(*done)
+        seeds = set(self.seeds).intersection(
+            *(self.losses(architecture, name, width) for name in names)
+        )
         if not seeds:
             return Interval(math.nan, math.nan, math.nan)
-        rows = (self._image_rows[architecture, name, width] for name in names)
+        place = {"architecture": architecture, "width": width}
         first_I, second_I = (
-            each[each["seed"].isin(seeds)]
+            rows[rows["seed"].isin(seeds)]
             .astype({"loss": np.float64})
             .groupby("image")["loss"]
             .mean()
-            for each in rows
+            for rows in (self.rows("images", **place, variant=name) for name in names)
         )
         return mean_interval(first_I - second_I, self.confidence)
+
+
+def _cell(architecture: str, variant: str, width: int) -> dict[str, Any]:
+    width = 0 if variant == "constant" else width
+    return {"role": "report", "architecture": architecture, "variant": variant, "width": width}
 
 
 def load(folder: Path | str) -> Architectures:

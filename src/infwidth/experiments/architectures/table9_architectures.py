@@ -2,15 +2,18 @@
 """Table 9: the variants in other architectures: differences and the share of the gap closed."""
 
 import math
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
-from infwidth.drawing.table import MISSING, Table, number, rate, sentences, signed
+from infwidth.drawing.table import MISSING, Table, plus_minus, rate, sentences
 from infwidth.experiments.architectures.measured import LABELS, PAIRS, Architectures
 from infwidth.stats.effects import Effect
 from infwidth.stats.gap_closed import GapClosed
+from infwidth.stats.statistics import Interval
 
 HEADS = {
     "ntk_minus_frozen": "NTK − frozen",
@@ -29,32 +32,27 @@ COLUMNS = [
 
 def build(measured: Architectures) -> Table:
     """One row a (architecture, width); the CSV has every variant's losses and rates, too."""
-    raw, shown = [], []
+    raw: list[dict[str, Any]] = []
+    shown = []
     for architecture in measured.architectures:
         for width in measured.widths:
+            place = {"architecture": architecture, "width": width}
             effects = {
                 name: measured.difference(architecture, *pair, width)
                 for name, pair in PAIRS.items()
             }
             share = measured.share_closed(architecture, width)
-            place = {"architecture": architecture, "width": width}
-            raw += [
-                place | {"quantity": name} | _effect_row(effect, measured.confidence)
-                for name, effect in effects.items()
-                if effect is not None
-            ]
-            if share is not None:
-                raw.append(place | _share_row(share, len(measured.seeds)))
-            raw += [place | row for row in _loss_rows(measured, architecture, width)]
+            raw += [place | row for row in _raw_rows(measured, effects, share, architecture, width)]
             shown.append(
                 {"model": LABELS[architecture], "H": f"{width:,}"}
-                | {
-                    HEADS[name]: _show(effect, measured.confidence)
-                    for name, effect in effects.items()
-                }
+                | {HEADS[name]: _show(each, measured.confidence) for name, each in effects.items()}
                 | {"gap closed": _show_share(share)}
             )
-        raw += [{"architecture": architecture} | row for row in _rate_rows(measured, architecture)]
+        for name, column in product(measured.variants, ("learning_rate", "kappa")):
+            choice = measured.choice(architecture, name)
+            if choice is not None:
+                row = {"quantity": f"{column}/{name}", "unit": "chosen by tuning"}
+                raw.append(row | {"architecture": architecture, "estimate": choice[column]})
     return Table(
         "table9_architectures",
         _caption(measured),
@@ -63,72 +61,43 @@ def build(measured: Architectures) -> Table:
     )
 
 
-def _effect_row(effect: Effect, confidence: float) -> dict[str, Any]:
-    interval = effect.interval(confidence)
-    images = effect.documents
-    return {
-        "unit": "nats per image",
-        "estimate": effect.estimate,
-        "lower": interval.lower,
-        "upper": interval.upper,
-        "images_lower": images.lower if images else math.nan,
-        "images_upper": images.upper if images else math.nan,
-        "seeds": effect.count,
-        "seeds_lost": effect.lost,
-    }
+def _raw_rows(
+    measured: Architectures,
+    effects: dict[str, Effect | None],
+    share: GapClosed | None,
+    architecture: str,
+    width: int,
+) -> Iterator[dict[str, Any]]:
+    """Rows of the CSV at a width: differences, the share of the gap, losses and accuracies."""
 
+    def row(quantity: str, unit: str, interval: Interval, seeds: int, **more: Any) -> dict:
+        ends = {name: getattr(interval, name) for name in ("estimate", "lower", "upper")}
+        return {"quantity": quantity, "unit": unit, **ends, "seeds": seeds, **more}
 
-def _share_row(share: GapClosed, seeds: int) -> dict[str, Any]:
-    return {
-        "quantity": "gap_closed",
-        "unit": "fraction of (ntk - frozen)",
-        "estimate": share.estimate,
-        "lower": share.lower,
-        "upper": share.upper,
-        "seeds": seeds,
-    }
-
-
-def _loss_rows(measured: Architectures, architecture: str, width: int) -> list[dict[str, Any]]:
-    rows = []
-    for variant in measured.variants:
-        for column, unit in (
-            ("test_loss", "nats per image"),
-            ("train_loss", "nats per image"),
-            ("test_accuracy", "fraction"),
-        ):
-            mean = measured.loss(architecture, variant, width, column)
-            rows.append(
-                {
-                    "quantity": f"{column}/{variant}",
-                    "unit": unit,
-                    "estimate": mean.estimate,
-                    "lower": mean.lower,
-                    "upper": mean.upper,
-                    "seeds": mean.count,
-                    "seeds_lost": measured.diverged(architecture, variant, width),
-                }
+    nats = "nats per image"
+    for name, effect in effects.items():
+        if effect is not None:
+            images = effect.documents
+            yield row(
+                *(name, nats, effect.interval(measured.confidence), effect.count),
+                images_lower=images.lower if images else math.nan,
+                images_upper=images.upper if images else math.nan,
+                seeds_lost=effect.lost,
             )
-    return rows
-
-
-def _rate_rows(measured: Architectures, architecture: str) -> list[dict[str, Any]]:
-    choices = {name: measured.choice(architecture, name) for name in measured.variants}
-    return [
-        {"quantity": f"{column}/{name}", "unit": "chosen by tuning", "estimate": choice[column]}
-        for name, choice in choices.items()
-        if choice is not None
-        for column in ("learning_rate", "kappa")
-    ]
+    if share is not None:
+        yield row("gap_closed", "fraction of (ntk - frozen)", share, len(measured.seeds))
+    units = {"test_loss": nats, "train_loss": nats, "test_accuracy": "fraction"}
+    for variant, (column, unit) in product(measured.variants, units.items()):
+        mean = measured.loss(architecture, variant, width, column)
+        lost = measured.diverged(architecture, variant, width)
+        yield row(f"{column}/{variant}", unit, mean, mean.count, seeds_lost=lost)
 
 
 def _show(effect: Effect | None, confidence: float) -> str:
     if effect is None:
         return MISSING
-    half = effect.interval(confidence).half_width
     lost = f" ({effect.lost} lost)" if effect.lost else ""
-    error = f" ± {number(half, 3)}" if math.isfinite(half) else ""
-    return f"{signed(effect.estimate, 3)}{error}{lost}"
+    return plus_minus(effect.interval(confidence), 3, sign=True) + lost
 
 
 def _show_share(share: GapClosed | None) -> str:

@@ -18,13 +18,9 @@ PANELS = (
 )
 
 
+@paper_style()
 def draw(measured: FeatureSelection) -> Figure:
     """Networks made again and what it costs; planted directions; pruning."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: FeatureSelection) -> Figure:
     figure = new_figure(TEXT_WIDTH, 6.9)
     grid = figure.subplots(3, 2)
     for axes, (title, panel) in zip(grid.flat, PANELS, strict=True):

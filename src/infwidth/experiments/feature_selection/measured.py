@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from infwidth.experiments.convergence.measured import geometric_mean
 from infwidth.experiments.schema import RATES, SEED, Table
@@ -57,23 +56,6 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class DensityCell:
-    """Networks made again by density ratio at one rate of the features.
-
-    Attributes:
-        kappa: κ, the features' rate as a multiple of the readout's.
-        moved: mean angle that a feature's direction has moved, radians.
-        price: E[M̃²] in units of the trained network's E[M²]; geometric mean over seeds.
-        coarse_price: the same with densities estimated in a sixteenth of the cells.
-    """
-
-    kappa: float
-    moved: SampleMean
-    price: Interval
-    coarse_price: Interval
-
-
-@dataclass(frozen=True)
 class FeatureSelection(Experiment):
     """What the experiment measured."""
 
@@ -100,23 +82,17 @@ class FeatureSelection(Experiment):
         """The rules of a study, in the order in which they were run."""
         return self.table(name)["rule"].drop_duplicates().tolist()
 
-    def by_seed(self, name: str, value: str, **place: Any) -> dict[int, float]:
-        """A value of the runs at a place, by seed; those that diverged are left out."""
-        rows = self.table(name)
-        for column, wanted in place.items():
-            rows = rows[rows[column] == wanted]
-        found = rows.groupby("seed")[value].first()
-        return {int(seed): float(x) for seed, x in found.items() if math.isfinite(x)}
-
     def mean(self, name: str, value: str, **place: Any) -> SampleMean:
-        """Its mean over the seeds that did not diverge, with its interval."""
+        """The mean of a value over the seeds that did not diverge, with its interval."""
         return mean_interval(list(self.by_seed(name, value, **place).values()), self.confidence)
 
     def typical(self, name: str, value: str, **place: Any) -> Interval:
         """The same of a positive value that varies by factors: its geometric mean."""
-        return geometric_mean(
-            np.array(list(self.by_seed(name, value, **place).values())), self.confidence
-        )
+        return self.typical_of(self.by_seed(name, value, **place))
+
+    def typical_of(self, by_seed: dict[int, float]) -> Interval:
+        """The geometric mean of what varies by factors, with its interval."""
+        return geometric_mean(np.array(list(by_seed.values())), self.confidence)
 
     def lost(self, name: str) -> int:
         """Networks of a study with a number that is not finite."""
@@ -126,26 +102,21 @@ class FeatureSelection(Experiment):
 
     def power(self, name: str, value: str, **place: Any) -> dict[int, float]:
         """By seed, the exponent of a value in the width: the slope of the logarithms."""
-        rows = self.table(name)
-        for column, wanted in place.items():
-            rows = rows[rows[column] == wanted]
         return {
             int(seed): float(np.polyfit(np.log(of["width"]), np.log(of[value]), 1)[0])
-            for seed, of in rows.groupby("seed")
+            for seed, of in self.rows(name, **place).groupby("seed")
         }
 
-    def density(self, dimension: int) -> list[DensityCell]:
-        """Every rate of the features at inputs of a dimension, ascending."""
-        cells = []
-        for kappa in sorted(self.table("density_ratio")["kappa"].unique()):
-            at = {"dimension": dimension, "kappa": kappa}
-            own = self._seeds_of("density_ratio", "trained_second_moment", **at)
-            prices = [
-                geometric_mean(self._seeds_of("density_ratio", column, **at) / own, self.confidence)
-                for column in ("price", "coarse_price")
-            ]
-            cells.append(DensityCell(kappa, self.mean("density_ratio", "moved", **at), *prices))
-        return cells
+    def prices(self, column: str, **place: Any) -> dict[int, float]:
+        """By seed E[M̃²] in units of the trained network's E[M²].
+
+        Args:
+            column: `price`, or `coarse_price` with densities estimated in a sixteenth of the cells.
+            place: dimension of the inputs and rate of the features.
+        """
+        price = self.by_seed("density_ratio", column, **place)
+        own = self.by_seed("density_ratio", "trained_second_moment", **place)
+        return {seed: price[seed] / own[seed] for seed in price}
 
     def final_step(self) -> int:
         """The last logged step of the planted study."""
@@ -177,11 +148,7 @@ class FeatureSelection(Experiment):
     def top_over_random(self, rule: str, share: float, retrained: bool) -> Interval:
         """Test loss with top features over that with random ones; geometric mean, paired."""
         top, random = (self.pruned(rule, kind, share, retrained) for kind in ("top", "random"))
-        ratios = [top[seed] / random[seed] for seed in sorted(set(top) & set(random))]
-        return geometric_mean(np.array(ratios), self.confidence)
-
-    def _seeds_of(self, name: str, value: str, **place: Any) -> NDArray[np.float64]:
-        return np.array(list(self.by_seed(name, value, **place).values()))
+        return self.typical_of({seed: top[seed] / random[seed] for seed in top if seed in random})
 
 
 def load(folder: Path | str) -> FeatureSelection:
@@ -210,101 +177,73 @@ def effects(measured: FeatureSelection) -> dict[str, list[Effect]]:
     - `pruning_top_minus_random`: test loss with the top features kept and their readout trained
       anew, minus that with as many random ones; `…_not_retrained`: without training.
     """
-    return (
-        _reweighting(measured)
-        | _aligned(measured)
-        | {
-            "pruning_top_minus_random": _pruning(measured, retrained=True),
-            "pruning_top_minus_random_not_retrained": _pruning(measured, retrained=False),
-        }
-    )
-
-
-def _reweighting(measured: FeatureSelection) -> dict[str, list[Effect]]:
+    seeds, star = measured.seeds, "adam_star"
     ratio, fits = "density_ratio", "least_squares"
+    cells = {
+        f"D = {D}, κ = {kappa:g}": {"dimension": D, "kappa": kappa}
+        for D, kappa in measured.places(ratio, "dimension", "kappa")
+    }
+    dimensions = {f"D = {D}": {"dimension": D} for D in measured.places(fits, "dimension")}
+    widths = {f"H = {width}": width for width in measured.places("planted", "width")}
+    (wide, widest), share = list(widths.items())[-1], measured.settings["pruning"]["judged_share"]
 
     def repeats(where: str, by_seed: dict[int, float]) -> Effect:
-        lost = len(measured.seeds) - len(by_seed)
-        return Effect.of_repeats(where, list(by_seed.values()), lost)
+        return Effect.of_repeats(where, list(by_seed.values()), len(seeds) - len(by_seed))
 
-    def log_price(**at: Any) -> dict[int, float]:
-        own = measured.by_seed(ratio, "trained_second_moment", **at)
-        price = measured.by_seed(ratio, "price", **at)
-        return {seed: math.log(price[seed] / own[seed]) for seed in price}
+    def over_widths(
+        first: Callable[[int], dict[int, float]], second: Callable[[int], dict[int, float]]
+    ) -> list[Effect]:
+        return [paired_effect(at, first(H), second(H), seeds) for at, H in widths.items()]
 
-    def over_kappas(of: Callable[..., dict[int, float]]) -> list[Effect]:
-        return [
-            repeats(f"D = {D}, κ = {kappa:g}", of(dimension=D, kappa=kappa))
-            for D, kappa in measured.places(ratio, "dimension", "kappa")
-        ]
-
-    def over_dimensions(value: str) -> list[Effect]:
-        return [
-            repeats(f"D = {D}", measured.power(fits, value, dimension=D))
-            for D in measured.places(fits, "dimension")
-        ]
-
-    return {
-        "reweighting_error_slope": over_kappas(lambda **at: measured.power(ratio, "error", **at)),
-        "reweighting_log_price": over_kappas(log_price),
-        "least_squares_error_slope": over_dimensions("error"),
-        "least_squares_price_slope": over_dimensions("price"),
-    }
-
-
-def _aligned(measured: FeatureSelection) -> dict[str, list[Effect]]:
-    widths = measured.places("planted", "width")
-
-    def over_widths(first: Callable[[int], dict], second: Callable[[int], dict]) -> list[Effect]:
-        return [
-            paired_effect(f"H = {width}", first(width), second(width), measured.seeds)
-            for width in widths
-        ]
-
-    def at_end(rule: str, value: str) -> Callable[[int], dict[int, float]]:
+    def aligned(rule: str, value: str = "aligned") -> Callable[[int], dict[int, float]]:
         return lambda width: measured.at_end(rule, width, value)
 
     def log_loss(rule: str) -> Callable[[int], dict[int, float]]:
         return lambda width: _logarithms(measured.at_end(rule, width, "loss"))
 
-    star = "adam_star"
     found = {
-        "aligned_mass_gain_adam_star": over_widths(
-            at_end(star, "aligned"), at_end(star, "at_random")
-        )
+        "reweighting_error_slope": [
+            repeats(where, measured.power(ratio, "error", **at)) for where, at in cells.items()
+        ],
+        "reweighting_log_price": [
+            repeats(where, _logarithms(measured.prices("price", **at)))
+            for where, at in cells.items()
+        ],
+        **{
+            f"least_squares_{value}_slope": [
+                repeats(where, measured.power(fits, value, **at))
+                for where, at in dimensions.items()
+            ]
+            for value in ("error", "price")
+        },
+        "aligned_mass_gain_adam_star": over_widths(aligned(star), aligned(star, "at_random")),
+        "planted_log_loss_infinite_minus_unfrozen": [
+            paired_effect(
+                f"{LABELS[rule]}, against {wide}",
+                _logarithms(measured.by_seed("infinite", "loss", rule=rule)),
+                log_loss("unfrozen")(widest),
+                seeds,
+            )
+            for rule in measured.rules("infinite")
+        ],
     }
     for rule in measured.rules("planted"):
         if rule != star:
-            found[f"aligned_mass_adam_star_minus_{rule}"] = over_widths(
-                at_end(star, "aligned"), at_end(rule, "aligned")
+            less = f"adam_star_minus_{rule}"
+            found[f"aligned_mass_{less}"] = over_widths(aligned(star), aligned(rule))
+            found[f"planted_log_loss_{less}"] = over_widths(log_loss(star), log_loss(rule))
+    for name, retrained in (("", True), ("_not_retrained", False)):
+        found[f"pruning_top_minus_random{name}"] = [
+            paired_effect(
+                f"{LABELS[rule]}, q = {share:.0%}",
+                measured.pruned(rule, "top", share, retrained),
+                measured.pruned(rule, "random", share, retrained),
+                seeds,
             )
-            found[f"planted_log_loss_adam_star_minus_{rule}"] = over_widths(
-                log_loss(star), log_loss(rule)
-            )
-    found["planted_log_loss_infinite_minus_unfrozen"] = [
-        paired_effect(
-            f"{LABELS[rule]}, against H = {widths[-1]}",
-            _logarithms(measured.by_seed("infinite", "loss", rule=rule)),
-            log_loss("unfrozen")(widths[-1]),
-            measured.seeds,
-        )
-        for rule in measured.rules("infinite")
-    ]
+            for rule in measured.rules("pruning")
+        ]
     return found
 
 
 def _logarithms(by_seed: dict[int, float]) -> dict[int, float]:
     return {seed: math.log(value) for seed, value in by_seed.items()}
-
-
-def _pruning(measured: FeatureSelection, retrained: bool) -> list[Effect]:
-    share = measured.settings["pruning"]["judged_share"]
-    return [
-        paired_effect(
-            f"{LABELS[rule]}, q = {share:.0%}",
-            measured.pruned(rule, "top", share, retrained),
-            measured.pruned(rule, "random", share, retrained),
-            measured.seeds,
-        )
-        for rule in measured.rules("pruning")
-    ]

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from infwidth.drawing.layout import fine_log_axis
 from infwidth.drawing.style import Look, look
 from infwidth.experiments.feature_selection.measured import LABELS, FeatureSelection
+from infwidth.experiments.panels import width_axis
 from infwidth.stats.statistics import Interval
 
 KEY = 6.3
@@ -51,7 +52,8 @@ def made_again(axes: Axes, measured: FeatureSelection) -> None:
         label = f"best readout, $D$ = {D}"
         widths |= _over_width(axes, measured, "least_squares", {"dimension": D}, style, label)
     _log_axis(axes)
-    _width_axis(axes, sorted(widths))
+    width_axis(axes, sorted(widths), 1.25, _ticks(sorted(widths)))
+    axes.set_xlabel("width $H$")
     low, high = axes.get_ylim()
     ends = np.array([min(widths), max(widths)], np.float64)
     height = 2.5 * high * (ends / ends[0]) ** -0.5
@@ -77,10 +79,7 @@ def _over_width(
     style: Look,
     label: str,
 ) -> set[int]:
-    rows = measured.table(name)
-    for column, value in at.items():
-        rows = rows[rows[column] == value]
-    widths = sorted(rows["width"].unique())
+    widths = sorted(measured.rows(name, **at)["width"].unique())
     means = [measured.typical(name, "error", width=width, **at) for width in widths]
     _line(axes, widths, means, style, label)
     return set(widths)
@@ -88,12 +87,17 @@ def _over_width(
 
 def price(axes: Axes, measured: FeatureSelection) -> None:
     """The second moment of the weights over how far features moved."""
+    kappas = measured.places("density_ratio", "kappa")
     for D, style in zip(measured.places("density_ratio", "dimension"), _DIMENSIONS, strict=False):
-        cells = measured.density(D)
-        moved = [math.degrees(cell.moved.estimate) for cell in cells]
+        cells = [{"dimension": D, "kappa": kappa} for kappa in kappas]
+        means = [measured.mean("density_ratio", "moved", **cell) for cell in cells]
+        moved = [math.degrees(mean.estimate) for mean in means]
+        fine, coarse = (
+            [measured.typical_of(measured.prices(column, **cell)) for cell in cells]
+            for column in ("price", "coarse_price")
+        )
         label = f"$D$ = {D}"
-        _line(axes, moved, [cell.price for cell in cells], style, label)
-        coarse = [cell.coarse_price for cell in cells]
+        _line(axes, moved, fine, style, label)
         _line(axes, moved, coarse, style, f"{label}, 1/16 of the cells", face="white", band=False)
     _log_axis(axes)
     axes.set_xlabel("mean angle that features moved (degrees)")
@@ -176,11 +180,11 @@ def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
             label="best frozen readout",
         )
     _log_axis(axes)
-    _width_axis(axes, [*widths, beyond])
-    axes.xaxis.set_major_locator(FixedLocator([*_ticks(widths), beyond]))
+    width_axis(axes, [*widths, beyond], 1.25, [*_ticks(widths), beyond])
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda x, _: "$\\infty$" if x > widths[-1] else f"{x:,.0f}")
     )
+    axes.set_xlabel("width $H$")
     axes.set_ylabel("mean square error / variance")
     _key(axes, "center right")
 
@@ -283,15 +287,6 @@ def _key(axes: Axes, place: Any, columns: int = 1) -> None:
         frameon=False,
     )
     key.set_zorder(5)
-
-
-def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.25, widths[-1] * 1.25)
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(widths)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("width $H$")
 
 
 def _ticks(widths: Sequence[int]) -> list[int]:

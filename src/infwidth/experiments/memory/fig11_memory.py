@@ -32,13 +32,9 @@ class _Panel(NamedTuple):
 _PANELS = (_Panel("state", "kept between steps"), _Panel("step", "taken by a training step"))
 
 
+@paper_style()
 def draw(measured: Memory) -> Figure:
     """Left: state of all MLPs. Right: all that a step takes. Dots: the crossings."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Memory) -> Figure:
     figure = new_figure(TEXT_WIDTH, 3.0)
     row = figure.subplots(1, len(_PANELS), sharex=True, sharey=True, squeeze=False)[0]
     labels = [_panel(axes, measured, panel) for axes, panel in zip(row, _PANELS, strict=True)]

@@ -99,6 +99,14 @@ CONTEXTS: dict[str, Context] = {
 }
 
 
+_FIG1 = Context("as in fig. 1", "")
+
+
+def context_of(name: str) -> Context:
+    """The row of a context, of the setting of fig1 too."""
+    return _FIG1 if name == BASE else CONTEXTS[name]
+
+
 class Changes(NamedTuple):
     """The settings that a context changes, by section."""
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
 from infwidth.experiments.optimizer_ablation.measured import (
     DIGITS_KERNEL_RULES,
     DIGITS_LABELS,
     KEEP_THE_KERNEL,
     REFERENCE,
     OptimizerAblation,
-    label_of_context,
 )
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.ratio_effect import RatioEffect
@@ -74,7 +73,7 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
 def _by_context(measured: OptimizerAblation, variant: str, reference: str) -> list[Effect]:
     contexts = [BASE, *(name for name, row in CONTEXTS.items() if not row.at_widths)]
     return [
-        measured.difference(context, variant, reference, where=label_of_context(context))
+        measured.difference(context, variant, reference, where=context_of(context).label)
         for context in contexts
         if {variant, reference} <= set(measured.variants(context))
     ]
@@ -102,7 +101,7 @@ def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
 def _in_base(measured: OptimizerAblation, first: str, second: str) -> list[Effect]:
     if not {first, second} <= set(measured.variants(BASE)):
         return []
-    return [measured.difference(BASE, first, second, where=label_of_context(BASE))]
+    return [measured.difference(BASE, first, second, where=context_of(BASE).label)]
 
 
 def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:
@@ -117,7 +116,7 @@ def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:
             star_S, own_S, frozen_S = (np.array([each[s] for s in seeds]) for each in losses)
             where = f"H = {width:,}"
             if context == "other_vocabulary":
-                where += f", {label_of_context(context)}"
+                where += f", {context_of(context).label}"
             lost = len(wanted) - len(seeds)
             yield RatioEffect.of_pairs(where, star_S - own_S, star_S - frozen_S, lost)
 

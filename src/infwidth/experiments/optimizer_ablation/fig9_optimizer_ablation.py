@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.drawing.layout import key, new_figure, small_print
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, context_of
 from infwidth.experiments.optimizer_ablation.measured import (
     DIGITS_LABELS,
     DIGITS_REFERENCE,
     KERNEL_LABELS,
     REFERENCE,
     OptimizerAblation,
-    label_of_context,
 )
 from infwidth.stats.effects import Effect
 
@@ -37,18 +36,14 @@ _TITLE = 14.0
 _TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
 
 
+@paper_style()
 def draw(measured: OptimizerAblation) -> Figure:
     """Above: every rule in the setting of fig1, and the main ones elsewhere. Below: digits."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: OptimizerAblation) -> Figure:
     rules = _rules(measured)
     contexts = [
         name
         for name in measured.contexts
-        if REFERENCE in measured.variants(name) and not (name != BASE and CONTEXTS[name].at_widths)
+        if REFERENCE in measured.variants(name) and not context_of(name).at_widths
     ]
     foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
     above = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
@@ -104,7 +99,7 @@ def _context_panel(axes: Axes, measured: OptimizerAblation, contexts: Sequence[s
                 _point(axes, measured, effect, row, look(name))
         if block % 2:
             axes.axhspan(block - 0.5, block + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
-    axes.set_yticks(range(len(contexts)), [label_of_context(name) for name in contexts])
+    axes.set_yticks(range(len(contexts)), [context_of(name).label for name in contexts])
     _finish(axes, len(contexts), "the main rules, in other contexts")
 
 

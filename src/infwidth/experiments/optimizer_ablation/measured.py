@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from infwidth.config.errors import UserError
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
 from infwidth.experiments.schema import RATES, SEED, Table, runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.gap_closed import GapClosed, gap_closed
+from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.statistics import SampleMean, mean_interval
 
 TABLES = {
@@ -85,8 +83,7 @@ class OptimizerAblation(Experiment):
     @property
     def runs(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        runs = self.measured.tables["runs"]
-        return runs[runs["role"] == "report"]
+        return self.rows("runs", role="report")
 
     @property
     def seeds(self) -> list[int]:
@@ -95,9 +92,8 @@ class OptimizerAblation(Experiment):
 
     def seeds_in(self, context: str) -> list[int]:
         """The seeds that every arm of a context was to report, whether or not its run is there."""
-        confirms = context != BASE and CONTEXTS[context].confirmation
-        own = self.settings["optimizer_ablation"]
-        return sorted(own["confirmation_seeds" if confirms else "seeds"])
+        fresh = "confirmation_" if context_of(context).confirmation else ""
+        return sorted(self.settings["optimizer_ablation"][f"{fresh}seeds"])
 
     @property
     def contexts(self) -> list[str]:
@@ -107,12 +103,12 @@ class OptimizerAblation(Experiment):
 
     def variants(self, context: str) -> list[str]:
         """The variants that ran in a context, in the order of the tables of variants."""
-        present = set(self.runs.loc[self.runs["context"] == context, "variant"])
+        present = set(self.rows("runs", role="report", context=context)["variant"])
         return [name for name in ALL_VARIANTS if name in present]
 
     def widths(self, context: str) -> list[int]:
         """The widths that ran in a context, ascending, without the 0 of models without MLPs."""
-        widths = self.runs.loc[self.runs["context"] == context, "width"]
+        widths = self.rows("runs", role="report", context=context)["width"]
         return sorted({int(width) for width in widths if width > 0})
 
     def selection(self, context: str, variant: str, width: int | None = None) -> dict[str, Any]:
@@ -122,10 +118,7 @@ class OptimizerAblation(Experiment):
 
     def losses(self, context: str, variant: str, width: int | None = None) -> dict[int, float]:
         """The test losses of the runs that finished, by seed; by default at the common width."""
-        cell = self._cell(context, variant, width)
-        done = cell[(cell["status"] == "done") & np.isfinite(cell["test_loss"])]
-        pairs = zip(done["seed"], done["test_loss"], strict=True)
-        return {int(seed): float(loss) for seed, loss in pairs}
+        return self.by_seed("runs", "test_loss", **self._cell(context, variant, width))
 
     def loss(self, context: str, variant: str, width: int | None = None) -> SampleMean:
         """The mean test loss over the seeds that finished, with its interval."""
@@ -134,7 +127,9 @@ class OptimizerAblation(Experiment):
 
     def diverged(self, context: str, variant: str, width: int | None = None) -> int:
         """How many reported runs of an arm diverged."""
-        return int((self._cell(context, variant, width)["status"] != "done").sum())
+        return len(
+            self.rows("runs", **self._cell(context, variant, width)).query("status != 'done'")
+        )
 
     def difference(
         self,
@@ -147,7 +142,7 @@ class OptimizerAblation(Experiment):
     ) -> Effect:
         """The loss of a variant minus that of another, paired by seed."""
         return paired_effect(
-            where or f"{label_of_context(context)}, {ALL_VARIANTS[variant].label}",
+            where or f"{context_of(context).label}, {ALL_VARIANTS[variant].label}",
             self.losses(context, variant, width),
             self.losses(reference_context or context, reference, width),
             self.seeds_in(context),
@@ -156,18 +151,12 @@ class OptimizerAblation(Experiment):
     def gap_closed(self, context: str, variant: str, width: int | None = None) -> GapClosed | None:
         """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
         losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
-        seeds = sorted(set.intersection(*map(set, losses)))
-        if not seeds or len(seeds) < len(self.seeds_in(context)):
-            return None
-        ntk, own, frozen = (np.array([by_seed[s] for s in seeds]) for by_seed in losses)
-        fraction = float(self.settings["statistics"]["gap_fraction"])
-        return gap_closed(ntk - own, ntk - frozen, self.confidence, fraction)
+        return self.share_of_gap(losses, self.seeds_in(context))
 
     @property
     def digits(self) -> pd.DataFrame:
         """The runs on digits whose losses are reported, nats per image."""
-        runs = self.measured.tables["digits"]
-        return runs[runs["role"] == "report"]
+        return self.rows("digits", role="report")
 
     def digits_arms(self) -> list[tuple[str, str]]:
         """The (rule, kernel) pairs that ran on digits, in the order of their labels."""
@@ -177,11 +166,7 @@ class OptimizerAblation(Experiment):
 
     def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
         """The test losses on digits of the runs that finished, by seed, nats per image."""
-        runs = self.digits
-        runs = runs[(runs["rule"] == rule) & (runs["kernel"] == kernel)]
-        done = runs[runs["status"] == "done"]
-        pairs = zip(done["seed"], done["loss"], strict=True)
-        return {int(seed): float(loss) for seed, loss in pairs}
+        return self.by_seed("digits", "loss", role="report", rule=rule, kernel=kernel)
 
     def digits_difference(
         self, rule: str, kernel: str, reference: tuple[str, str] = DIGITS_REFERENCE, where: str = ""
@@ -191,16 +176,11 @@ class OptimizerAblation(Experiment):
         seeds = self.settings["optimizer_ablation"]["digits"]["seeds"]
         return paired_effect(where or rule, own, other, seeds)
 
-    def _cell(self, context: str, variant: str, width: int | None) -> pd.DataFrame:
-        runs = self.runs
-        runs = runs[(runs["context"] == context) & (runs["variant"] == variant)]
-        features = ALL_VARIANTS[variant].features
-        return runs if features == "none" else runs[runs["width"] == (width or self.width)]
-
-
-def label_of_context(context: str) -> str:
-    """How a figure names a context."""
-    return "as in fig. 1" if context == BASE else CONTEXTS[context].label
+    def _cell(self, context: str, variant: str, width: int | None) -> dict[str, Any]:
+        cell = {"role": "report", "context": context, "variant": variant}
+        # A model without MLPs has no width.
+        none = ALL_VARIANTS[variant].features == "none"
+        return cell if none else cell | {"width": width or self.width}
 
 
 def load(folder: Path | str) -> OptimizerAblation:
@@ -210,12 +190,6 @@ def load(folder: Path | str) -> OptimizerAblation:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
     keys = ("optimizer_ablation", "statistics", "selection")
-    tables = MeasuredTables.load(folder, TABLES, *keys)
-    runs, path = tables.tables["runs"], Path(folder) / "runs.parquet"
-    for column, known in (("context", (BASE, *CONTEXTS)), ("variant", tuple(ALL_VARIANTS))):
-        strange = sorted(set(runs[column]) - set(known))
-        if strange:
-            raise UserError(
-                f"{path}: column '{column}' holds '{strange[0]}'; allowed are {', '.join(known)}"
-            )
-    return OptimizerAblation(tables)
+    measured = MeasuredTables.load(folder, TABLES, *keys)
+    measured.require_known("runs", context=(BASE, *CONTEXTS), variant=ALL_VARIANTS)
+    return OptimizerAblation(measured)

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.plan import has_mlps
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, SGD_TRUNK, changes_in
+from infwidth.experiments.optimizer_ablation.contexts import (
+    BASE,
+    CONTEXTS,
+    SGD_TRUNK,
+    changes_in,
+    context_of,
+)
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 
 
@@ -25,7 +31,7 @@ class Arm(NamedTuple):
     @property
     def other_vocabulary(self) -> bool:
         """Whether it reads the text in the vocabulary that `data.vocabulary` is not."""
-        return self.context != BASE and CONTEXTS[self.context].other_vocabulary
+        return context_of(self.context).other_vocabulary
 
 
 def asked_of(arm: Arm, settings: Settings) -> dict[str, Any]:
@@ -99,24 +105,24 @@ def widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
     """The widths of its reported runs."""
     if not has_mlps(ALL_VARIANTS[arm.variant]):
         return [0]
-    others = arm.context != BASE and CONTEXTS[arm.context].at_widths
-    return sorted([own.width, *own.standard_widths]) if others else [own.width]
+    if not context_of(arm.context).at_widths:
+        return [own.width]
+    return sorted([own.width, *own.standard_widths])
 
 
 def tuned_widths_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
     """The widths at which its rate is chosen, ascending; the others run at that of `own.width`."""
-    each = arm.context != BASE and CONTEXTS[arm.context].tuned_at_widths
+    each = context_of(arm.context).tuned_at_widths
     return widths_of_arm(arm, own) if each else [own.width]
 
 
 def seeds_of_arm(arm: Arm, own: OptimizerAblationSettings) -> Sequence[int]:
     """The seeds of its reported runs."""
-    confirms = arm.context != BASE and CONTEXTS[arm.context].confirmation
-    return own.confirmation_seeds if confirms else own.seeds
+    return own.confirmation_seeds if context_of(arm.context).confirmation else own.seeds
 
 
 def rate_at(width: int, rate: float, arm: Arm, own: OptimizerAblationSettings) -> float:
     """The standard readout is W = M/H, moved by η at every width: M's rate is H η."""
-    if arm.context == BASE or not CONTEXTS[arm.context].standard:
+    if not context_of(arm.context).standard:
         return rate
     return float(f"{rate * width / own.width:.4g}")

@@ -16,18 +16,18 @@ from infwidth.drawing.table import (
     rate,
     sentences,
 )
-from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
+from infwidth.experiments.optimizer_ablation.contexts import context_of
 from infwidth.experiments.optimizer_ablation.measured import (
     DIGITS_LABELS,
     DIGITS_REFERENCE,
     KERNEL_LABELS,
     REFERENCE,
     OptimizerAblation,
-    label_of_context,
 )
+from infwidth.stats.effects import Effect
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.selection import race_note
-from infwidth.stats.statistics import mean_interval
+from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 
 
 def build(measured: OptimizerAblation) -> Table:
@@ -49,82 +49,78 @@ def _widths(measured: OptimizerAblation, context: str, variant: str) -> list[int
     return [0] if no_mlps else measured.widths(context)
 
 
-def _row(
-    measured: OptimizerAblation, context: str, variant: str, width: int
-) -> tuple[dict[str, Any], dict[str, str]]:
-    loss = measured.loss(context, variant, width)
+Row = tuple[dict[str, Any], dict[str, str]]
+"""As raw numbers and as it is shown."""
+
+
+def _row(measured: OptimizerAblation, context: str, variant: str, width: int) -> Row:
     selection = measured.selection(context, variant, width)
     difference = closed = None
     if REFERENCE in measured.variants(context) and variant != REFERENCE:
-        effect = measured.difference(context, variant, width=width or None)
-        difference = effect.interval(measured.confidence)
+        difference = measured.difference(context, variant, width=width or None)
         if "ntk" in measured.variants(context) and variant != "ntk" and width:
             closed = measured.gap_closed(context, variant, width)
+    loss = measured.loss(context, variant, width)
     lost = measured.diverged(context, variant, width)
-    raw = {
-        "context": context,
-        "variant": variant,
-        "width": width,
-        "test_loss_nats": loss.estimate,
-        "test_loss_lower": loss.lower,
-        "test_loss_upper": loss.upper,
-        "seeds": loss.count,
-        "diverged": lost,
-        "minus_frozen_nats": difference.estimate if difference else None,
-        "minus_frozen_lower": difference.lower if difference else None,
-        "minus_frozen_upper": difference.upper if difference else None,
-        "gap_closed": closed.estimate if closed else None,
-        "gap_closed_lower": closed.lower if closed else None,
-        "gap_closed_upper": closed.upper if closed else None,
-        "learning_rate_tuned": selection["learning_rate"],
-        "kappa": selection["kappa"],
-        "interior": selection["interior"],
-        "tuning": selection["note"],
-    }
-    shown = {
-        "Context": label_of_context(context),
+    raw, shown = _cells(measured, loss, lost, difference, closed, selection["learning_rate"])
+    place = {"context": context, "variant": variant, "width": width}
+    names = {
+        "Context": context_of(context).label,
         "Rule": ALL_VARIANTS[variant].label + ("" if selection["interior"] else " †"),
         "H": count(width) if width else "any",
-        "test loss": plus_minus(loss) + (f", {lost} diverged" if lost else ""),
-        "minus frozen": plus_minus(difference, sign=True) if difference else MISSING,
-        "gap closed": _share(closed),
-        "η": rate(selection["learning_rate"]) if width else MISSING,
     }
-    return raw, shown
+    if not width:
+        shown["η"] = MISSING
+    chosen = {name: selection[name] for name in ("kappa", "interior")}
+    return place | raw | chosen | {"tuning": selection["note"]}, names | shown
 
 
-def _digits_row(
-    measured: OptimizerAblation, rule: str, kernel: str
-) -> tuple[dict[str, Any], dict[str, str]]:
-    runs = measured.digits
-    runs = runs[(runs["rule"] == rule) & (runs["kernel"] == kernel)]
-    width, learning_rate = float(runs["width"].iloc[0]), float(runs["learning_rate"].iloc[0])
+def _digits_row(measured: OptimizerAblation, rule: str, kernel: str) -> Row:
+    runs = measured.rows("digits", role="report", rule=rule, kernel=kernel)
     losses = measured.digits_losses(rule, kernel)
     loss = mean_interval(list(losses.values()), measured.confidence)
     difference = None
     if (rule, kernel) != DIGITS_REFERENCE and DIGITS_REFERENCE in measured.digits_arms():
-        difference = measured.digits_difference(rule, kernel).interval(measured.confidence)
-    raw = {
-        "context": f"digits, {kernel}",
-        "variant": rule,
-        "width": width,
-        "test_loss_nats": loss.estimate,
-        "test_loss_lower": loss.lower,
-        "test_loss_upper": loss.upper,
-        "seeds": loss.count,
-        "diverged": len(runs) - loss.count,
-        "minus_frozen_nats": difference.estimate if difference else None,
-        "minus_frozen_lower": difference.lower if difference else None,
-        "minus_frozen_upper": difference.upper if difference else None,
-        "learning_rate_tuned": learning_rate,
-    }
-    shown = {
+        difference = measured.digits_difference(rule, kernel)
+    width, lost = float(runs["width"].iloc[0]), len(runs) - loss.count
+    rates = float(runs["learning_rate"].iloc[0])
+    raw, shown = _cells(measured, loss, lost, difference, None, rates)
+    place = {"context": f"digits, {kernel}", "variant": rule, "width": width}
+    names = {
         "Context": f"digits, {KERNEL_LABELS[kernel]}",
         "Rule": DIGITS_LABELS[rule],
         "H": count(width) if math.isfinite(width) else "∞",
-        "test loss": plus_minus(loss),
-        "minus frozen": plus_minus(difference, sign=True) if difference else MISSING,
-        "gap closed": MISSING,
+    }
+    return place | raw, names | shown
+
+
+def _cells(
+    measured: OptimizerAblation,
+    loss: SampleMean,
+    lost: int,
+    difference: Effect | None,
+    closed: GapClosed | None,
+    learning_rate: float,
+) -> Row:
+    """What the rows of language models and of digits share."""
+    minus = difference.interval(measured.confidence) if difference else None
+
+    def ends(name: str, unit: str, interval: Interval | None) -> dict[str, float | None]:
+        names = {"estimate": name + unit, "lower": f"{name}_lower", "upper": f"{name}_upper"}
+        return {column: getattr(interval, end, None) for end, column in names.items()}
+
+    raw = {
+        **ends("test_loss", "_nats", loss),
+        "seeds": loss.count,
+        "diverged": lost,
+        **ends("minus_frozen", "_nats", minus),
+        **ends("gap_closed", "", closed),
+        "learning_rate_tuned": learning_rate,
+    }
+    shown = {
+        "test loss": plus_minus(loss) + (f", {lost} diverged" if lost else ""),
+        "minus frozen": plus_minus(minus, sign=True) if minus else MISSING,
+        "gap closed": _share(closed),
         "η": rate(learning_rate),
     }
     return raw, shown
@@ -141,27 +137,18 @@ def _share(closed: GapClosed | None) -> str:
     return f"{number(100 * closed.estimate, 0)}% ({ends})"
 
 
-def _other_seeds(measured: OptimizerAblation) -> str:
-    """Says where there are others, and how many."""
-    some = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].confirmation]
-    runs, digits = measured.runs, measured.digits
-    seeds = {CONTEXTS[n].label: runs.loc[runs["context"] == n, "seed"].nunique() for n in some}
-    parts = [f"{count} in '{label}'" for label, count in seeds.items()]
-    if len(digits):
-        parts.append(f"{digits['seed'].nunique()} on digits")
-    return f" ({', '.join(parts)})" if parts else ""
-
-
-def _each(measured: OptimizerAblation) -> str:
-    """Says which contexts have a rate for each width."""
-    each = [n for n in measured.contexts if n in CONTEXTS and CONTEXTS[n].tuned_at_widths]
-    labels = ", ".join(f"'{CONTEXTS[name].label}'" for name in each)
-    return f" (in {labels} at every width by itself)" if each else ""
-
-
 def _caption(measured: OptimizerAblation) -> str:
     seeds = len(measured.seeds)
     confidence = f"{measured.confidence:.0%}"
+    rows = {name: context_of(name) for name in measured.contexts}
+    each = ", ".join(f"'{row.label}'" for row in rows.values() if row.tuned_at_widths)
+    others = [
+        f"{measured.rows('runs', role='report', context=name)['seed'].nunique()} in '{row.label}'"
+        for name, row in rows.items()
+        if row.confirmation
+    ]
+    if len(measured.digits):
+        others.append(f"{measured.digits['seed'].nunique()} on digits")
     loose = any(
         not measured.selection(context, variant, width)["interior"]
         for context in measured.contexts
@@ -172,10 +159,11 @@ def _caption(measured: OptimizerAblation) -> str:
         [
             "Final test loss in nats per token; every rule in every context is tuned by itself at "
             f"width {measured.width:,}, on one grid, by one rule, on tuning seeds"
-            f"{_each(measured)}.",
+            + (f" (in {each} at every width by itself)." if each else "."),
             race_note(measured.settings["optimizer_ablation"]["tuning"]),
             f"± is the half width of the {confidence} t interval over {seeds} seeds"
-            f"{_other_seeds(measured)}; differences are paired by seed; gap closed: (NTK − rule)"
+            + (f" ({', '.join(others)})" if others else "")
+            + "; differences are paired by seed; gap closed: (NTK − rule)"
             "/(NTK − frozen), Fieller's interval.",
             "Losses of different contexts are not comparable; differences within one are. η is in "
             "units in which each rule's first step has rms η.",
