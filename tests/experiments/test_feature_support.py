@@ -6,7 +6,6 @@ Shapes: N nodes, H features, K atoms, M directions.
 
 import itertools
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import integrate, stats
 
+from infwidth.config.settings import Settings
 from infwidth.experiments.feature_support import measure as feature_support
 from infwidth.experiments.feature_support.cases import (
     Case,
@@ -229,54 +229,57 @@ def test_training_in_coefficients_is_training_the_readout_by_adam_star():
     np.testing.assert_allclose(found_H, m_Hx1[:, 0] / H, rtol=2e-4, atol=1e-5)
 
 
+def tables(folder, own=SETTINGS):
+    settings = Settings().model_copy(update={"feature_support": own})
+    return feature_support.tables(settings, lambda modules: Parts(folder, modules, "cpu"))
+
+
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parts")
-    parts = partial(Parts, folder, (feature_support.__name__,), "cpu")
-    return feature_support.measure(SETTINGS, parts()), parts
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="module")
+def measured(folder):
+    return tables(folder)
 
 
 def test_every_case_is_measured_at_every_width(measured):
-    tables, _ = measured
-    errors = tables["errors"]
+    errors = measured["errors"]
     cells = errors.groupby(["case", "seed", "width", "readout", "steps"]).size()
     # The best readout, and two lengths of training.
     assert len(cells) == len(CASES) * 2 * 3
     assert (cells == 1).all()
     assert np.isfinite(errors["error"]).all()
-    reports = tables["reports"].groupby("case").size()
+    reports = measured["reports"].groupby("case").size()
     assert reports["total"] == reports["total_plane"] == 2
     assert reports["cone"] == 1
-    assert set(tables["reports"]["seed"]) == {3, 4}
-    assert set(tables["functions"]["case"]) == {c.name for c in CASES.values() if c.D == 1}
+    assert set(measured["reports"]["seed"]) == {3, 4}
+    assert set(measured["functions"]["case"]) == {c.name for c in CASES.values() if c.D == 1}
 
 
 def test_no_error_is_below_its_residual(measured):
-    tables, _ = measured
-    both = tables["errors"].merge(tables["residuals"], on=["case", "seed"])
+    both = measured["errors"].merge(measured["residuals"], on=["case", "seed"])
     # Quadratures of 64 nodes are right to some per cent.
     assert (both["error"] > 0.95 * both["residual"]).all()
     y = target(CASES["cone"], SETTINGS)
     expected = float(residual(CASES["cone"], SETTINGS, y, 3))
-    of_case = tables["residuals"].set_index("case")["residual"]
+    of_case = measured["residuals"].set_index("case")["residual"]
     assert of_case["cone"] == expected > 0
     assert of_case["cone_erf"] == of_case["total"] == 0
 
 
-def test_what_is_computed_is_kept(measured, monkeypatch):
-    tables, parts = measured
-
+def test_what_is_computed_is_kept(measured, folder, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("computed again")
 
     for name in ("best_readout", "support_report"):
         monkeypatch.setattr(feature_support, name, refuse)
-    again = feature_support.measure(SETTINGS, parts())
-    for name, table in tables.items():
+    again = tables(folder)
+    for name, table in measured.items():
         assert again[name].equals(table)
-    wider = SETTINGS.model_copy(update={"widths": [4, 16, 32]})
     with pytest.raises(AssertionError, match="computed again"):
-        feature_support.measure(wider, parts())
+        tables(folder, SETTINGS.model_copy(update={"widths": [4, 16, 32]}))
 
 
 def test_names_are_those_of_the_law():

@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erf, ndtri
 
-from infwidth.experiments.feature_support.nodes import line_nodes
+from infwidth.experiments.feature_support.nodes import Array, line_nodes
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.models.features import feature_bias
 
-Array = NDArray[np.float64]
 Kind = Literal["total", "subspace", "cone", "atoms", "quantised"]
 
 REACH = 2.0

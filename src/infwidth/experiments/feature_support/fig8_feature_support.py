@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figure 8: errors over width where Ω is not totally supported, against the population residual."""
 
-from collections.abc import Sequence
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from infwidth.drawing.layout import (
     EndLabel,
@@ -18,6 +18,7 @@ from infwidth.drawing.layout import (
 )
 from infwidth.drawing.style import TEXT_WIDTH, Look, paper_style
 from infwidth.experiments.feature_support.measured import FeatureSupport, Readout
+from infwidth.experiments.panels import width_axis
 
 _LOOKS = {
     "total": Look("#000000", "o", "-"),
@@ -55,16 +56,15 @@ def label(case: str) -> str:
     return _LABELS[case] if kind else f"{levels} levels"
 
 
+@paper_style()
 def draw(measured: FeatureSupport) -> Figure:
     """Above: functions on the line. Below: errors over width, and residuals."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: FeatureSupport) -> Figure:
     figure = new_figure(TEXT_WIDTH, 4.5)
-    looks = _looks(measured)
-    shown = _shown(measured)
+    quantised = [case for case in measured.cases if case not in _LOOKS]
+    looks = _LOOKS | dict(zip(quantised, cycle(_QUANTISED), strict=False))
+    # At most four cases on the line, those that leave something out and their analytic twin.
+    line = set(measured.measured.tables["functions"]["case"])
+    shown = [case for case in measured.cases if case in line and case != "total"][:4] or ["total"]
     grid = GridSpec(2, 2 * len(shown), figure=figure, height_ratios=(1, 2))
     above = [figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(len(shown))]
     half = len(shown)
@@ -84,19 +84,6 @@ def _draw(measured: FeatureSupport) -> Figure:
     set_margins(figure, right, 0.24, foot + 0.42, column_gap=0.08, row_gap=0.62)
     end_labels(below[1], labels)
     return figure
-
-
-def _looks(measured: FeatureSupport) -> dict[str, Look]:
-    quantised = [case for case in measured.cases if case not in _LOOKS]
-    spare = {case: _QUANTISED[k % len(_QUANTISED)] for k, case in enumerate(quantised)}
-    return {**_LOOKS, **spare}
-
-
-def _shown(measured: FeatureSupport) -> list[str]:
-    """At most four cases on the line, those that leave something out and their analytic twin."""
-    line = set(measured.measured.tables["functions"]["case"])
-    wanted = [case for case in measured.cases if case in line and case != "total"]
-    return wanted[:4] or ["total"]
 
 
 def _function(axes: Axes, measured: FeatureSupport, case: str, style: Look) -> None:
@@ -140,18 +127,9 @@ def _errors(
     axes.set_yscale("log")
     axes.set_ylim(_LOWEST, 1.5)
     axes.yaxis.set_minor_formatter(NullFormatter())
-    _width_axis(axes, widths)
-    return labels
-
-
-def _width_axis(axes: Axes, widths: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.4, widths[-1] * 1.4)
-    every = -(-len(widths) // _MOST_TICKS)
-    axes.xaxis.set_major_locator(FixedLocator(widths[::every]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    width_axis(axes, widths, 1.4, widths[:: -(-len(widths) // _MOST_TICKS)])
     axes.set_xlabel("width $H$")
+    return labels
 
 
 def _print(measured: FeatureSupport) -> str:
@@ -159,17 +137,15 @@ def _print(measured: FeatureSupport) -> str:
     parts = [
         f"Above: target (grey), best readout (colour) and ADAM*'s (black) at H = {widest:,}, one "
         "seed. Below: dotted, the population residual, which no width removes; bands, the range of "
-        f"{seeds} seeds.",
-        *(_verdict(measured, readout) for readout in _PANELS),
-        f"ADAM* ({measured.steps()[-1]:,} steps) is our reconstruction of the paper's rule.",
+        f"{seeds} seeds."
     ]
+    names: dict[Readout, str] = {"best": "The best readout", "adam_star": "ADAM*"}
+    for readout, name in names.items():
+        away = [label(c) for c in measured.cases if not measured.levels_off(c, readout)]
+        margin = f"{measured.margin(readout):g} ({measured.confidence:.0%})"
+        where = f", but for {'; '.join(away)}." if away else " in every case."
+        parts.append(f"{name} is at the residual within {margin}{where}")
+    parts.append(
+        f"ADAM* ({measured.steps()[-1]:,} steps) is our reconstruction of the paper's rule."
+    )
     return " ".join(parts)
-
-
-def _verdict(measured: FeatureSupport, readout: Readout) -> str:
-    """Which errors are, at the largest width, the residual."""
-    margin = measured.margin(readout)
-    away = [label(case) for case in measured.cases if not measured.levels_off(case, readout)]
-    who = "The best readout" if readout == "best" else "ADAM*"
-    found = f"{who} is at the residual within {margin:g} ({measured.confidence:.0%})"
-    return f"{found}, but for {'; '.join(away)}." if away else f"{found} in every case."

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from infwidth.experiments.feature_support.cases import (
     ACTIVATIONS,
@@ -31,7 +30,7 @@ from infwidth.experiments.feature_support.cases import (
     support,
     target,
 )
-from infwidth.experiments.feature_support.nodes import Nodes, sample_nodes
+from infwidth.experiments.feature_support.nodes import Array, Nodes, sample_nodes
 from infwidth.experiments.feature_support.readouts import adam_star_readout, best_readout
 from infwidth.experiments.feature_support.residuals import (
     cone_residual,
@@ -43,8 +42,6 @@ from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.experiments.parts import Keeper, Parts
 from infwidth.experiments.registry import REGISTRY
 from infwidth.kernels import support_report
-
-Array = NDArray[np.float64]
 
 BEST, TRAINED = "best", "adam_star"
 """Readouts: by least squares, and by ADAM*."""
@@ -64,33 +61,17 @@ _LOG = logging.getLogger(__name__)
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
+    """Computes residuals, errors and reports of every case.
 
     Args:
       settings: of the configuration.
       keeper: gives the parts that are kept, from the modules that their numbers hang on.
 
     Returns:
-      The tables by name.
-
-    Raises:
-      UserError: something diverged.
-    """
-    return measure(settings.feature_support, keeper(CODE))
-
-
-def measure(settings: FeatureSupportSettings, parts: Parts) -> dict[str, pd.DataFrame]:
-    """Computes residuals, errors and reports of every case.
-
-    Args:
-      settings: of the experiment.
-      parts: keeps what is computed.
-
-    Returns:
       The tables that `infwidth.experiments.feature_support.measured` describes.
     """
-    study = _Study(settings, parts)
-    every = cases(settings)
+    study = _Study(settings.feature_support, keeper(CODE))
+    every = cases(settings.feature_support)
     tables = {
         "residuals": pd.DataFrame([row for case in every for row in study.residuals(case)]),
         "errors": pd.concat([t for case in every for t in study.errors(case)]),

@@ -9,17 +9,15 @@ Legend: S seeds, W widths, ascending.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect
 from infwidth.stats.share_effect import ShareEffect
-from infwidth.stats.statistics import Interval
 
 TABLES = {
     "residuals": Table(("case", "inputs"), SEED, outcomes=("residual",)),
@@ -42,41 +40,13 @@ ROUNDING = 1e-8
 """Errors that differ by less over seeds are one number: the features are all that their law has."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A case at one width.
-
-    Attributes:
-        width: H.
-        error: mean over seeds.
-        least, most: over seeds.
-    """
+class Cell(NamedTuple):
+    """A case at one width H: its error, the mean over seeds, and the least and most of any."""
 
     width: int
     error: float
     least: float
     most: float
-
-
-@dataclass(frozen=True)
-class Reports:
-    """What `support_report` said of a case.
-
-    Attributes:
-        missing: how many reports said that a direction is missing.
-        count: how many there are.
-        named: of those that said so, the least share of the worst feature's residual that the named
-            one has; NaN where nothing can be missing.
-    """
-
-    missing: int
-    count: int
-    named: float
-
-    def rate(self, confidence: float) -> Interval:
-        """The share that said so, with Clopper and Pearson's interval."""
-        said = np.arange(self.count) < self.missing
-        return ShareEffect.of_trials("", said).interval(confidence)
 
 
 @dataclass(frozen=True)
@@ -104,7 +74,7 @@ class FeatureSupport(Experiment):
 
     def curve(self, case: str, readout: Readout) -> list[Cell]:
         """Errors over width; of the longest training, where the readout is trained."""
-        table = self._errors(case, readout)
+        table = self.errors(case, readout)
         return [
             Cell(int(width), float(error.mean()), float(error.min()), float(error.max()))
             for width, error in table.groupby("width", sort=True)["error"]
@@ -118,7 +88,7 @@ class FeatureSupport(Experiment):
             readout: `best` or `adam_star`.
             steps: of the training; None is the longest.
         """
-        table = self._errors(case, readout, steps)
+        table = self.errors(case, readout, steps)
         widest = table[table["width"] == table["width"].max()].set_index("seed")["error"]
         residual_S = self._residual_S(case)
         lost = len(residual_S) - len(widest)
@@ -145,25 +115,21 @@ class FeatureSupport(Experiment):
 
     def functions(self, case: str) -> pd.DataFrame:
         """Target and readouts at the largest width, over x; of cases on the line."""
-        table = self.measured.tables["functions"]
-        return table[table["case"] == case]
+        return self.rows("functions", case=case)
 
-    def reports(self, *cases: str) -> Reports:
-        """Of some cases together."""
-        table = self.measured.tables["reports"]
-        rows = table[table["case"].isin(cases)]
-        found = rows[rows["missing"].astype(bool)]
-        named = float(found["named"].min()) if len(found) else np.nan
-        return Reports(len(found), len(rows), named)
+    def reports(self, case: str) -> Effect:
+        """The share of a case's reports that say that a direction is missing."""
+        return ShareEffect.of_trials(
+            case, self.rows("reports", case=case)["missing"].to_numpy(bool)
+        )
 
-    def _errors(self, case: str, readout: Readout, steps: int | None = None) -> pd.DataFrame:
-        table = self.measured.tables["errors"]
-        rows = table[(table["case"] == case) & (table["readout"] == readout)]
+    def errors(self, case: str, readout: Readout, steps: int | None = None) -> pd.DataFrame:
+        """Rows of errors; of the longest training, if no steps are named."""
+        rows = self.rows("errors", case=case, readout=readout)
         return rows[rows["steps"] == (rows["steps"].max() if steps is None else steps)]
 
     def _residual_S(self, case: str) -> pd.Series:
-        table = self.measured.tables["residuals"]
-        return table[table["case"] == case].set_index("seed")["residual"]
+        return self.rows("residuals", case=case).set_index("seed")["residual"]
 
 
 def load(folder: Path | str) -> FeatureSupport:
@@ -190,36 +156,23 @@ def effects(measured: FeatureSupport) -> dict[str, list[Effect]]:
       that leaves something out.
     - `report_false_alarms`: the same where support is total.
     """
-    limited = measured.limited
-    of: dict[str, tuple[list[str], Readout]] = {
-        "residual_left": (limited, "best"),
-        "residual_left_trained": (limited, "adam_star"),
-        "residual_analytic_cone": (_known(measured, ANALYTIC), "best"),
-        "residual_analytic_cone_trained": (_known(measured, ANALYTIC), "adam_star"),
-        "error_total_support": (_known(measured, TOTAL), "best"),
-        "error_total_support_trained": (_known(measured, TOTAL), "adam_star"),
-    }
-    found = {
-        name: [measured.left(case, readout) for case in cases]
-        for name, (cases, readout) in of.items()
-    }
-    widest = [Effect.of_repeats(case, _at_widest(measured, case)) for case in limited]
-    return found | {
-        "error_stays": widest,
-        "report_finds": [_share(measured, case) for case in limited],
-        "report_false_alarms": [_share(measured, case) for case in _known(measured, TOTAL)],
-    }
-
-
-def _known(measured: FeatureSupport, cases: tuple[str, ...]) -> list[str]:
-    return [case for case in measured.cases if case in cases]
-
-
-def _at_widest(measured: FeatureSupport, case: str) -> NDArray[np.float64]:
-    table = measured._errors(case, "best")
-    return table.loc[table["width"] == table["width"].max(), "error"].to_numpy(np.float64)
-
-
-def _share(measured: FeatureSupport, case: str) -> Effect:
-    table = measured.measured.tables["reports"]
-    return ShareEffect.of_trials(case, table.loc[table["case"] == case, "missing"].to_numpy(bool))
+    limited, analytic, total = (
+        [case for case in measured.cases if case in some]
+        for some in (measured.limited, ANALYTIC, TOTAL)
+    )
+    found: dict[str, list[Effect]] = {}
+    for name, cases in (
+        ("residual_left", limited),
+        ("residual_analytic_cone", analytic),
+        ("error_total_support", total),
+    ):
+        found[name] = [measured.left(case, "best") for case in cases]
+        found[f"{name}_trained"] = [measured.left(case, "adam_star") for case in cases]
+    found["error_stays"] = []
+    for case in limited:
+        rows = measured.errors(case, "best")
+        at_widest = rows.loc[rows["width"] == rows["width"].max(), "error"]
+        found["error_stays"].append(Effect.of_repeats(case, at_widest))
+    found["report_finds"] = [measured.reports(case) for case in limited]
+    found["report_false_alarms"] = [measured.reports(case) for case in total]
+    return found

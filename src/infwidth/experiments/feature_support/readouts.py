@@ -11,13 +11,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from infwidth import infinite
+from infwidth.experiments.feature_support.nodes import Array
 from infwidth.experiments.feature_support.settings import SupportTrainingSettings
-
-Array = NDArray[np.float64]
 
 
 def best_readout(g_NxH: Array, y_N: Array, weight_N: Array, ridge: float) -> Array:

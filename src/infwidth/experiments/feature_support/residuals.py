@@ -27,13 +27,10 @@ Shapes: N nodes, K atoms, M targets.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from infwidth.experiments.feature_support.cases import Target, relu
-from infwidth.experiments.feature_support.nodes import line_nodes
-
-Array = NDArray[np.float64]
+from infwidth.experiments.feature_support.nodes import Array, line_nodes
 
 
 def cone_residual(target: Target, half_angle: float, bias: float) -> Array:
