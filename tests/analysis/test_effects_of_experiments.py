@@ -359,4 +359,4 @@ def test_bytes_are_exact(tmp_path):
     one_size = memory.load(memory_synthetic.write(tmp_path / "one", inputs=(4096, 4096)))
     places = effects_of("memory", tmp_path / "one")["growth_exponent"]
     assert [e.where for e in places] == ["dense, ADAM*, over H", "dense, Adam, over H"]
-    assert len(one_size.temporary()[0]) == 1
+    assert len(one_size.steps_of_kernel()) == 1

@@ -4,11 +4,10 @@
 import numpy as np
 import pytest
 
-from infwidth.config.settings import ModelSettings
+from infwidth.config.settings import ModelSettings, Settings
 from infwidth.experiments.memory import measure as memory
 from infwidth.experiments.memory.measure import Bench, Cell, state_bytes, step_bytes
 from infwidth.experiments.memory.process_memory import can_measure, growth
-from infwidth.experiments.memory.settings import MemorySettings
 from infwidth.infinite.room import FIRST_INPUTS
 
 D, L, FLOAT = 8, 1, 4
@@ -73,12 +72,10 @@ def test_a_process_grows_by_about_what_is_counted():
 
 
 def test_all_forms_at_all_sizes_are_in_the_tables(monkeypatch):
-    for name in ("step_bytes", "resident_bytes"):
+    for name in ("state_bytes", "step_bytes", "resident_bytes"):
         monkeypatch.setattr(memory, name, lambda _, cell: cell._asdict())
-    settings = MemorySettings.model_validate(
-        {"widths": [8, 4], "steps_seen": [9, 1], "resident_width": 8, "resident_steps": None}
-    )
-    tables = memory.measure(settings, BENCH)
+    own = {"widths": [8, 4], "steps_seen": [9, 1], "resident_width": 8, "resident_steps": None}
+    tables = memory.tables(Settings.model_validate({"memory": own}), None)
     sizes = {form: rows["size"].tolist() for form, rows in tables["state"].groupby("form")}
     assert sizes == {"adam_star": [4, 8], "adam": [4, 8], "kernel": [1, 9]}
     assert tables["step"].groupby("form").size().to_dict() == {"adam_star": 2, "kernel": 2}

@@ -19,7 +19,6 @@ import pandas as pd
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.memory.process_memory import can_measure, growth
-from infwidth.experiments.memory.settings import MemorySettings
 from infwidth.experiments.parts import Keeper
 from infwidth.infinite.room import steps_with_room
 from infwidth.training.infinite_step import InfiniteProgram
@@ -80,27 +79,11 @@ class Bench(NamedTuple):
 
 
 def tables(settings: "Settings", _keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
+    """Counts the bytes of every form at every size.
 
     Args:
       settings: of the configuration.
       _keeper: not used: nothing is kept.
-
-    Returns:
-      The tables by name.
-
-    Raises:
-      UserError: the longest run of the kernel form would not fit into memory.
-    """
-    return measure(settings.memory, Bench(settings.model, settings.training.batch_size))
-
-
-def measure(settings: MemorySettings, bench: Bench) -> dict[str, pd.DataFrame]:
-    """Counts the bytes of every form at every size.
-
-    Args:
-      settings: of the experiment.
-      bench: model and batch.
 
     Returns:
       The tables that `infwidth.experiments.memory.measured` describes.
@@ -108,11 +91,12 @@ def measure(settings: MemorySettings, bench: Bench) -> dict[str, pd.DataFrame]:
     Raises:
       UserError: the longest run of the kernel form would not fit into memory.
     """
-    dense = [Cell("adam_star", width) for width in sorted(settings.widths)]
-    adam = [Cell("adam", width) for width in sorted(settings.widths)]
-    kernel = [Cell("kernel", steps) for steps in sorted(settings.steps_seen)]
-    resident = [Cell("adam_star", settings.resident_width)] if settings.resident_width else []
-    resident += [Cell("kernel", settings.resident_steps)] if settings.resident_steps else []
+    own, bench = settings.memory, Bench(settings.model, settings.training.batch_size)
+    dense = [Cell("adam_star", width) for width in sorted(own.widths)]
+    adam = [Cell("adam", width) for width in sorted(own.widths)]
+    kernel = [Cell("kernel", steps) for steps in sorted(own.steps_seen)]
+    resident = [Cell("adam_star", own.resident_width)] if own.resident_width else []
+    resident += [Cell("kernel", own.resident_steps)] if own.resident_steps else []
     return {
         "state": pd.DataFrame([state_bytes(bench, cell) for cell in (*dense, *adam, *kernel)]),
         "step": pd.DataFrame([step_bytes(bench, cell) for cell in (*dense, *kernel)]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes of the kernel form against the dense form, and where they cross.
+"""Bytes of the kernel form against the dense form, and where they cross: numbers without error.
 
 Legend: W widths, T sizes of the kernel form. All layers are counted together, without the trunk
 where a state is meant, with it where a step is.
@@ -8,7 +8,7 @@ where a state is meant, with it where a step is.
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from infwidth.experiments.schema import Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
+from infwidth.stats.effects import Effect
 
 TABLES = {
     "state": Table(("form", "size", "inputs"), counted=("features", "readout", "optimizer")),
@@ -36,8 +37,7 @@ _PARTS: dict[Quantity, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Crossing:
+class Crossing(NamedTuple):
     """Where the kernel form outgrows a dense form.
 
     Attributes:
@@ -50,6 +50,16 @@ class Crossing:
     width: int
     size: int
     inputs: float
+
+
+ACCOUNTS: dict[Quantity, str] = {
+    "state": "everything kept",
+    "trained": "readout and moments",
+    "step": "a training step",
+}
+"""What is counted of the dense form; the kernel form counts whole in all of them."""
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -103,18 +113,17 @@ class Memory(Experiment):
         last = self.crossings(quantity, form)[-1]
         return float(last.inputs / last.width)
 
-    def temporary(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What a step of the kernel form takes and gives back: inputs_T, ascending, and bytes_T."""
-        rows = self._rows("step", "kernel").drop_duplicates("inputs")
-        return rows["inputs"].to_numpy(), rows["temporary"].to_numpy()
-
     def resident(self) -> pd.DataFrame:
         """What XLA counts for a step and what a process took; empty where it cannot tell."""
         return self.measured.tables["resident"]
 
+    def steps_of_kernel(self) -> pd.DataFrame:
+        """What a step of the kernel form takes, a row for each number of inputs, ascending."""
+        return self._rows("step", "kernel").drop_duplicates("inputs")
+
     def _rows(self, quantity: Quantity, form: str) -> pd.DataFrame:
-        table = self.measured.tables["step" if quantity == "step" else "state"]
-        return table[table["form"] == form].sort_values("size")
+        table = "step" if quantity == "step" else "state"
+        return self.rows(table, form=form).sort_values("size")
 
 
 def load(folder: Path | str) -> Memory:
@@ -124,6 +133,41 @@ def load(folder: Path | str) -> Memory:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
     return Memory(MeasuredTables.load(folder, TABLES, "memory", "model", "training"))
+
+
+def effects(measured: Memory) -> dict[str, list[Effect]]:
+    """Growth, crossing, and whether a step holds the whole feature matrix.
+
+    `growth_exponent`: p in bytes ∝ t^p of the kernel form, and in bytes ∝ H^p of the dense ones.
+    `crossing_inputs_per_unit`: the inputs seen at which the kernel form outgrows a dense layer of
+    the largest width, over that width; by what is counted. `step_over_full_matrix`: a step's
+    temporary memory over that of one matrix of kernel values, batch × inputs seen, in float32.
+    """
+    settings = measured.measured.settings
+    batch = settings["training"]["batch_size"] * settings["model"]["context"]
+    inputs_T, bytes_T = measured.kernel("state")
+    growth = [Effect.exact("kernel form, over t", _exponent(inputs_T, bytes_T))]
+    for form, label in (("adam_star", "dense, ADAM*, over H"), ("adam", "dense, Adam, over H")):
+        growth.append(Effect.exact(label, _exponent(*measured.dense("state", form))))
+    crossings = [
+        Effect.exact(label, measured.inputs_per_unit(quantity))
+        for quantity, label in ACCOUNTS.items()
+    ]
+    return {
+        "growth_exponent": [effect for effect in growth if not math.isnan(effect.estimate)],
+        "crossing_inputs_per_unit": [c for c in crossings if not math.isnan(c.estimate)],
+        "step_over_full_matrix": [
+            Effect.exact(f"t = {row.inputs:,}", row.temporary / (FLOAT_BYTES * batch * row.inputs))
+            for row in measured.steps_of_kernel().itertuples()
+        ],
+    }
+
+
+def _exponent(size_W: NDArray[np.int64], bytes_W: NDArray[np.int64]) -> float:
+    """Slope of log bytes on log size; NaN for one size."""
+    if len(size_W) < 2:
+        return math.nan
+    return float(np.polyfit(np.log(size_W), np.log(bytes_W), 1)[0])
 
 
 def _total(rows: pd.DataFrame, quantity: Quantity) -> NDArray[np.int64]:
