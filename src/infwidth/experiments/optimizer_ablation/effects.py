@@ -43,65 +43,67 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
     - `digits_adam_star_minus_adam`: by kernel, against elementwise Adam on frozen features.
     - `digits_shifted_minus_normalized`: ADAM* on the two kernels.
     """
+    contexts = [BASE, *(name for name, row in CONTEXTS.items() if not row.at_widths)]
+
+    def less(
+        context: str,
+        variant: str,
+        reference: str,
+        where: str = "",
+        width: int | None = None,
+        other: str | None = None,
+    ) -> list[Effect]:
+        """A variant minus another, which may be of another context; none if one did not run."""
+        ran = reference in measured.variants(other or context)
+        if not ran or variant not in measured.variants(context):
+            return []
+        where = where or context_of(context).label
+        return [measured.difference(context, variant, reference, width, other, where)]
+
+    def by_context(variant: str, reference: str) -> list[Effect]:
+        return [each for name in contexts for each in less(name, variant, reference)]
+
+    def by_rule(reference: str) -> list[Effect]:
+        return [
+            each
+            for rule in KEEP_THE_KERNEL
+            for each in less(BASE, rule, reference, ALL_VARIANTS[rule].label)
+        ]
+
+    def by_width(
+        context: str, variant: str, reference: str, other: str | None = None
+    ) -> list[Effect]:
+        return [
+            each
+            for width in measured.widths(context)
+            for each in less(context, variant, reference, f"H = {width:,}", width, other)
+            # The tuned width is the same in both contexts.
+            if not (other and width == measured.width)
+        ]
+
     return {
-        "adam_star_minus_ntk": _by_context(measured, "adam_star", "ntk"),
+        "adam_star_minus_ntk": by_context("adam_star", "ntk"),
         **{
-            f"{variant}_minus_{REFERENCE}": _by_context(measured, variant, REFERENCE)
+            f"{variant}_minus_{REFERENCE}": by_context(variant, REFERENCE)
             for variant in ("ntk", "adam_star", "adam_star_normalized")
         },
-        "kernel_rules_minus_adam_star": _by_rule(measured, "adam_star"),
-        "kernel_rules_minus_frozen": _by_rule(measured, REFERENCE),
+        "kernel_rules_minus_adam_star": by_rule("adam_star"),
+        "kernel_rules_minus_frozen": by_rule(REFERENCE),
         **{
-            f"muon_star_minus_{reference}": _muon_by_width(measured, reference)
+            f"muon_star_minus_{reference}": by_width("confirmation", "muon_star", reference)
             for reference in (REFERENCE, "unfrozen_muon_star")
         },
-        "nadam_star_minus_frozen_nadam": _in_base(measured, "nadam_star", "frozen_nadam"),
-        "shifted_minus_normalized": _in_base(measured, "adam_star_shifted", "adam_star_normalized"),
+        "nadam_star_minus_frozen_nadam": less(BASE, "nadam_star", "frozen_nadam"),
+        "shifted_minus_normalized": less(BASE, "adam_star_shifted", "adam_star_normalized"),
         "normalized_closes": list(_closes(measured, "adam_star_normalized")),
         "factored_closes": list(_closes(measured, "adam_star_factored")),
-        "standard_minus_mean_field": _standard(measured),
+        "standard_minus_mean_field": by_width("standard", "ntk", "ntk", "mean_field"),
         **{
             f"{context}_sgd_over_width": _sgd_over_width(measured, context)
             for context in ("own_rates", "fixed_trunk")
         },
-        "digits_kernel_rules_minus_adam_star": list(_digits_rules(measured)),
-        "digits_adam_star_minus_adam": list(_digits_kernels(measured)),
-        "digits_shifted_minus_normalized": _digits_shifted(measured),
+        **_on_digits(measured),
     }
-
-
-def _by_context(measured: OptimizerAblation, variant: str, reference: str) -> list[Effect]:
-    contexts = [BASE, *(name for name, row in CONTEXTS.items() if not row.at_widths)]
-    return [
-        measured.difference(context, variant, reference, where=context_of(context).label)
-        for context in contexts
-        if {variant, reference} <= set(measured.variants(context))
-    ]
-
-
-def _by_rule(measured: OptimizerAblation, reference: str) -> list[Effect]:
-    ran = measured.variants(BASE)
-    return [
-        measured.difference(BASE, rule, reference, where=ALL_VARIANTS[rule].label)
-        for rule in KEEP_THE_KERNEL
-        if rule in ran and reference in ran
-    ]
-
-
-def _muon_by_width(measured: OptimizerAblation, reference: str) -> list[Effect]:
-    context, pair = "confirmation", ("muon_star", reference)
-    if not set(pair) <= set(measured.variants(context)):
-        return []
-    return [
-        measured.difference(context, *pair, width, where=f"H = {width:,}")
-        for width in measured.widths(context)
-    ]
-
-
-def _in_base(measured: OptimizerAblation, first: str, second: str) -> list[Effect]:
-    if not {first, second} <= set(measured.variants(BASE)):
-        return []
-    return [measured.difference(BASE, first, second, where=context_of(BASE).label)]
 
 
 def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:
@@ -121,17 +123,6 @@ def _closes(measured: OptimizerAblation, variant: str) -> Iterable[RatioEffect]:
             yield RatioEffect.of_pairs(where, star_S - own_S, star_S - frozen_S, lost)
 
 
-def _standard(measured: OptimizerAblation) -> list[Effect]:
-    contexts = ("standard", "mean_field")
-    if not all("ntk" in measured.variants(context) for context in contexts):
-        return []
-    return [
-        measured.difference("standard", "ntk", "ntk", width, "mean_field", f"H = {width:,}")
-        for width in measured.widths("standard")
-        if width != measured.width
-    ]
-
-
 def _sgd_over_width(measured: OptimizerAblation, context: str) -> list[Effect]:
     if "ntk" not in measured.variants(context):
         return []
@@ -148,22 +139,24 @@ def _sgd_over_width(measured: OptimizerAblation, context: str) -> list[Effect]:
     ]
 
 
-def _digits_rules(measured: OptimizerAblation) -> Iterable[Effect]:
-    ran = set(measured.digits["rule"])
-    for rule, label in DIGITS_LABELS.items():
-        if rule in DIGITS_KERNEL_RULES and {rule, "adam_star"} <= ran:
-            yield measured.digits_difference(rule, "plain", ("adam_star", "plain"), label)
-
-
-def _digits_shifted(measured: OptimizerAblation) -> list[Effect]:
-    pair = [("adam_star", kernel) for kernel in ("shifted", "normalized")]
-    if not set(pair) <= set(measured.digits_arms()):
-        return []
-    return [measured.digits_difference(*pair[0], pair[1], "digits, infinite width")]
-
-
-def _digits_kernels(measured: OptimizerAblation) -> Iterable[Effect]:
-    runs = measured.digits
-    if "adam" in set(runs["rule"]):
-        for kernel in dict.fromkeys(runs.loc[runs["rule"] == "adam_star", "kernel"]):
-            yield measured.digits_difference("adam_star", kernel, where=f"{kernel} features")
+def _on_digits(measured: OptimizerAblation) -> dict[str, list[Effect]]:
+    arms = measured.digits_arms()
+    star = [arm for arm in arms if arm[0] == "adam_star"]
+    pair = ("adam_star", "shifted"), ("adam_star", "normalized")
+    return {
+        "digits_kernel_rules_minus_adam_star": [
+            measured.digits_difference(*arm, ("adam_star", "plain"), DIGITS_LABELS[arm[0]])
+            for arm in arms
+            if star and arm[0] in DIGITS_KERNEL_RULES and arm[1] == "plain"
+        ],
+        "digits_adam_star_minus_adam": [
+            measured.digits_difference(*arm, where=f"{arm[1]} features")
+            for arm in star
+            if any(rule == "adam" for rule, _ in arms)
+        ],
+        "digits_shifted_minus_normalized": [
+            measured.digits_difference(*pair[0], pair[1], "digits, infinite width")
+        ]
+        if set(pair) <= set(arms)
+        else [],
+    }
