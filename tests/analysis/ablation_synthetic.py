@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements of the ablation as the experiment writes them, from a formula."""
 
-import json
 import math
 from pathlib import Path
 
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
+from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
 from infwidth.experiments.optimizer_ablation.digits_settings import (
     DIGITS_KERNELS,
     DIGITS_RULES,
     DigitsAblationSettings,
 )
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
-from tests.analysis.tables import write_table
+from tests.analysis.tables import write_measurements
 
 ABOVE_FROZEN = {
     name: 0.01 * (place - 4) for place, name in enumerate(ALL_VARIANTS) if name != "frozen"
@@ -40,7 +39,6 @@ def write(
     edge=(),
 ) -> Path:
     """Writes runs and settings; `diverged` are (context, variant, seed), `edge` arms' names."""
-    folder.mkdir(parents=True, exist_ok=True)
     own = OptimizerAblationSettings(
         variants=list(variants),
         contexts=list(contexts),
@@ -52,10 +50,10 @@ def write(
     arms += [(context, name) for context in contexts for name in CONTEXTS[context].variants]
     rows, selection = [], {}
     for context, name in arms:
-        at_widths = context != BASE and CONTEXTS[context].at_widths
+        at_widths = context_of(context).at_widths
         widths = [own.width, *(own.standard_widths if at_widths else [])]
         for width in [0] if ALL_VARIANTS[name].features == "none" else widths:
-            fresh = 10 if context != BASE and CONTEXTS[context].confirmation else 0
+            fresh = 10 if context_of(context).confirmation else 0
             for seed in [seed + fresh for seed in seeds]:
                 lost = (context, name, seed) in diverged
                 own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed - fresh]
@@ -73,11 +71,10 @@ def write(
                         "seed": seed,
                         "status": "diverged" if lost else "done",
                         "test_loss": math.nan if lost else 1.6 + 0.1 * seed + own_part + moved,
-                        "device_seconds": 1.0,
                     }
                 )
         arm = f"{context}-{name}"
-        each = context != BASE and CONTEXTS[context].tuned_at_widths
+        each = context_of(context).tuned_at_widths
         places = [arm, *(f"{arm}-{width}" for width in widths[1:] if each)]
         for rate, place in enumerate(places, 3):
             selection[place] = {
@@ -86,7 +83,6 @@ def write(
                 "interior": place not in edge,
                 "note": "the higher edge of its grid" if place in edge else "interior",
             }
-    write_table(folder, "optimizer_ablation", "runs", rows)
     digits = [
         {
             "rule": rule,
@@ -102,15 +98,12 @@ def write(
         for shift, kernel in enumerate(DIGITS_KERNELS)
         for seed in seeds
     ]
-    write_table(folder, "optimizer_ablation", "digits", digits)
-    settings = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "data": {"vocabulary": "bytes"},
-        "corpus": "a synthetic corpus",
-        "optimizer_ablation": own.model_dump(mode="json"),
-        "statistics": StatisticsSettings().model_dump(),
-        "selection": selection,
-    }
-    (folder / "settings.json").write_text(json.dumps(settings))
-    return folder
+    return write_measurements(
+        folder,
+        "optimizer_ablation",
+        {"runs": rows, "digits": digits},
+        corpus="a synthetic corpus",
+        optimizer_ablation=own.model_dump(mode="json"),
+        statistics=StatisticsSettings().model_dump(),
+        selection=selection,
+    )

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from infwidth.config.variants import VARIANTS
-from infwidth.stored import write_json
-from tests.analysis.tables import write_table
+from tests.analysis.tables import write_measurements
 
 LEVEL = {
     "unfrozen": 0.1,
@@ -70,31 +69,24 @@ def write(folder: Path, truth: Truth) -> Path:
                         | chosen
                         | {
                             "role": "report",
-                            "trunk_learning_rate": 0.01,
                             "status": "diverged" if lost else "done",
                             "train_loss": loss / 2,
-                            "validation_loss": loss,
                             "test_loss": loss,
                             "test_accuracy": 1 - loss / 2,
                         }
                     )
                     table = {"image": np.arange(truth.images), "loss": loss + image_I}
                     images.append(pd.DataFrame(table).assign(**run))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder, "architectures", "runs", runs)
-    write_table(folder, "architectures", "selection", selection)
-    write_table(folder, "architectures", "images", pd.concat(images))
-    settings = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "architectures": {
+    return write_measurements(
+        folder,
+        "architectures",
+        {"runs": runs, "selection": selection, "images": pd.concat(images)},
+        architectures={
             "seeds": list(range(10, 10 + truth.seeds)),
             "test_images": truth.images,
             "steps": 300,
             "batch_size": 64,
             "reference_width": 128,
         },
-        "statistics": {"confidence": 0.95, "gap_fraction": 0.5},
-    }
-    write_json(folder / "settings.json", settings)
-    return folder
+        statistics={"confidence": 0.95, "gap_fraction": 0.5},
+    )

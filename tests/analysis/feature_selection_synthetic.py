@@ -6,9 +6,8 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from infwidth.stored import write_json
+from tests.analysis.tables import write_measurements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +56,14 @@ def write(folder: Path, truth: Truth) -> Path:
             {
                 **{"dimension": D, "kappa": kappa, "seed": seed, "width": width},
                 **{"error": factor[seed] * D * width**truth.ratio_slope, "moved": 0.5 * kappa},
-                **{"loss": 0.01, "trained_second_moment": 10.0, "price": price},
-                **{"coarse_price": price / (1 + kappa), "floor": 1e-4},
+                **{"trained_second_moment": 10.0, "price": price},
+                **{"coarse_price": price / (1 + kappa)},
             }
         )
     for D, seed, width in itertools.product(truth.fit_dimensions, truth.seeds, truth.fit_widths):
         error = factor[seed] * (D / 16) * width**truth.fit_slope
         row = {"dimension": D, "seed": seed, "width": width, "error": error}
-        row |= {"price": 3 * width**truth.price_slope, "narrow_loss": 1e-4, "narrow_price": 5.0}
-        fits.append(row)
+        fits.append(row | {"price": 3 * width**truth.price_slope})
     for rule, width, seed in itertools.product(truth.rules, truth.widths, truth.seeds):
         lost = (rule, width, seed) in truth.diverged
         for place, step in enumerate(truth.steps, start=1):
@@ -88,20 +86,15 @@ def write(folder: Path, truth: Truth) -> Path:
     for rule, seed, retrained in itertools.product(frozen, truth.seeds, (False, True)):
         place = {"rule": rule, "seed": seed, "retrained": retrained}
         whole = {"share": 1.0, "kept": 1000, "kind": "whole", "loss": 0.05 * factor[seed]}
-        pruning.append(place | whole | {"error": 0.01})
+        pruning.append(place | whole)
         for share in truth.shares:
             random = (0.05 + 0.01 / share) * factor[seed]
             for kind, loss in (("random", random), ("top", truth.top_over_random * random)):
                 cell = {"share": share, "kept": round(1000 * share), "kind": kind, "loss": loss}
-                pruning.append(place | cell | {"error": 0.02})
+                pruning.append(place | cell)
     selection = [
-        {
-            **{"study": "planted", "rule": rule, "learning_rate": 1.0, "kappa": None},
-            **{"interior": rule != truth.edge, "note": "said here", "extensions": 0},
-        }
-        for rule in truth.rules
+        {"study": "planted", "rule": rule, "interior": rule != truth.edge} for rule in truth.rules
     ]
-    trial = {"study": "planted", "rule": "sgd", "learning_rate": 1.0, "kappa": None}
     tables = {
         "density_ratio": ratio,
         "least_squares": fits,
@@ -109,18 +102,14 @@ def write(folder: Path, truth: Truth) -> Path:
         "infinite": infinite,
         "pruning": pruning,
         "selection": selection,
-        "tuning": [trial | {"seed": 0, "validation_loss": 0.1}],
+        "tuning": [{"study": "planted", "rule": "sgd", "seed": 0}],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables.items():
-        pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
     own = {
         "seeds": list(truth.seeds),
-        "density_ratio": {"particles": 32768},
-        "least_squares": {"units": 16},
-        "planted": {"dimension": 16, "units": 4, "aligned_share": 0.1},
+        "planted": {"dimension": 16},
         "pruning": {"judged_share": 0.05},
     }
-    settings = {"name": "synthetic", "commit": "0" * 40, "statistics": {"confidence": 0.95}}
-    write_json(folder / "settings.json", settings | {"feature_selection": own})
-    return folder
+    statistics = {"confidence": 0.95}
+    return write_measurements(
+        folder, "feature_selection", tables, feature_selection=own, statistics=statistics
+    )

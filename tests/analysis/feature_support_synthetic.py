@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.stored import write_json
+from tests.analysis.tables import write_measurements
 
 LIMITED = ("subspace", "cone", "atoms", "quantised_3")
 CASES = ("total", "total_plane", "subspace", "cone", "cone_erf", "atoms", "quantised_3")
@@ -56,29 +56,21 @@ def write(folder: Path, truth: Truth) -> Path:
         alarms = truth.alarms if case.startswith("total") else 0
         found = truth.found if limited else alarms
         for seed in range(truth.reports):
-            missing = seed < found
-            said = {"missing": missing, "p_value": 0.01 if missing else 0.5, "score": 0.1}
-            rest = {"named": 0.9 if limited else np.nan, "one_sided": case == "cone"}
-            reports.append({"case": case, "seed": seed} | said | rest)
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "residuals": pd.DataFrame(residuals),
-        "errors": pd.DataFrame(errors),
-        "functions": pd.concat(functions),
-        "reports": pd.DataFrame(reports),
-    }
-    for name, table in tables.items():
-        table.to_parquet(folder / f"{name}.parquet")
-    settings = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "feature_support": {
+            reports.append({"case": case, "seed": seed, "missing": seed < found})
+    return write_measurements(
+        folder,
+        "feature_support",
+        {
+            "residuals": residuals,
+            "errors": errors,
+            "functions": pd.concat(functions),
+            "reports": reports,
+        },
+        feature_support={
             "widths": list(truth.widths),
             "seeds": list(range(truth.seeds)),
             "margin": 0.01,
             "trained_margin": 0.05,
         },
-        "statistics": {"confidence": 0.95},
-    }
-    write_json(folder / "settings.json", settings)
-    return folder
+        statistics={"confidence": 0.95},
+    )

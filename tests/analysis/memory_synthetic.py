@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from infwidth.stored import write_json
+from infwidth.experiments.memory.measured import TABLES
+from tests.analysis.tables import write_measurements
 
 
 def write(
@@ -38,17 +39,12 @@ def write(
         {"form": "adam_star", "size": widths[-1], "counted": 10**6, "resident": 1.1e6},
         {"form": "kernel", "size": 64, "counted": 2 * 10**8, "resident": 1.9e8},
     ]
-    columns = ["form", "size", "counted", "resident"]
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(state).to_parquet(folder / "state.parquet")
-    pd.DataFrame(step).to_parquet(folder / "step.parquet")
-    pd.DataFrame(rows if resident else [], columns=columns).to_parquet(folder / "resident.parquet")
-    settings = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "memory": {"widths": list(widths)},
-        "model": {"layers": 2, "d_model": 64, "context": 64},
-        "training": {"batch_size": 16},
-    }
-    write_json(folder / "settings.json", settings)
-    return folder
+    counted = pd.DataFrame(rows if resident else [], columns=list(TABLES["resident"].columns))
+    return write_measurements(
+        folder,
+        "memory",
+        {"state": state, "step": step, "resident": counted},
+        memory={"widths": list(widths)},
+        model={"layers": 2, "d_model": 64, "context": 64},
+        training={"batch_size": 16},
+    )

@@ -4,6 +4,7 @@
 import dataclasses
 import importlib
 import importlib.util
+import json
 import math
 from functools import partial
 
@@ -15,6 +16,7 @@ from scipy import optimize, stats
 from infwidth.catalogue import effects_module, reader, schemas
 from infwidth.claims.evidence import not_measured
 from infwidth.claims.schema import read_claims
+from infwidth.config.errors import UserError
 from infwidth.experiments.convergence import measured as convergence
 from infwidth.experiments.expected_value import measured as expected_value
 from infwidth.experiments.infinite_lm import measured as infinite_lm
@@ -70,6 +72,23 @@ WRITERS = {
 def effects_of(experiment, folder):
     measured = importlib.import_module(reader(experiment)).load(folder)
     return importlib.import_module(effects_module(experiment)).effects(measured)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_missing_is_named(tmp_path, name):
+    folder = WRITERS[name](tmp_path)
+    read = importlib.import_module(reader(name)).load
+    for table, schema in schemas(name).items():
+        whole, column = pd.read_parquet(folder / f"{table}.parquet"), schema.columns[-1]
+        whole.drop(columns=column).to_parquet(folder / f"{table}.parquet")
+        with pytest.raises(UserError, match=rf"{table}\.parquet.* lacks the column '{column}'"):
+            read(folder)
+        whole.to_parquet(folder / f"{table}.parquet")
+    settings = json.loads((folder / "settings.json").read_text())
+    del settings["commit"]
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=r"settings\.json.* lacks the key 'commit'"):
+        read(folder)
 
 
 FROM_A_FORMULA = {*STUDIES, "optimizer_ablation", "infinite_lm", "width_limit", "feature_selection"}

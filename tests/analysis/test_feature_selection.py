@@ -4,10 +4,8 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from infwidth.config.errors import UserError
 from infwidth.experiments.feature_selection import measured as feature_selection
 from infwidth.experiments.feature_selection.measured import effects
 from tests.analysis.feature_selection_synthetic import Truth, write
@@ -112,11 +110,3 @@ def test_the_best_loss_is_the_square_of_the_error_where_dimensions_agree(measure
     assert best[128] / best[32] == pytest.approx(4 ** (2 * TRUTH.fit_slope))
     other = feature_selection.load(write(tmp_path, Truth(fit_dimensions=(4,))))
     assert other.best_losses() == {}
-
-
-def test_what_is_missing_is_named(tmp_path):
-    folder = write(tmp_path, TRUTH)
-    table = pd.read_parquet(folder / "planted.parquet")
-    table.drop(columns="aligned").to_parquet(folder / "planted.parquet")
-    with pytest.raises(UserError, match=r"planted\.parquet.*'aligned'"):
-        feature_selection.load(folder)

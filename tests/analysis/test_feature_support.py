@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.config.errors import UserError
 from infwidth.experiments.feature_support import measured as feature_support
 from infwidth.experiments.feature_support.measured import effects
 from tests.analysis.feature_support_synthetic import LIMITED, Truth, write
@@ -95,12 +94,3 @@ def test_effects_are_by_case(measured):
     assert [effect.estimate for effect in found["report_finds"]] == [1.0] * 4
     assert found["report_false_alarms"][0].estimate == pytest.approx(0.05)
     assert all(np.isfinite(e.estimate) for of_name in found.values() for e in of_name)
-
-
-def test_what_is_missing_is_named(tmp_path):
-    folder = write(tmp_path, Truth())
-    pd.read_parquet(folder / "reports.parquet").drop(columns="named").to_parquet(
-        folder / "reports.parquet"
-    )
-    with pytest.raises(UserError, match=r"reports\.parquet.*'named'"):
-        feature_support.load(folder)

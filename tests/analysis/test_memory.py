@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
 import math
 
-import pandas as pd
 import pytest
 
-from infwidth.config.errors import UserError
 from infwidth.experiments.memory import measured as memory
 from tests.analysis.memory_synthetic import write
 
@@ -38,16 +35,3 @@ def test_a_single_size_of_the_buffers_is_a_line_through_zero(tmp_path):
     assert len(measured.kernel("state")[0]) == 1
     per_input = (100 * 4096 + 1000) / 4096
     assert measured.inputs_per_unit("state") == pytest.approx(300 / per_input, rel=1e-9)
-
-
-def test_what_is_missing_is_named(tmp_path):
-    folder = write(tmp_path)
-    settings = json.loads((folder / "settings.json").read_text())
-    del settings["training"]
-    (folder / "settings.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="'training'"):
-        memory.load(folder)
-    table = pd.read_parquet(write(tmp_path) / "step.parquet")
-    table.drop(columns="temporary").to_parquet(folder / "step.parquet")
-    with pytest.raises(UserError, match=r"step\.parquet.*'temporary'"):
-        memory.load(folder)
