@@ -66,19 +66,11 @@ def search(
         raise UserError(
             f"{study}: every rate of {rule} diverged; lower feature_selection.tuning.learning_rates"
         )
-    names = ("learning_rate", "kappa", "interior", "note", "extensions")
     of = {"study": study, "rule": rule}
+    chosen = ("learning_rate", "kappa", "interior", "note", "extensions")
+    tried = ("learning_rate", "kappa", "seed", "validation_loss")
     return Search(
         Cell(found["learning_rate"], found["kappa"]),
-        of | {name: found[name] for name in names},
-        [
-            of
-            | {
-                "learning_rate": trial.learning_rate,
-                "kappa": trial.kappa,
-                "seed": trial.seed,
-                "validation_loss": trial.validation_loss,
-            }
-            for trial in trials
-        ],
+        of | {name: found[name] for name in chosen},
+        [of | {name: getattr(trial, name) for name in tried} for trial in trials],
     )
