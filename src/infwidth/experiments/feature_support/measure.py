@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -81,14 +81,6 @@ def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
     return {name: table.reset_index(drop=True) for name, table in tables.items()}
 
 
-class _Readout(NamedTuple):
-    """A readout m over features, by name."""
-
-    name: str
-    steps: int
-    m_H: Array
-
-
 class _Study:
     """The cells of the experiment."""
 
@@ -120,9 +112,8 @@ class _Study:
             x_Nx1 = np.linspace(-SHOWN, SHOWN, 241)[:, None]
             omega_Hxd = draw(case, self._settings, seed, width)
             g_NxH = case.features(x_Nx1, omega_Hxd)
-            *_, trained = readouts = self._readouts(case, omega_Hxd)
-            chosen = {readouts[0].name: readouts[0], trained.name: trained}
-            values = {name: g_NxH @ readout.m_H for name, readout in chosen.items()}
+            best_H, *_, trained_H = self._readouts(case, omega_Hxd).values()
+            values = {BEST: g_NxH @ best_H, TRAINED: g_NxH @ trained_H}
             y_N = target(case, self._settings)(x_Nx1)
             return pd.DataFrame({"case": case.name, "x": x_Nx1[:, 0], "target": y_N} | values)
 
@@ -144,7 +135,7 @@ class _Study:
         omega_Hxd = draw(case, self._settings, seed, width)
         readouts = self._readouts(case, omega_Hxd)
         x_PxD, weight_P = self._nodes(case, self._settings.test_nodes)
-        m_HxR = np.stack([readout.m_H for readout in readouts], axis=1)
+        m_HxR = np.stack(list(readouts.values()), axis=1)
         f_PxR = np.concatenate(
             [
                 case.features(x_PxD[first : first + _BLOCK], omega_Hxd) @ m_HxR
@@ -159,26 +150,23 @@ class _Study:
                 "case": case.name,
                 "seed": seed,
                 "width": width,
-                "readout": [readout.name for readout in readouts],
-                "steps": [readout.steps for readout in readouts],
+                "readout": [name for name, _ in readouts],
+                "steps": [steps for _, steps in readouts],
                 "error": error_R,
             }
         )
 
-    def _readouts(self, case: Case, omega_Hxd: Array) -> list[_Readout]:
-        """The best readout, and those trained by ADAM*, the longest last."""
+    def _readouts(self, case: Case, omega_Hxd: Array) -> dict[tuple[str, int], Array]:
+        """m_H by name and steps: the best readout, and those trained by ADAM*, the longest last."""
         own, y = self._settings, target(case, self._settings)
         x_NxD, weight_N = self._nodes(case, own.fit_nodes)
         best_H = best_readout(case.features(x_NxD, omega_Hxd), y(x_NxD), weight_N, own.ridge)
         x_NxD, weight_N = self._nodes(case, own.training.nodes)
         sample = case.features(x_NxD, omega_Hxd), y(x_NxD), weight_N
-        return [
-            _Readout(BEST, 0, best_H),
-            *(
-                _Readout(TRAINED, steps, adam_star_readout(*sample, steps, own.training))
-                for steps in sorted(own.training.steps)
-            ),
-        ]
+        return {(BEST, 0): best_H} | {
+            (TRAINED, steps): adam_star_readout(*sample, steps, own.training)
+            for steps in sorted(own.training.steps)
+        }
 
     def _report(self, case: Case, seed: int) -> dict[str, Any]:
         own = self._settings.report

@@ -39,16 +39,21 @@ _TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
 @paper_style()
 def draw(measured: OptimizerAblation) -> Figure:
     """Above: every rule in the setting of fig1, and the main ones elsewhere. Below: digits."""
-    rules = _rules(measured)
+    above = {n: measured.difference(BASE, n).estimate for n in measured.variants(BASE)}
+    # The best last; the reference itself is the line at 0.
+    rules = sorted(
+        (name for name in above if name != REFERENCE),
+        key=lambda name: -above[name] if math.isfinite(above[name]) else -math.inf,
+    )
     contexts = [
         name
         for name in measured.contexts
         if REFERENCE in measured.variants(name) and not context_of(name).at_widths
     ]
     foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
-    above = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
+    tall = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
     digits = len({rule for rule, _ in measured.digits_arms()}) * _ROW
-    height = foot + above + digits + 2 * (_TOP + _BOTTOM)
+    height = foot + tall + digits + 2 * (_TOP + _BOTTOM)
     figure = new_figure(TEXT_WIDTH, height)
     small_print(figure, _print(measured))
     left, right, below = (figure.add_axes((0.1, 0.1, 0.1, 0.1)) for _ in range(3))
@@ -65,19 +70,9 @@ def draw(measured: OptimizerAblation) -> Figure:
         [(KERNEL_LABELS[k], style) for k, style in _KERNELS.items() if k in ran],
     )
     bottom += digits + _TOP + _BOTTOM
-    _place(figure, [left, right], bottom, above)
-    key(figure, bottom + above + _KEY, _RIGHT, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
+    _place(figure, [left, right], bottom, tall)
+    key(figure, bottom + tall + _KEY, _RIGHT, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
     return figure
-
-
-def _rules(measured: OptimizerAblation) -> list[str]:
-    """The rules of the setting of fig1, the best last; the reference itself is the line at 0."""
-    names = [name for name in measured.variants(BASE) if name != REFERENCE]
-    return sorted(names, key=lambda name: -_estimate(measured.difference(BASE, name)))
-
-
-def _estimate(effect: Effect) -> float:
-    return effect.estimate if math.isfinite(effect.estimate) else math.inf
 
 
 def _rule_panel(axes: Axes, measured: OptimizerAblation, rules: Sequence[str]) -> None:
