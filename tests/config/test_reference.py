@@ -16,11 +16,8 @@ from infwidth.config.reference import json_schema, reference_page
 from infwidth.experiments.registry import REGISTRY
 
 
-def test_the_written_schema_is_up_to_date():
+def test_the_written_schema_and_reference_are_up_to_date():
     assert Path("workflow/schemas/config.schema.json").read_text() == json_schema()
-
-
-def test_the_written_reference_is_up_to_date():
     assert Path("docs/configuration.md").read_text() == reference_page()
 
 
