@@ -2,6 +2,8 @@
 """What the installed library needs and what it costs to import."""
 
 import ast
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -90,6 +92,20 @@ def test_every_missing_module_has_an_extra_that_brings_it():
         assert distribution(module) in names(EXTRAS[extra])
 
 
+SHOWN = [
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    for path in sorted(SOURCE.rglob("*.py"))
+    if ">>> " in path.read_text()
+]
+
+
+@pytest.mark.parametrize("module", SHOWN)
+def test_the_examples_of_docstrings_run(module):
+    failed, attempted = doctest.testmod(importlib.import_module(module))
+    assert attempted > 0
+    assert failed == 0
+
+
 def test_importing_the_optimizers_loads_nothing_that_optax_does_not():
     code = (
         "import sys, optax; before = set(sys.modules); import infwidth.optim; "
@@ -104,54 +120,54 @@ def test_importing_the_optimizers_loads_nothing_that_optax_does_not():
     assert len(loaded) < 12
 
 
-@pytest.mark.parametrize(
-    ("missing", "extra"), [("matplotlib", "figures"), ("pydantic", "figures"), ("flax", "models")]
-)
-def test_a_missing_package_is_one_line(missing, extra, monkeypatch, capsys):
-    def fails():
-        raise ModuleNotFoundError(f"No module named '{missing}'", name=f"{missing}.pyplot")
+@pytest.fixture
+def run(monkeypatch):
+    """Runs `infwidth` where the program's import or start raises an error."""
 
-    monkeypatch.setattr("infwidth.cli.main.main", fails)
-    monkeypatch.setattr(sys, "argv", ["infwidth", "figure"])
-    with pytest.raises(SystemExit) as ended:
+    def start(error, *words):
+        def fails():
+            raise error
+
+        monkeypatch.setattr("infwidth.cli.main.main", fails)
+        monkeypatch.setattr(sys, "argv", ["infwidth", *words])
         entry.main()
+
+    return start
+
+
+def missing(module, name):
+    return ModuleNotFoundError(f"No module named '{module}'", name=name)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("matplotlib", "figures"), ("pydantic", "figures"), ("flax", "models")]
+)
+def test_a_missing_package_is_one_line(module, extra, run, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(missing(module, f"{module}.pyplot"), "figure")
     assert ended.value.code == 2
     line = capsys.readouterr().err
-    assert line.startswith(f"infwidth: the module '{missing}' is not installed")
+    assert line.startswith(f"infwidth: the module '{module}' is not installed")
     assert f"'.[{extra}]'" in line
     assert line.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["--version"]])
-def test_the_bare_library_says_its_version_and_what_the_commands_need(words, monkeypatch, capsys):
-    def fails():
-        raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
-
-    monkeypatch.setattr("infwidth.cli.main.main", fails)
-    monkeypatch.setattr(sys, "argv", ["infwidth", *words])
-    entry.main()
+def test_the_bare_library_says_its_version_and_what_the_commands_need(words, run, capsys):
+    run(missing("pydantic", "pydantic"), *words)
     printed = capsys.readouterr().out
     assert printed.startswith(__version__ if words == ["--version"] else f"infwidth {__version__}")
     assert ("pip install '.[workflow]'" in printed) == (words != ["--version"])
 
 
-def test_an_interrupt_while_the_program_is_still_imported_is_one_line(monkeypatch, capsys):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("infwidth.cli.main.main", interrupted)
+def test_an_interrupt_while_the_program_is_still_imported_is_one_line(run, capsys):
     with pytest.raises(SystemExit) as ended:
-        entry.main()
+        run(KeyboardInterrupt())
     assert ended.value.code == 130
     line = "infwidth: interrupted; run the same command again to go on\n"
     assert capsys.readouterr().err == line
 
 
-def test_a_module_that_nobody_knows_is_a_defect(monkeypatch):
-    def fails():
-        raise ModuleNotFoundError("No module named 'infwidth.nonsense'", name="infwidth.nonsense")
-
-    monkeypatch.setattr("infwidth.cli.main.main", fails)
-    monkeypatch.setattr(sys, "argv", ["infwidth", "figure"])
+def test_a_module_that_nobody_knows_is_a_defect(run):
     with pytest.raises(ModuleNotFoundError):
-        entry.main()
+        run(missing("infwidth.nonsense", "infwidth.nonsense"), "figure")

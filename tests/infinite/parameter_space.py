@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every rule on a materialized readout M of H features, in NumPy and float64.
+"""Training a materialized readout M of H features, in NumPy and float64.
 
 Written from docs/theory.md and for clarity alone; shares no code with the package.
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tests.optim import oracle
+
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule by what it is made of; `second_moment` None has none."""
+    """A rule of the oracle, or `eigenpro`, and all that is around it."""
 
-    second_moment: str | None = None
-    kind: str = "adam"
-    """`adam`, `nadam`, `adagrad`, `muon` or `eigenpro`; the last three have no use for b2."""
-    momentum: float | None = None
-    nesterov: bool = False
+    name: str
+    second_moment: str = "per_output"
     b1: float = 0.0
     b2: float = 0.9
     eps: float = 1e-8
-    corrected: bool = True
+    momentum: float | None = None
+    nesterov: bool = False
     rate: float = 0.1
     weight_decay: float = 0.0
     max_norm: float | None = None
@@ -37,10 +37,10 @@ def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
     The loss is ½ Σ_k |f(x_k) − y_k|² / K.
     """
     H, E = g_NxH.shape[1], target_NxE.shape[1]
-    readout_HxE, m_HxE, trace_HxE = (np.zeros((H, E)) for _ in range(3))
-    v_E = np.zeros(E)
+    inner = oracle.Rule(rule.name, rule.b1, rule.b2, rule.eps)
+    readout_HxE, trace_HxE = np.zeros((H, E)), np.zeros((H, E))
     f_SxPxE, clipped_S = [], []
-    for step, (schedule, batch_K) in enumerate(zip(schedule_S, batch_SxK, strict=True), start=1):
+    for schedule, batch_K in zip(schedule_S, batch_SxK, strict=True):
         g_KxH = g_NxH[batch_K]
         delta_KxE = (g_KxH @ readout_HxE / H - target_NxE[batch_K]) / len(batch_K)
         gradient_HxE = g_KxH.T @ delta_KxE
@@ -49,23 +49,10 @@ def train(rule, schedule_S, g_NxH, target_NxE, batch_SxK, g_PxH):
         if clipped_S[-1]:
             delta_KxE = delta_KxE * rule.max_norm / norm
             gradient_HxE = gradient_HxE * rule.max_norm / norm
-        step_HxE = gradient_HxE
-        m_HxE = rule.b1 * m_HxE + (1 - rule.b1) * gradient_HxE
-        if rule.kind == "muon":
-            step_HxE = _polar_factor(m_HxE, rule.eps)
-        elif rule.kind == "eigenpro":
+        if rule.name == "eigenpro":
             step_HxE = preconditioned(gradient_HxE, g_NxH, rule.components, len(batch_K))
-        elif rule.kind == "adagrad":
-            v_E = v_E + _seen(rule, gradient_HxE, delta_KxE, batch_K)
-            step_HxE = gradient_HxE / (np.sqrt(v_E) + rule.eps)
-        elif rule.second_moment is not None:
-            v_E = rule.b2 * v_E + (1 - rule.b2) * _seen(rule, gradient_HxE, delta_KxE, batch_K)
-            b1, b2 = (rule.b1**step, rule.b2**step) if rule.corrected else (0, 0)
-            above_HxE = m_HxE / (1 - b1)
-            if rule.kind == "nadam":
-                above_HxE = rule.b1 * m_HxE / (1 - rule.b1 * b1)
-                above_HxE = above_HxE + (1 - rule.b1) * gradient_HxE / (1 - b1)
-            step_HxE = above_HxE / (np.sqrt(v_E / (1 - b2)) + rule.eps)
+        else:
+            step_HxE = inner.direction(gradient_HxE, _seen(rule, gradient_HxE, delta_KxE, batch_K))
         step_HxE = step_HxE * rule.rate * schedule
         if rule.momentum is not None:
             # Rates are constant where tests use it, so that its place makes no difference.
@@ -85,14 +72,6 @@ def _seen(rule, gradient_HxE, delta_KxE, batch_K):
         return np.full_like(square_E, square_E.mean())
     of_each = {i: delta_KxE[batch_K == i].sum(axis=0) for i in set(batch_K.tolist())}
     return np.sum([error_E**2 for error_E in of_each.values()], axis=0)
-
-
-def _polar_factor(m_HxE, eps):
-    """Singular values σ of m/√H become σ / √(σ² + ε mean σ²)."""
-    H, E = m_HxE.shape
-    left_HxR, size_R, right_RxE = np.linalg.svd(m_HxE / np.sqrt(H), full_matrices=False)
-    shrunk_R = size_R / np.sqrt(size_R**2 + eps * np.sum(size_R**2) / E)
-    return np.sqrt(H) * left_HxR * shrunk_R @ right_RxE
 
 
 def preconditioned(gradient_HxE, g_SxH, components, batch):

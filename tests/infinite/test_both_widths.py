@@ -27,6 +27,13 @@ NAMESAKES = {
 }
 
 
+def gradient_of(delta):
+    """Of a batch of two of four examples."""
+    return infinite.FunctionalGradient(
+        jnp.full((2, 3), delta), jnp.arange(2), jnp.eye(2), jnp.eye(2, 4)
+    )
+
+
 def arguments(function, without=frozenset()):
     """Names, kinds and defaults, in order."""
     return [
@@ -63,17 +70,17 @@ def test_positional_arguments_are_those_of_optax(name):
 @pytest.mark.parametrize("name", ALIASES)
 @pytest.mark.parametrize("rate", [0.1, lambda count: 0.1 + 0.0 * jnp.asarray(count, float)])
 def test_weight_decay_is_times_the_learning_rate(name, rate):
-    # G = 0 and M = 1: a step is −η λ M = −0.01, whatever the rule.
-    finite = getattr(optim, name)(rate, weight_decay=0.1)
+    # G = 0 and M = 1: a step is −η λ M = −0.01, whatever the rule and its momentum.
+    words = {"momentum": 0.5} if name in ("sgd", "rmsprop_star") else {}
+    finite = getattr(optim, name)(rate, weight_decay=0.1, **words)
     m_HxE = jnp.ones((4, 3))
-    step, _ = finite.update(jnp.zeros((4, 3)), finite.init(m_HxE), m_HxE)
-    np.testing.assert_allclose(step, np.full((4, 3), -0.01), rtol=1e-6)
+    state = finite.init(m_HxE)
+    for _ in range(2):
+        step, state = finite.update(jnp.zeros((4, 3)), state, m_HxE)
+        np.testing.assert_allclose(step, np.full((4, 3), -0.01), rtol=1e-6)
     solver = getattr(infinite, name)(rate, weight_decay=0.1)
     c_NxE = jnp.ones((4, 3))
-    nothing = infinite.FunctionalGradient(
-        jnp.zeros((2, 3)), jnp.arange(2), jnp.eye(2), jnp.eye(2, 4)
-    )
-    updates, _ = solver.update(nothing, solver.init(c_NxE), c_NxE)
+    updates, _ = solver.update(gradient_of(0.0), solver.init(c_NxE), c_NxE)
     moved = infinite.apply_updates(c_NxE, updates) - c_NxE
     np.testing.assert_allclose(moved, np.full((4, 3), -0.01), rtol=1e-5)
 
@@ -82,9 +89,6 @@ def test_weight_decay_is_times_the_learning_rate(name, rate):
 def test_the_first_moment_is_kept_in_the_type_that_is_asked_for(name):
     solver = getattr(infinite, name)(0.1, mu_dtype=jnp.bfloat16)
     c_NxE = jnp.zeros((4, 3))
-    gradient = infinite.FunctionalGradient(
-        jnp.ones((2, 3)), jnp.arange(2), jnp.eye(2), jnp.eye(2, 4)
-    )
-    updates, state = solver.update(gradient, solver.init(c_NxE), c_NxE)
+    updates, state = solver.update(gradient_of(1.0), solver.init(c_NxE), c_NxE)
     assert optax.tree.get(state, "mu_NxE").dtype == jnp.bfloat16
     assert updates.dtype == jnp.float32

@@ -82,16 +82,6 @@ def test_it_learns_in_a_few_steps_what_takes_sgd_thousands():
     assert not trained(readout, infinite.sgd(2.5 * 60 / largest), every_SxK)[0] < 10
 
 
-def test_without_room_for_the_kernel_matrix_it_trains_the_same():
-    batch_SxK = RNG.integers(60, size=(20, 8))
-    found = []
-    for limit in (0, 10**6):
-        readout = infinite.Readout(KERNEL, X_NxD, 2, gram_limit=limit)
-        solver = infinite.eigenpro(1.0, readout, 10, momentum=0.5, subsample=30)
-        found.append(readout.train(solver, half_square, TARGET_NxE, batch_SxK)[0].coefficients_NxE)
-    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("kernel", "options", "line"),
     [

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer: it computes what very wide finite layers tend to, from inputs and errors alone."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,10 +111,11 @@ def test_a_support_that_would_outgrow_memory_is_refused_with_the_estimate(monkey
         room.require_memory(steps=5000, tokens=1024, d_model=64, layers=2)
 
 
-def test_a_containers_limit_counts(monkeypatch, tmp_path):
-    (tmp_path / "limited").write_text("123456789\n")
-    (tmp_path / "unlimited").write_text("max\n")
+def test_a_containers_limit_counts(monkeypatch):
     whole = room.device_memory()
-    files = (tmp_path / "none", tmp_path / "unlimited", tmp_path / "limited")
-    monkeypatch.setattr(room, "_CGROUP", files)
+    files = {
+        "/sys/fs/cgroup/memory.max": "max\n",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes": "123456789\n",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
     assert room.device_memory() == min(123456789, whole)

@@ -58,7 +58,7 @@ def _queries(seen_DxT, seed=1):
     return x_DxN.at[:, :3].set(seen_DxT[:, 5:8]).at[:, 3].set(-seen_DxT[:, 0])
 
 
-@pytest.mark.parametrize("block", [1, 4, 5, 13, 64])
+@pytest.mark.parametrize("block", [1, 5, 64])
 def test_it_is_the_dense_product_whatever_the_blocks(block, monkeypatch):
     monkeypatch.setattr(support_module, "BLOCK_ON_CPU", block)
     with jax.enable_x64(True):
@@ -78,23 +78,6 @@ def test_gradients_are_those_of_the_dense_form():
         dense_DxN = jax.grad(lambda x: jnp.sum(g_ExN * _dense(x, seen_DxT, c_ExT)))(x_DxN)
         # At copies an angle is known to √ε = 1e-8, but its error lies along x, where it drops out.
         np.testing.assert_allclose(ours_DxN, dense_DxN, rtol=0, atol=1e-12)
-
-
-def test_gradients_are_finite_differences():
-    with jax.enable_x64(True):
-        support, seen_DxT, _ = _problem()
-        x_DxN = _queries(seen_DxT)
-        random = np.random.default_rng(3)
-        g_ExN, step_DxN = (jnp.asarray(random.normal(size=(rows, N))) for rows in (E, D))
-
-        def value(distance):
-            f_ExN = kernel_sum(x_DxN + distance * step_DxN, support, BIAS)
-            return jnp.sum(g_ExN * f_ExN)
-
-        _, pull = jax.vjp(lambda x: kernel_sum(x, support, BIAS), x_DxN)
-        slope = (value(1e-5) - value(-1e-5)) / 2e-5
-        # Curvature of Θ at x = x_i is finite: 1e-10 of it, and rounding 1e-16 / 1e-5.
-        assert float(jnp.sum(pull(g_ExN)[0] * step_DxN)) == pytest.approx(float(slope), rel=1e-8)
 
 
 def test_float32_is_as_exact_as_float32_can_be():

@@ -59,15 +59,13 @@ def along(kernel, settings, name):
 
 
 @OF_EACH
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_array_gives_the_values_of_the_number(kernel, settings, name, dtype):
-    with jax.enable_x64(dtype is np.float64):
-        of = along(kernel, settings, name)
-        found_NxM, expected_NxM = of(jnp.asarray(settings[name], dtype)), of(settings[name])
-        assert found_NxM.dtype == expected_NxM.dtype == dtype
-        size = np.max(np.abs(expected_NxM))
-        # Float32's 12 layers of roundings at most; the NTK has a cone at equal and opposite inputs.
-        np.testing.assert_allclose(found_NxM, expected_NxM, atol=30 * np.finfo(dtype).eps * size)
+def test_an_array_gives_the_values_of_the_number(kernel, settings, name):
+    of = along(kernel, settings, name)
+    found_NxM, expected_NxM = of(jnp.float32(settings[name])), of(settings[name])
+    assert found_NxM.dtype == expected_NxM.dtype == np.float32
+    # 12 layers of roundings at most; the NTK has a cone at equal and opposite inputs.
+    tolerance = 30 * np.finfo(np.float32).eps * np.max(np.abs(expected_NxM))
+    np.testing.assert_allclose(found_NxM, expected_NxM, atol=tolerance)
 
 
 @OF_EACH
@@ -75,6 +73,7 @@ def test_the_gradient_is_the_slope_of_the_numbers(kernel, settings, name):
     weight_NxM = np.random.default_rng(1).normal(size=(len(X_NxD), len(Y_MxD)))
     with jax.enable_x64(True):
         of = along(kernel, settings, name)
+        assert of(jnp.float64(settings[name])).dtype == np.float64
         found = jax.grad(lambda value: jnp.vdot(weight_NxM, of(value)))(settings[name])
         step = 1e-5
         up_NxM, down_NxM = (np.asarray(of(settings[name] + s)) for s in (step, -step))
@@ -82,9 +81,9 @@ def test_the_gradient_is_the_slope_of_the_numbers(kernel, settings, name):
     assert float(found) == pytest.approx(slope, rel=1e-7, abs=1e-9)
 
 
-@OF_EACH
-def test_several_values_are_a_batch(kernel, settings, name):
-    of, values_B = along(kernel, settings, name), jnp.array([0.5, 1.0, 2.5])
+@pytest.mark.parametrize(("kernel", "settings"), CASES, ids=name_of)
+def test_several_values_are_a_batch(kernel, settings):
+    of, values_B = along(kernel, settings, "bias"), jnp.array([0.5, 1.0, 2.5])
     found_BxNxM = jax.jit(jax.vmap(of))(values_B)
     for found_NxM, value in zip(found_BxNxM, values_B, strict=True):
         np.testing.assert_allclose(found_NxM, of(value), rtol=1e-5, atol=1e-6)

@@ -103,54 +103,6 @@ def test_at_zero_it_is_what_it_tends_to():
     assert np.isfinite(gradient_1xD).all()
 
 
-def test_it_is_symmetric_and_positive():
-    with jax.enable_x64(True):
-        theta_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS))
-    np.testing.assert_allclose(theta_NxN, theta_NxN.T, rtol=1e-12)
-    assert np.linalg.eigvalsh(theta_NxN)[0] > 0
-
-
-def test_float32_keeps_six_digits():
-    single_NxN = normalized_relu_kernel(X_NxD.astype(np.float32), X_NxD, bias=BIAS)
-    assert single_NxN.dtype == jnp.float32
-    with jax.enable_x64(True):
-        double_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=BIAS))
-    # Sums of a thousand positive terms, and the inputs' own rounding.
-    np.testing.assert_allclose(single_NxN, double_NxN, rtol=3e-6)
-
-
-def test_the_gradient_is_the_slope():
-    x_D, y_D = X_NxD[0], X_NxD[1]
-
-    def value(x_D):
-        return normalized_relu_kernel(x_D[None], jnp.asarray(y_D)[None], bias=BIAS)[0, 0]
-
-    with jax.enable_x64(True):
-        found_D = np.asarray(jax.grad(value)(jnp.asarray(x_D)))
-        step = 1e-5
-        x_D = jnp.asarray(x_D)
-        slope_D = [
-            float(value(jnp.asarray(x_D + step * e)) - value(jnp.asarray(x_D - step * e)))
-            / 2
-            / step
-            for e in np.eye(D)
-        ]
-    np.testing.assert_allclose(found_D, slope_D, rtol=1e-7)
-
-
-@pytest.mark.parametrize("y", [X_NxD[0], -X_NxD[0], 0 * X_NxD[0]], ids=["x = y", "x = -y", "y = 0"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_gradients_are_finite_where_angles_end(y, dtype):
-    with jax.enable_x64(dtype == np.float64):
-        pair = [jnp.asarray(z[None], dtype) for z in (X_NxD[0], y)]
-
-        def value(x_1xD, y_1xD):
-            return normalized_relu_kernel(x_1xD, y_1xD, bias=BIAS)[0, 0]
-
-        gradients = jax.grad(value, argnums=(0, 1))(*pair)
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
-
-
 def test_a_strong_bias_leaves_it_finite():
     bias = 8 * math.sqrt(D)
     found_NxN = np.asarray(normalized_relu_kernel(X_NxD, X_NxD, bias=bias))

@@ -4,8 +4,6 @@
 Shapes: H features, N inputs of dimension D, d = D + 1 with the appended constant.
 """
 
-import doctest
-import importlib
 import math
 
 import numpy as np
@@ -45,8 +43,7 @@ def quantised(omega_Hxd, levels):
     return values_L[np.abs(omega_Hxd[:, :, None] - values_L).argmin(axis=2)]
 
 
-@pytest.mark.parametrize("D", [2, 8, 40])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("D", "seed"), [(2, 0), (8, 1), (40, 2)])
 def test_a_subspace_is_found_and_the_direction_is_exact(D, seed):
     rng, x_NxD, omega_Hxd = sample(D, seed)
     unseen_D = rng.normal(size=D)
@@ -60,8 +57,7 @@ def test_a_subspace_is_found_and_the_direction_is_exact(D, seed):
     assert f"span {D} of the inputs' {D + 1} dimensions" in str(report)
 
 
-@pytest.mark.parametrize("D", [1, 4])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("D", "seed"), [(1, 0), (4, 1)])
 def test_a_cone_is_found_and_what_looks_the_other_way_is_named(D, seed):
     _, x_NxD, omega_Hxd = sample(D, seed)
     bias = math.sqrt(D) / 2
@@ -84,7 +80,7 @@ def test_a_cone_of_analytic_features_leaves_nothing_out_where_one_of_relu_does()
     assert support_report(omega_Hxd, x_NxD, bias=0.5, **FAST).missing
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_few_atoms_are_found_and_counted(seed):
     rng, x_NxD, omega_Hxd = sample(2, seed)
     report = support_report(omega_Hxd[rng.integers(0, 6, H)], x_NxD, bias=0.7, seed=seed, **FAST)
@@ -93,7 +89,7 @@ def test_few_atoms_are_found_and_counted(seed):
     assert "Wider than 6 adds nothing" in str(report)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_coarse_weights_are_found_and_fine_ones_suffice(seed):
     _, x_NxD, omega_Hxd = sample(1, seed)
     coarse, fine = (
@@ -196,9 +192,3 @@ def test_what_does_not_fit_is_named(case):
     arguments = {"omega": omega_Hxd, "x": x_NxD, "bias": 0.7} | changed
     with pytest.raises(ValueError, match=message):
         support_report(arguments.pop("omega"), arguments.pop("x"), **arguments)
-
-
-def test_its_example_runs():
-    failed, attempted = doctest.testmod(importlib.import_module("infwidth.kernels.support"))
-    assert attempted > 0
-    assert failed == 0

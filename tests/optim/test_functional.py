@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functional gradients: neither they nor their norm know the width."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-import infwidth.optim.functional as module
 from infwidth.optim import clip_by_functional_norm, scale_by_width
 
 
@@ -74,9 +71,3 @@ def test_a_mean_field_model_has_one_functional_gradient_at_every_width(max_norm)
 def test_an_axis_out_of_range_is_one_clear_line(transform):
     with pytest.raises(ValueError, match=r"width_axis 1 is out of range .* \(4,\)"):
         stateless(transform, jnp.ones(4))
-
-
-def test_examples_run():
-    failed, attempted = doctest.testmod(module)
-    assert failed == 0
-    assert attempted > 0
