@@ -24,33 +24,38 @@ def make_env(monkeypatch):
     return module
 
 
+@pytest.fixture
+def check(make_env, monkeypatch):
+    """What a Python on a machine is told."""
+
+    def told(version, system, machine):
+        monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+        monkeypatch.setattr(platform, "system", lambda: system)
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        return make_env.check_platform()
+
+    return told
+
+
 @pytest.mark.parametrize(
-    ("version", "machine"),
+    "given",
     [
-        ((3, 10), ("Linux", "x86_64")),
-        ((3, 14), ("Darwin", "arm64")),
-        ((3, 12), ("Windows", "AMD64")),
+        ((3, 10), "Linux", "x86_64"),
+        ((3, 14), "Darwin", "arm64"),
+        ((3, 12), "Windows", "AMD64"),
     ],
 )
-def test_what_is_not_supported_is_told_so_in_one_line(make_env, monkeypatch, version, machine):
-    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    monkeypatch.setattr(platform, "system", lambda: machine[0])
-    monkeypatch.setattr(platform, "machine", lambda: machine[1])
+def test_what_is_not_supported_is_told_so_in_one_line(check, given):
     with pytest.raises(SystemExit) as ended:
-        make_env.check_platform()
+        check(*given)
     assert "3.11 to 3.13" in ended.value.code
     assert "\n" not in ended.value.code
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13)])
-@pytest.mark.parametrize(
-    "machine", [("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")]
-)
-def test_what_is_supported_passes(make_env, monkeypatch, version, machine):
-    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    monkeypatch.setattr(platform, "system", lambda: machine[0])
-    monkeypatch.setattr(platform, "machine", lambda: machine[1])
-    assert make_env.check_platform() is None
+def test_what_is_supported_passes(check, version):
+    for machine in (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")):
+        assert check(version, *machine) is None
 
 
 def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
@@ -76,6 +81,8 @@ def test_an_environment_is_built_again_when_its_lock_changes_and_only_then(
     for name in ("run", "dev", "run", "dev"):
         make(name)
     assert built == [(".venv", "run.lock"), (".venv-dev", "dev.lock")]
+    # What a record's lock is read from.
+    assert (tmp_path / ".venv/infwidth-lock.txt").read_text().startswith("run.lock ")
     (tmp_path / "envs/run.lock").write_text("a==2\n")
     make("run")
     make("dev")

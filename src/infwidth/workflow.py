@@ -47,7 +47,7 @@ _Result = TypeVar("_Result")
 _IMAGE, _VOLUME = "INFWIDTH_IMAGE", "INFWIDTH_VOLUME"
 _CLOUDS = ("kubernetes", "googlebatch")
 # Several where another workflow uses this one as modules, each with a mesh of its own.
-_devices_of_runs: set[int] = set()
+devices_of_runs: set[int] = set()
 
 
 def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -212,7 +212,7 @@ def prepare_jobs(settings: Settings) -> None:
         os.environ[RETRAIN] = "1"
     devices = settings.training.mesh.devices
     os.environ[DEVICES] = str(devices)
-    _devices_of_runs.add(devices)
+    devices_of_runs.add(devices)
 
 
 def summarize_dry_run(workflow: Any) -> None:
@@ -333,8 +333,8 @@ def _check_gpus(asked: Mapping[str, Any]) -> None:
         nodes = asked.get("nodes", 1)
         count = int(on_each_node[1] or 1) * nodes
         words = f"gres={asked['gres']} on nodes={nodes}"
-    if count and _devices_of_runs and count not in _devices_of_runs:
-        devices = " or ".join(map(str, sorted(_devices_of_runs)))
+    if count and devices_of_runs and count not in devices_of_runs:
+        devices = " or ".join(map(str, sorted(devices_of_runs)))
         raise UserError(
             f"a job would get {words}, but training.mesh takes {devices} devices: let it take what "
             f"there is (--config 'training={{mesh: {{data: {count}}}}}'), or let the job have as "

@@ -36,7 +36,6 @@ MADE_AGAIN = 3
 """Of each kind, what is found so often is made again, too."""
 _BEFORE = (OTHER_VOCABULARY, TOKENIZE, TOKENIZE + OTHER, CLAIMS, PUBLISH)
 """What makes the files that the smoke configuration does not, or makes elsewhere."""
-_IGNORED = shutil.ignore_patterns("compile_cache")
 OUTCOMES = ("found", "harmless", "unnamed", "stuck", "silent", "traceback")
 
 

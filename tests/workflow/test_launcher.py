@@ -15,7 +15,7 @@ from infwidth.workflow import gpus, launcher
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch):
     """As before any Snakefile was read."""
-    monkeypatch.setattr(workflow, "_devices_of_runs", set())
+    monkeypatch.setattr(workflow, "devices_of_runs", set())
 
 
 def test_a_run_of_one_process_is_started_as_it_is():
@@ -62,7 +62,7 @@ def test_a_launcher_without_a_number_of_processes_is_refused():
     ],
 )
 def test_a_job_that_gets_the_gpus_of_its_run_or_none_is_started(monkeypatch, asked):
-    monkeypatch.setattr(workflow, "_devices_of_runs", {8})
+    monkeypatch.setattr(workflow, "devices_of_runs", {8})
     assert launcher(None, asked) == ""
 
 
@@ -75,7 +75,7 @@ def test_a_job_that_gets_the_gpus_of_its_run_or_none_is_started(monkeypatch, ask
     ],
 )
 def test_a_job_that_gets_other_gpus_than_its_run_takes_is_refused(monkeypatch, asked, words):
-    monkeypatch.setattr(workflow, "_devices_of_runs", {8})
+    monkeypatch.setattr(workflow, "devices_of_runs", {8})
     with pytest.raises(UserError, match=words) as error:
         launcher(None, asked)
     assert "\n" not in str(error.value)

@@ -15,19 +15,9 @@ def lines(output):
     return [line for line in output.splitlines() if line and not line.startswith(ours)]
 
 
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("lm_widht={}", "unknown key 'lm_widht'; did you mean 'lm_width'?"),
-        ("lm_width={widths: [0]}", "lm_width.widths.0"),
-        ("lm_width={widths: [8, 8]}", "8 is given twice"),
-        ("lm_width={seeds: []}", "lm_width.seeds"),
-    ],
-)
-def test_a_mistake_is_one_line(fresh, override, words):
-    output = fresh.snakemake("-n", "--config", override, status=2)
-    assert len(lines(output)) == 1
-    assert words in output
+def test_a_mistake_is_one_line(fresh):
+    (output,) = lines(fresh.snakemake("-n", "--config", "lm_widht={}", status=2))
+    assert "unknown key 'lm_widht'; did you mean 'lm_width'?" in output
     assert not (fresh.folder / "results").exists()
 
 

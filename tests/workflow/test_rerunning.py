@@ -41,40 +41,41 @@ def test_every_figure_and_table_is_there(checkout):
     assert "too small to judge" in (checkout.folder / "results/smoke/claims.md").read_text()
 
 
-@pytest.mark.parametrize("ending", ["pdf", "png", "json"])
-def test_a_figure_of_which_a_file_was_deleted_is_drawn_again(checkout, ending):
-    (checkout.folder / f"paper_figures/smoke/fig2_loss_curves.{ending}").unlink()
-    assert checkout.planned() == {"fig2_loss_curves": 1}
-
-
-def test_a_table_of_which_a_file_was_deleted_is_made_again(checkout):
+def test_what_was_deleted_is_made_again_and_no_more(checkout):
+    for name, ending in zip(list(FIGURES)[:3], ("pdf", "png", "json"), strict=True):
+        (checkout.folder / f"paper_figures/smoke/{name}.{ending}").unlink()
     (checkout.folder / "results/smoke/tables/table1_final_loss.tex").unlink()
-    assert checkout.planned() == {"table1_final_loss": 1}
+    assert checkout.planned() == dict.fromkeys([*list(FIGURES)[:3], "table1_final_loss"], 1)
 
 
-def test_a_change_in_the_rules_judges_anew_and_no_more(checkout):
-    checkout.edit("config/claims.yaml", "number: 12", "number: 13")
-    assert checkout.planned() == {"claims": 1, "table5_claims": 1}
+@pytest.mark.parametrize(
+    ("file", "old", "new", "redone"),
+    [
+        ("config/claims.yaml", "number: 12", "number: 13", {"claims", "table5_claims"}),
+        (
+            "src/infwidth/experiments/lm_width/fig1_loss_vs_width.py",
+            "return figure",
+            "return (figure)[:]",
+            {"fig1_loss_vs_width"},
+        ),
+        (
+            "src/infwidth/drawing/style.py",
+            '"font.size": 8.0',
+            '"font.size": 8.5',
+            FIGURES.keys(),
+        ),
+    ],
+    ids=["rules", "a plot", "style"],
+)
+def test_a_change_redoes_what_it_changes_and_no_more(checkout, file, old, new, redone):
+    checkout.edit(file, old, new)
+    assert checkout.planned() == dict.fromkeys(redone, 1)
 
 
 def test_a_mistake_in_the_rules_ends_the_workflow_before_anything_runs(fresh):
     fresh.edit("config/claims.yaml", "kind: greater", "kind: better")
     output = fresh.snakemake("-n", status=2)
     assert "infwidth: config/claims.yaml: claim 'ntk_loses_to_frozen'.rule" in output
-
-
-def test_a_change_in_a_plot_redraws_that_figure_alone(checkout):
-    checkout.edit(
-        "src/infwidth/experiments/lm_width/fig1_loss_vs_width.py",
-        "return figure",
-        "return (figure)[:]",
-    )
-    assert checkout.planned() == {"fig1_loss_vs_width": 1}
-
-
-def test_a_change_in_the_style_redraws_figures_alone(checkout):
-    checkout.edit("src/infwidth/drawing/style.py", '"font.size": 8.0', '"font.size": 8.5')
-    assert set(checkout.planned()) == set(FIGURES)
 
 
 def test_comments_and_docstrings_redo_nothing(checkout):
@@ -145,13 +146,21 @@ def test_what_a_context_changes_trains_that_context_alone(checkout):
     assert not {*TRAINING, "optimizer_ablation_digits"} & checkout.planned().keys()
 
 
-def test_one_more_seed_trains_that_alone(checkout):
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [
+        # Four variants at two widths, and the control at its one.
+        ("lm_width={seeds: [10, 11, 12]}", 4 * 2 + 1),
+        ("lm_width={widths: [4, 8, 16], widths_per_job: 3}", 4 * 2),
+    ],
+    ids=["a seed", "a width"],
+)
+def test_one_more_seed_or_width_trains_that_alone(checkout, changed, count):
     before = checkout.results()
-    checkout.snakemake("train", "--config", "lm_width={seeds: [10, 11, 12]}")
+    checkout.snakemake("train", "--config", changed)
     after = checkout.results()
     assert before.items() <= after.items()
-    # Four variants at two widths, and the control at its one.
-    assert len(after) - len(before) == 4 * 2 + 1
+    assert len(after) - len(before) == count
 
 
 def test_a_stranger_who_imports_the_runs_trains_one_more_seed_alone(checkout, fresh):
@@ -168,19 +177,8 @@ def test_a_stranger_who_imports_the_runs_trains_one_more_seed_alone(checkout, fr
     assert len(fresh.results()) - len(there) == 4 * 2 + 1
 
 
-def test_one_more_width_trains_that_alone(checkout):
-    before = checkout.results()
-    checkout.snakemake("train", "--config", "lm_width={widths: [4, 8, 16], widths_per_job: 3}")
-    after = checkout.results()
-    assert before.items() <= after.items()
-    assert len(after) - len(before) == 4 * 2
-
-
-def test_forcing_one_figure_redraws_one_figure(checkout):
+def test_a_forced_figure_is_redrawn_alone_and_forced_training_finds_its_runs(checkout):
     assert checkout.planned("-R", "fig1_loss_vs_width") == {"fig1_loss_vs_width": 1}
-
-
-def test_forcing_training_finds_its_runs_cached(checkout):
     before = checkout.results()
     checkout.snakemake("-R", "train_widths", "--until", "train_widths")
     assert checkout.results() == before
@@ -195,17 +193,14 @@ def test_retrain_trains_anew_and_leaves_nothing_to_do(checkout):
     assert checkout.planned("train") == {}
 
 
-def test_figures_tables_and_train_are_targets(fresh):
-    assert not PICTURES & fresh.planned("train").keys()
-    assert PICTURES & fresh.planned("figures").keys() == set(FIGURES)
-    assert PICTURES & fresh.planned("tables").keys() == set(TABLES)
-
-
-def test_a_fresh_clone_plans_every_training(fresh):
+def test_a_fresh_clone_plans_every_training_and_figures_tables_and_train_are_targets(fresh):
     planned = fresh.planned()
     assert planned["tune"] == 5
     assert planned["train_widths"] == 5
     assert planned.keys() >= PICTURES
+    assert not PICTURES & fresh.planned("train").keys()
+    assert PICTURES & fresh.planned("figures").keys() == set(FIGURES)
+    assert PICTURES & fresh.planned("tables").keys() == set(TABLES)
 
 
 def test_nothing_counts_as_done_because_of_what_is_committed(fresh):
