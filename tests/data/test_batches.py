@@ -10,7 +10,6 @@ from infwidth.config.errors import UserError
 from infwidth.data.batches import Batches, evaluation_windows
 from infwidth.data.permutation import Permutation, key64
 from infwidth.data.tokens import TokenSplit
-from tests.data.conftest import Prepared
 
 
 def split_of(lengths: list[int]) -> TokenSplit:
@@ -93,13 +92,6 @@ def test_epochs_have_their_own_orders_and_phases():
     assert all(not np.array_equal(windows[0], other) for other in windows[1:])
 
 
-def test_a_chunk_may_span_epochs():
-    batches = Batches(split_of([200]), context=8, batch_size=5, seed=0)
-    count = 3 * batches.steps_per_epoch + 1
-    chunk = batches.chunk(2, count)
-    assert np.array_equal(chunk, np.stack([batches.at(2 + step) for step in range(count)]))
-
-
 def test_seeds_have_orders_of_their_own():
     split = split_of([5000])
     firsts = {Batches(split, 8, 16, seed).at(0).tobytes() for seed in range(20)}
@@ -162,11 +154,3 @@ def test_evaluation_is_in_proportion_to_length():
 def test_more_documents_than_windows_are_sampled_evenly():
     windows = evaluation_windows(split_of([21] * 100), 20, 200)
     assert windows.document.tolist() == list(range(5, 100, 10))
-
-
-def test_batches_of_a_prepared_corpus_are_its_tokens(prepared: Prepared):
-    split = prepared.dataset.split("train")
-    batches = Batches(split, 16, 4, seed=1)
-    expected = [split.tokens[start : start + 17].tolist() for start in batches.starts(2)[0]]
-    assert batches.at(2).tolist() == expected
-    assert batches.at(2).max() < prepared.dataset.vocabulary_size

@@ -37,16 +37,15 @@ def test_every_row_is_the_batch_of_training_with_its_place(prepared: Prepared):
         assert split.tokens[start : start + 17].tolist() == tokens.tolist()
 
 
-def test_fewer_rows_on_demand(prepared: Prepared):
-    lines = list(describe_batch(prepared.dataset, 16, 8, seed=0, step=0, rows=2))
-    assert len(lines) == 3
+def parsed(line: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    return parser.parse_args(["data", *line.split()])
 
 
 def test_the_commands_make_what_the_functions_make(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
     settings = Settings(
         data=DataSettings(corpus="text", path=str(texts)),
         model=ModelSettings(context=16),
@@ -55,7 +54,7 @@ def test_the_commands_make_what_the_functions_make(
     monkeypatch.chdir(tmp_path)
 
     def run(line: str) -> str:
-        arguments = parser.parse_args(["data", *line.split()])
+        arguments = parsed(line)
         arguments.run(arguments, settings, Layout("tiny"))
         return capsys.readouterr().out
 
@@ -68,8 +67,6 @@ def test_the_commands_make_what_the_functions_make(
 
 
 def test_a_negative_step_is_refused(capsys: pytest.CaptureFixture[str]):
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
     with pytest.raises(SystemExit, match="2"):
-        parser.parse_args(["data", "show", "--step", "-1"])
+        parsed("show --step -1")
     assert "invalid whole number of 0 or more value: '-1'" in capsys.readouterr().err

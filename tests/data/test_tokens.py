@@ -73,15 +73,6 @@ def test_the_digest_changes_with_one_byte_of_text(tmp_path: Path):
     assert digests[0] != digests[1]
 
 
-def test_a_truncated_array_is_named_with_its_rule(copied: Path):
-    path = copied / "train.tokens.npy"
-    path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(
-        UserError, match=r"train\.tokens\.npy .*truncated.*`infwidth data tokenize`"
-    ):
-        TokenDataset.open(copied)
-
-
 def read_all(folder: Path) -> None:
     dataset = TokenDataset.open(folder)
     for name in ("train", "validation", "test"):
@@ -138,22 +129,26 @@ def test_tokens_of_an_earlier_version_are_checked_as_a_whole(copied: Path):
         TokenDataset.open(copied).split("train")
 
 
-def test_a_missing_array_is_named(copied: Path):
-    (copied / "validation.bounds.npy").unlink()
-    with pytest.raises(UserError, match=r"validation\.bounds\.npy is missing"):
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.tokens.npy", -2, r"train\.tokens\.npy .*truncated.*`infwidth data tokenize`"),
+        ("validation.bounds.npy", None, r"validation\.bounds\.npy is missing"),
+        (MANIFEST, b'{"kind": ', r"manifest\.json is damaged"),
+        (MANIFEST, b'{"kind": "tokens"}', r"manifest\.json is damaged"),
+        (MANIFEST, None, r"manifest\.json is missing: run `infwidth data tokenize`"),
+    ],
+)
+def test_what_is_damaged_or_missing_is_named(
+    copied: Path, name: str, content: bytes | int | None, message: str
+):
+    path = copied / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(UserError, match=message):
         TokenDataset.open(copied)
-
-
-def test_a_damaged_manifest_is_named(copied: Path):
-    for text in ('{"kind": ', '{"kind": "tokens"}'):
-        (copied / MANIFEST).write_text(text)
-        with pytest.raises(UserError, match=r"manifest\.json is damaged"):
-            TokenDataset.open(copied)
-
-
-def test_missing_tokens_are_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"manifest\.json is missing: run `infwidth data tokenize`"):
-        TokenDataset.open(tmp_path)
 
 
 def fill(folder: Path, text: str, then: Exception | None = None) -> None:
@@ -179,9 +174,18 @@ def test_a_folder_that_snakemake_has_marked_is_replaced(tmp_path: Path):
     assert (tmp_path / "folder" / "file").read_text() == "new"
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path):
-    with pytest.raises(UserError, match=r"the disk of .*/folder is full: free some space"):
-        fill(tmp_path / "folder", "new", then=OSError(errno.ENOSPC, "No space left on device"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        # As the writer of records puts it.
+        RuntimeError("Failed to finalize: write() failed: No space left on device; at byte 9"),
+    ],
+)
+def test_a_full_disk_is_one_line(tmp_path: Path, error: Exception):
+    folder = tmp_path / "folder"
+    with pytest.raises(UserError, match=f"^the disk of {folder} is full: free some space and run"):
+        fill(folder, "new", then=error)
     assert list(tmp_path.iterdir()) == []
 
 
