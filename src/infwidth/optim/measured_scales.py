@@ -75,8 +75,8 @@ def on_measured_scales(
       >>> rule = on_measured_scales(optax.identity(), hold_after=0)
       >>> state = rule.init(jnp.zeros((2, 1)))._replace(mean_square=jnp.array([0.4, 1.6]))
       >>> updates, _ = rule.update(jnp.ones((2, 1)), state)
-      >>> print(updates.T.round(3))
-      [[1.581 0.791]]
+      >>> [round(float(update), 3) for update in updates[:, 0]]
+      [1.581, 0.791]
 
     References:
       docs/theory.md, equations (31) and (32).
