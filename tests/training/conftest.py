@@ -2,6 +2,8 @@
 """A tiny corpus and a tiny experiment on it."""
 
 import os
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ from infwidth.data.vocabulary import train_vocabulary
 from infwidth.experiments.lm_width.measure import Bench
 from infwidth.experiments.lm_width.plan import Place
 from infwidth.stats.selection import Cell
-from infwidth.training.runs import Runs
+from infwidth.training import runs
+from infwidth.training.records import read_result, read_rows
+from infwidth.training.step import compile_program
 
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
 TRAINING = TrainingSettings(
@@ -27,6 +31,8 @@ TRAINING = TrainingSettings(
     trunk_learning_rate=0.01,
 )
 PLACE = Place("report", "adam_star", 4, Cell(0.5), 3)
+TIMES = {"seconds", "tokens_per_s"}
+WORDS = "the quick brown fox jumps over a lazy dog while seven grey geese look on"
 
 
 def on_cpus(devices: int) -> dict[str, str]:
@@ -35,31 +41,40 @@ def on_cpus(devices: int) -> dict[str, str]:
     return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
+def numbers(folder):
+    """All that a run measured, times of day aside."""
+    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(folder)]
+    result = {k: v for k, v in read_result(folder).items() if k != "device_seconds"}
+    return rows, result
+
+
+@dataclass(frozen=True)
+class OwnBench(Bench):
+    """A bench that says where its runs lie."""
+
+    folder: Path
+
+    def folder_of(self, place=PLACE) -> Path:
+        return self.folder / self.spec(place).key
+
+
+def make_bench(
+    tokens, folder, model=MODEL, training=TRAINING, retrain=False, report=lambda *_: None
+) -> OwnBench:
+    dataset = TokenDataset.open(tokens)
+    own = runs.Runs(folder, dataset, retrain, report)
+    size = dataset.vocabulary_size
+    return OwnBench(own, model, training, dataset.digest, size, "cpu", folder)
+
+
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory) -> Path:
     """Tokens (bytes) of a few small documents."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "texts").mkdir()
-    words = [
-        "the",
-        "quick",
-        "brown",
-        "fox",
-        "jumps",
-        "over",
-        "a",
-        "lazy",
-        "dog",
-        "while",
-        "seven",
-        "grey",
-        "geese",
-        "look",
-        "on",
-    ]
     random = np.random.default_rng(0)
     for i in range(12):
-        text = " ".join(random.choice(words, 80 + i))
+        text = " ".join(random.choice(WORDS.split(), 80 + i))
         (folder / "texts" / f"{i:02}.txt").write_text(text)
     settings = DataSettings(corpus="text", path=str(folder / "texts"))
     prepare_corpus(settings, folder / "corpus")
@@ -68,19 +83,16 @@ def tokens(tmp_path_factory) -> Path:
     return folder / "tokens"
 
 
-@pytest.fixture
-def bench(tokens, tmp_path):
-    """Makes a bench whose runs lie in a folder of the test's own."""
+_compiled = cache(compile_program)
 
-    def make(training=TRAINING, retrain=False, report=lambda *_: None, folder="runs") -> Bench:
-        dataset = TokenDataset.open(tokens)
-        return Bench(
-            Runs(tmp_path / folder, dataset, retrain, report),
-            MODEL,
-            training,
-            dataset.digest,
-            dataset.vocabulary_size,
-            "cpu",
-        )
+
+@pytest.fixture
+def bench(tokens, tmp_path, monkeypatch):
+    """Makes a bench whose runs lie in a folder of the test's own."""
+    # Programs have no state, and most of the time is compilation.
+    monkeypatch.setattr(runs, "compile_program", _compiled)
+
+    def make(training=TRAINING, folder="runs", **more) -> OwnBench:
+        return make_bench(tokens, tmp_path / folder, training=training, **more)
 
     return make

@@ -10,23 +10,19 @@ import tarfile
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.archive import Imported, export_runs, import_runs
 from infwidth.training.records import read_record
-from infwidth.training.runs import Runs, if_free
-from tests.training.conftest import MODEL, PLACE, TRAINING
+from infwidth.training.runs import if_free
+from tests.training.conftest import PLACE, make_bench
 
 
 @pytest.fixture(scope="module")
 def trained(tokens, tmp_path_factory):
     """A folder of two finished runs."""
-    folder, dataset = tmp_path_factory.mktemp("trained"), TokenDataset.open(tokens)
-    runs = Runs(folder, dataset, False, lambda *_: None)
-    bench = Bench(runs, MODEL, TRAINING, dataset.digest, dataset.vocabulary_size, "cpu")
+    bench = make_bench(tokens, tmp_path_factory.mktemp("trained"))
     for seed in (1, 2):
         bench.run(PLACE._replace(seed=seed))
-    return folder
+    return bench.folder
 
 
 @pytest.fixture

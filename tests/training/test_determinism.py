@@ -17,24 +17,19 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores) or None])
 from infwidth.training.devices import set_up
 set_up(Path(cache))
 from infwidth.stats.selection import Cell
-from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width.measure import Bench
 from infwidth.training.records import read_result, read_rows
-from infwidth.training.runs import Runs
-from tests.training.conftest import MODEL, PLACE, TRAINING
-dataset = TokenDataset.open(Path(tokens))
-runs = Runs(Path(folder), dataset, False, lambda *_: None)
+from tests.training.conftest import MODEL, PLACE, TRAINING, make_bench
 # Products that are large enough to be shared between threads, where there are any.
 model = MODEL.model_copy(update={"d_model": 32, "context": 32})
 training = TRAINING.model_copy(update={"batch_size": 16})
-bench = Bench(runs, model, training, dataset.digest, dataset.vocabulary_size, "cpu")
+bench = make_bench(Path(tokens), Path(folder), model, training)
 places = [PLACE._replace(variant=name, width=256) for name in ("adam_star", "unfrozen")]
 places[1] = places[1]._replace(cell=Cell(0.5, 1.0))
 for place in places if order == "forwards" else reversed(places):
     bench.run(place)
 found = {}
 for place in places:
-    path = Path(folder) / bench.spec(place).key
+    path = bench.folder_of(place)
     rows = [[row["step"], row["loss"].hex()] for row in read_rows(path)]
     result = read_result(path)
     found[place.variant] = [rows, result["test_loss"].hex(), result["test_documents"]["loss_sum"]]

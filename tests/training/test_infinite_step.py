@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The infinite-width transformer's step: exact, the limit of finite ones, and done in place."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.rules import Hyperparameters, schedule, sgd_unit
-from infwidth.training.step import compile_program
+from infwidth.training.step import Program, compile_program
 
 MODEL = ModelSettings(d_model=8, layers=2, heads=2, context=6)
 TRAINING = TrainingSettings(
@@ -177,7 +177,8 @@ def test_a_step_takes_no_memory_for_all_that_was_seen_but_the_support_itself():
     program, tokens = _program(), _tokens(steps=2)
     steps = room.steps_with_room(16_000, N)
     state = jax.eval_shape(lambda seed: program.resized(program.init(seed), steps), 0)
-    compiled = program._jitted_train.lower(state, _rates(), tokens).compile()
+    train = jax.jit(partial(Program.train, program), donate_argnums=0)
+    compiled = train.lower(state, _rates(), tokens).compile()
     memory = compiled.memory_analysis()
     support = room.support_bytes(steps, N, D, MODEL.layers)
     # Neither a copy of it nor a matrix of the batch by all inputs: a few times the vectors q.
@@ -186,7 +187,7 @@ def test_a_step_takes_no_memory_for_all_that_was_seen_but_the_support_itself():
     assert memory.alias_size_in_bytes > support
 
 
-def test_counts_of_parameters_bytes_and_flops():
+def test_counts_of_parameters_and_bytes():
     program = _program()
     trunk = (V + MODEL.context) * D + D + MODEL.layers * (4 * D * D + 2 * D)
     seen = MODEL.layers * TRAINING.steps * N
@@ -197,13 +198,6 @@ def test_counts_of_parameters_bytes_and_flops():
     }
     # m and v of the trunk and a count; v of each layer.
     assert program.optimizer_bytes == 4 * (2 * trunk + 1 + MODEL.layers * D)
-    # Θ and its product with c; Θ again, the product of c with δ, that with the directions.
-    per_pair = 2 * ((D + 1) + D + (D + 1) + D + (D + 1))
-    constant = compile_program(MODEL, TRAINING, VARIANTS["constant"], 0, V).flops_per_step
-    mlps = program.flops_per_step - constant
-    own_batch = 2 * (D + 1 + D)
-    pairs = N * N * (TRAINING.steps - 1) // 2
-    assert mlps == MODEL.layers * (per_pair * pairs + own_batch * N * N)
 
 
 @pytest.mark.parametrize("name", ["unfrozen", "frozen", "adam_star_normalized", "constant"])

@@ -4,7 +4,9 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -22,7 +24,7 @@ _HOLD_TPU = """
 import sys
 from pathlib import Path
 from infwidth.training import lease
-lease._DEV = Path(sys.argv[1])
+lease.DEV = Path(sys.argv[1])
 print(lease.lease_tpu(interval=0.05), flush=True)
 sys.stdin.read()
 """
@@ -53,49 +55,55 @@ def tpu(monkeypatch, tmp_path):
     (tmp_path / "libtpu.py").touch()
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/accel0").touch()
-    monkeypatch.setattr(module, "_DEV", tmp_path / "dev")
+    monkeypatch.setattr(module, "DEV", tmp_path / "dev")
     monkeypatch.syspath_prepend(tmp_path)
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", paths)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    for name in ("JAX_PLATFORMS", *module._VISIBLE_CHIPS):
+    for name in ("JAX_PLATFORMS", "TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "dev"
 
 
+@contextmanager
 def job(count, code=_HOLD):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    """A process that asks for GPUs, holds them, and is killed at the end."""
+    command = [sys.executable, "-c", code, str(count)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def held_by(process):
+    """What it got, once it has."""
+    return process.stdout.readline().strip()
+
+
+def waits(process):
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
 
 
 def test_two_jobs_get_two_gpus_and_a_third_waits_for_one_that_dies(two_gpus):
     assert gpu_count() == 2
     with job(1) as first, job(1) as second:
-        held = {process.stdout.readline().strip(): process for process in (first, second)}
+        held = {held_by(process): process for process in (first, second)}
         assert held.keys() == {"GPU-aaaa", "GPU-bbbb"}
         with job(1) as third:
-            with pytest.raises(subprocess.TimeoutExpired):
-                third.wait(timeout=0.5)
+            waits(third)
             held["GPU-bbbb"].kill()
-            assert third.stdout.readline().strip() == "GPU-bbbb"
-            third.kill()
-        first.kill()
-        second.kill()
+            assert held_by(third) == "GPU-bbbb"
 
 
 def test_a_job_of_two_waits_until_both_are_free(two_gpus):
     with job(1) as one:
-        one.stdout.readline()
+        held_by(one)
         with job(2) as both:
-            with pytest.raises(subprocess.TimeoutExpired):
-                both.wait(timeout=0.5)
+            waits(both)
             one.kill()
-            assert both.stdout.readline().split() == ["GPU-aaaa", "GPU-bbbb"]
-            both.kill()
+            assert held_by(both) == "GPU-aaaa GPU-bbbb"
 
 
 def test_gpus_that_somebody_else_dealt_out_are_taken_as_they_are(two_gpus, monkeypatch, tmp_path):
@@ -111,9 +119,7 @@ def test_what_others_left_in_a_shared_folder_blocks_nobody(two_gpus, tmp_path):
     (tmp_path / names[2]).mkdir()
     (tmp_path / names[2]).chmod(0o777)
     with job(1) as first, job(1) as second:
-        held = {process.stdout.readline().strip() for process in (first, second)}
-        first.kill()
-        second.kill()
+        held = {held_by(process) for process in (first, second)}
     assert held == {"GPU-aaaa", "GPU-bbbb"}
     assert list((tmp_path / names[2]).iterdir()) == []
 
@@ -128,37 +134,31 @@ def test_more_gpus_than_there_are_is_an_error(two_gpus, monkeypatch):
 
 def test_a_gpu_named_by_uuid_is_one_lease_to_all_jobs_of_slurm(two_gpus, monkeypatch):
     with job(2) as elsewhere:
-        elsewhere.stdout.readline()
+        held_by(elsewhere)
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         with job(1) as inside:
-            with pytest.raises(subprocess.TimeoutExpired):
-                inside.wait(timeout=0.5)
+            waits(inside)
             elsewhere.kill()
-            assert inside.stdout.readline().strip() == "GPU-aaaa"
-            inside.kill()
+            assert held_by(inside) == "GPU-aaaa"
 
 
 def test_gpu_0_of_two_jobs_of_slurm_may_be_two_gpus(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     with job(1) as first:
-        assert first.stdout.readline().strip() == "0"
+        assert held_by(first) == "0"
         monkeypatch.setenv("SLURM_JOB_ID", "8")
         with job(1) as other:
-            assert other.stdout.readline().strip() == "0"
-            other.kill()
-        first.kill()
+            assert held_by(other) == "0"
 
 
 def test_a_tpu_is_one_jobs_and_a_second_waits_until_it_dies(tpu):
     with job(tpu, _HOLD_TPU) as first:
-        assert first.stdout.readline().strip() == "True"
+        assert held_by(first) == "True"
         with job(tpu, _HOLD_TPU) as second:
-            with pytest.raises(subprocess.TimeoutExpired):
-                second.wait(timeout=0.5)
+            waits(second)
             first.kill()
-            assert second.stdout.readline().strip() == "True"
-            second.kill()
+            assert held_by(second) == "True"
 
 
 def test_chips_that_somebody_else_dealt_out_are_not_waited_for(tpu, monkeypatch):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of how a model is computed: what they may change, and that nothing else changes."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.rules import Hyperparameters
-from infwidth.training.step import compile_program
+from infwidth.training.step import Program, compile_program
 
 V, H, T = 32, 16, 8
 TRAINING = TrainingSettings(
@@ -120,8 +120,8 @@ def test_rematerialized_blocks_keep_little_more_than_their_inputs():
 def test_models_of_infinite_width_are_computed_as_by_default():
     def lowered(numerics):
         program = InfiniteProgram(_model(numerics), TRAINING, VARIANTS["adam_star"], V)
-        state = program.init(0)
-        return jax.jit(program._train).lower(state, RATES, _text(1)).as_text()
+        train = jax.jit(partial(Program.train, program))
+        return train.lower(program.init(0), RATES, _text(1)).as_text()
 
     settings = {"rematerialize": True, "loss_block": 5, **BFLOAT16}
     assert lowered(settings) == lowered({})

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.training import devices, processes
 from infwidth.training.records import read_result, read_rows
-from tests.training.conftest import on_cpus
+from tests.training.conftest import numbers, on_cpus
 
-TIMES = {"seconds", "tokens_per_s"}
 CONFIG = """
 name: test
 model: {d_model: 8, layers: 1, heads: 2, context: 8}
@@ -65,11 +65,8 @@ class Trainers:
         )
 
     def numbers(self, name):
-        """All that the run measured, times of day aside."""
         (run,) = (self._folder / name).iterdir()
-        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(run)]
-        result = {k: v for k, v in read_result(run).items() if k != "device_seconds"}
-        return rows, result
+        return numbers(run)
 
     def wait_for_rows(self, name):
         end = time.monotonic() + 120
@@ -166,46 +163,43 @@ def test_a_run_that_fills_the_disk_is_one_line_and_goes_on_when_there_is_space(
         assert trainers.numbers(name) == trainers.numbers("whole")
 
 
+THREE = (processes.COORDINATOR, processes.COUNT, processes.INDEX)
+
+
 @pytest.mark.parametrize(
     ("given", "mistake"),
     [
-        ({"INFWIDTH_PROCESSES": "2"}, "INFWIDTH_COORDINATOR is not set"),
-        (
-            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "2", "INFWIDTH_PROCESS": "2"},
-            "from 0 to",
-        ),
-        (
-            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "x", "INFWIDTH_PROCESS": "0"},
-            "INFWIDTH_PROCESSES (x) must be a whole number, 1 or more",
-        ),
-        (
-            {"INFWIDTH_COORDINATOR": "a:1", "INFWIDTH_PROCESSES": "2", "INFWIDTH_PROCESS": "-1"},
-            "INFWIDTH_PROCESS (-1) must be a whole number, 0 or more",
-        ),
-        (
-            {"INFWIDTH_COORDINATOR": "auto", "INFWIDTH_PROCESSES": "0"},
-            "INFWIDTH_PROCESSES (0) must",
-        ),
-        ({"INFWIDTH_PROCESSES": "x"}, "INFWIDTH_COORDINATOR is not set"),
+        (("", "2", ""), "INFWIDTH_COORDINATOR is not set"),
+        (("a:1", "2", "2"), "from 0 to"),
+        (("a:1", "x", "0"), "INFWIDTH_PROCESSES (x) must be a whole number, 1 or more"),
+        (("a:1", "2", "-1"), "INFWIDTH_PROCESS (-1) must be a whole number, 0 or more"),
+        (("auto", "0", ""), "INFWIDTH_PROCESSES (0) must"),
+        (("", "x", ""), "INFWIDTH_COORDINATOR is not set"),
     ],
 )
 def test_an_environment_that_does_not_say_who_is_who_is_refused(
     monkeypatch, tmp_path, given, mistake
 ):
-    for name, value in given.items():
+    for name, value in zip(THREE, given, strict=True):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=re.escape(mistake)):
         devices.set_up(tmp_path, 2)
 
 
 def test_processes_are_found_in_a_slurm_step_and_on_tpu_hosts(monkeypatch):
-    assert processes._named() is None
+    told = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **words: told.append(words))
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    processes.join(0)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost")
-    assert processes._named() is None
+    processes.join(0)
+    assert told == []
     with monkeypatch.context() as slurm:
         slurm.setenv("SLURM_STEP_NUM_TASKS", "4")
-        assert processes._named() == {}
         assert processes.named_count() == 4
+        # The GPUs that this process sees are all its own.
+        processes.join(2)
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host0,host1")
-    assert processes._named() == {}
+    processes.join(0)
+    assert told == [{"local_device_ids": [0, 1]}, {}]

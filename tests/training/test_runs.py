@@ -16,64 +16,69 @@ import pytest
 import tensorstore
 from orbax.checkpoint import v1 as ocp
 
+from infwidth.artifact.planning.sizes import CHECKPOINTS_KEPT
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.data.batches import Batches
+from infwidth.data.tokens import TokenDataset
 from infwidth.stats.selection import Cell
 from infwidth.stored import load_json
-from infwidth.training import processes
+from infwidth.training import processes, runs
 from infwidth.training.records import read_record, read_result, read_rows
 from infwidth.training.runs import in_training
 from infwidth.training.step import compile_program
-from tests.training.conftest import MODEL, PLACE, TRAINING
-
-TIMES = {"seconds", "tokens_per_s"}
+from tests.training.conftest import MODEL, PLACE, TRAINING, make_bench, numbers
 
 
-def numbers(folder):
-    """All that a run measured, times of day aside."""
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in read_rows(folder)]
-    result = {k: v for k, v in read_result(folder).items() if k != "device_seconds"}
-    return rows, result
+def changed(**settings):
+    return TRAINING.model_copy(update=settings)
 
 
-def folder_of(bench, place=PLACE):
-    return bench.runs._folder / bench.spec(place).key
+@pytest.fixture(scope="module")
+def ended(tokens, tmp_path_factory):
+    """A folder with a run that nothing disturbed."""
+    here = make_bench(tokens, tmp_path_factory.mktemp("ended"))
+    here.run(PLACE)
+    return here
 
 
-def test_a_run_is_trained_once(bench):
+@pytest.fixture
+def expected(ended):
+    """What that run measured."""
+    return numbers(ended.folder_of())
+
+
+@pytest.fixture
+def here(ended, bench, tmp_path):
+    """A bench beside a copy of that run."""
+    shutil.copytree(ended.folder, tmp_path / "runs")
+    return bench()
+
+
+def test_a_run_is_trained_once_and_its_rows_and_result_say_what_a_reader_needs(bench):
     rows = []
-    first = bench(report=lambda _, row: rows.append(row))
+    first = bench(changed(checkpoint_every=5), report=lambda _, row: rows.append(row))
     _, result = first.run(PLACE)
     assert [row["step"] for row in rows] == [5, 10, 15, 20]
-    again = bench(report=lambda _, row: rows.append(row))
-    assert again.run(PLACE)[1] == result
+    assert first.run(PLACE)[1] == bench(report=lambda *_: rows.append(0)).run(PLACE)[1] == result
     assert len(rows) == 4
-
-
-def test_a_row_says_what_a_reader_of_the_journal_needs(bench):
-    here = bench()
-    here.run(PLACE)
-    row = read_rows(folder_of(here))[-1]
-    assert {"step", "loss", "tokens_per_s", "learning_rate/trunk", "learning_rate/readout"} <= set(
-        row
-    )
-    assert {"update_rms/trunk", "update_rms/readout", "blocks/0/mlp"} <= set(row)
-
-
-def test_the_result_scores_every_document_of_the_test_split(bench):
-    _, result = bench().run(PLACE)
+    assert len(list((first.folder_of() / "checkpoints").iterdir())) == CHECKPOINTS_KEPT
+    assert read_rows(first.folder_of())[-1].keys() >= {
+        *("step", "loss", "tokens_per_s", "learning_rate/trunk", "learning_rate/readout"),
+        *("update_rms/trunk", "update_rms/readout", "blocks/0/mlp"),
+    }
     documents = result["test_documents"]
     total = math.fsum(documents["loss_sum"]) / sum(documents["tokens"])
     assert result["test_loss"] == pytest.approx(total, rel=1e-12)
     assert 0 < result["test_loss"] < math.log(258) * 1.2
 
 
-def test_sgds_unit_is_of_the_gradients_of_eight_batches(bench):
+def test_sgds_unit_is_of_the_gradients_of_eight_batches(bench, tokens):
     here, place = bench(), PLACE._replace(variant="ntk")
     _, result = here.run(place)
     program = compile_program(MODEL, TRAINING, VARIANTS["ntk"], 4, here.vocabulary_size)
-    batches = Batches(here.runs._dataset.split("train"), MODEL.context, TRAINING.batch_size, 3)
+    train = TokenDataset.open(tokens).split("train")
+    batches = Batches(train, MODEL.context, TRAINING.batch_size, 3)
     gradients = [program.functional_gradients(program.init(3), batches.at(k)) for k in range(8)]
     squares = [np.mean(np.square(g)) for of_batch in gradients for g in of_batch.values()]
     assert result["rate_unit"] == pytest.approx(np.mean(squares) ** -0.5, rel=1e-5)
@@ -85,42 +90,32 @@ def test_tuning_never_reads_the_test_split(bench):
     assert not any("test" in key for key in result)
 
 
-def test_a_run_that_is_interrupted_goes_on_and_ends_with_the_same_bits(bench):
-    whole = bench(folder="whole")
-    whole.run(PLACE)
-
+def test_a_run_that_is_interrupted_goes_on_and_ends_with_the_same_bits(bench, expected):
     class Stop(Exception):
         pass
 
-    def stop_at(step):
-        def report(_, row):
+    for step in (5, 15, 20):
+
+        def stop(_, row, step=step):
             if row["step"] == step:
                 raise Stop
 
-        return report
-
-    for step in (5, 15, 20):
         name = f"stopped at {step}"
         with pytest.raises(Stop):
-            bench(report=stop_at(step), folder=name).run(PLACE)
+            bench(report=stop, folder=name).run(PLACE)
         resumed = bench(folder=name)
         resumed.run(PLACE)
-        assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+        assert numbers(resumed.folder_of()) == expected
 
 
 _TRAIN_SLOWLY = """
 import sys, time
 from pathlib import Path
-from infwidth.data.tokens import TokenDataset
-from infwidth.experiments.lm_width.measure import Bench
-from infwidth.training.runs import Runs
-from tests.training.conftest import MODEL, PLACE, TRAINING
-dataset = TokenDataset.open(Path(sys.argv[1]))
+from tests.training.conftest import PLACE, make_bench
 def report(spec, row):
     print(row["step"], flush=True)
     time.sleep(0.2)
-runs = Runs(Path(sys.argv[2]), dataset, False, report)
-Bench(runs, MODEL, TRAINING, dataset.digest, dataset.vocabulary_size, "cpu").run(PLACE)
+make_bench(Path(sys.argv[1]), Path(sys.argv[2]), report=report).run(PLACE)
 """
 
 
@@ -134,21 +129,19 @@ def start(tokens, folder):
 
 
 @pytest.mark.slow
-def test_sigkill_costs_no_bit_and_frees_the_run(bench, tokens, tmp_path):
-    whole = bench(folder="whole")
-    whole.run(PLACE)
+def test_sigkill_costs_no_bit_and_frees_the_run(bench, tokens, tmp_path, expected):
     process = start(tokens, tmp_path / "killed")
     resumed = bench(folder="killed")
     with process:
         for line in process.stdout:
             if line.strip() == "15":
-                assert in_training(folder_of(resumed))
+                assert in_training(resumed.folder_of())
                 process.send_signal(signal.SIGKILL)
                 break
-    assert read_result(folder_of(resumed)) is None
-    assert not in_training(folder_of(resumed))
+    assert read_result(resumed.folder_of()) is None
+    assert not in_training(resumed.folder_of())
     resumed.run(PLACE)
-    assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+    assert numbers(resumed.folder_of()) == expected
 
 
 @pytest.mark.slow
@@ -164,33 +157,10 @@ def test_two_processes_never_train_the_same_run(bench, tokens, tmp_path):
     assert first.returncode == 0
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "removed", "flipped"])
-def test_a_damaged_checkpoint_is_passed_over(bench, damage, caplog):
-    whole = bench(folder="whole")
-    whole.run(PLACE)
-    damaged = bench(folder="damaged")
-    damaged.run(PLACE)
-    folder = folder_of(damaged)
-    (folder / "result.json").unlink()
-    for file in sorted((folder / "checkpoints" / "20").rglob("*")):
-        if file.is_file() and file.stat().st_size:
-            if damage == "truncated":
-                os.truncate(file, file.stat().st_size // 2)
-            elif damage == "emptied":
-                os.truncate(file, 0)
-            elif damage == "flipped":
-                flip(file)
-            else:
-                file.unlink()
-    for aside in ("20", "20-2"):
-        damaged_files = files_in(folder / "checkpoints" / "20")
-        again = bench(folder="damaged")
-        again.run(PLACE)
-        assert numbers(folder) == numbers(folder_of(whole))
-        assert f"moved to {folder}/checkpoints-damaged/{aside}, going on" in caplog.text
-        assert files_in(folder / "checkpoints-damaged" / aside) == damaged_files
-        (folder / "result.json").unlink()
-        (folder / "checkpoints" / "20" / "state" / "_METADATA").unlink()
+def files_in(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def flip(file):
@@ -200,45 +170,59 @@ def flip(file):
     file.write_bytes(content)
 
 
-def test_a_checkpoint_of_another_run_is_passed_over(bench, caplog):
-    here = bench()
-    here.run(PLACE)
-    before = numbers(folder_of(here))
-    here.run(PLACE._replace(seed=PLACE.seed + 1))
-    own = folder_of(here) / "checkpoints" / "20"
-    [other] = {*own.parents[2].glob("*/checkpoints/20")} - {own}
+DAMAGES = {
+    "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "emptied": lambda file: os.truncate(file, 0),
+    "removed": lambda file: file.unlink(),
+    "flipped": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(here, bench, expected, damage, caplog):
+    folder = here.folder_of()
+    (folder / "result.json").unlink()
+    for file in sorted((folder / "checkpoints" / "20").rglob("*")):
+        if file.is_file() and file.stat().st_size:
+            DAMAGES[damage](file)
+    for aside in ("20", "20-2"):
+        damaged_files = files_in(folder / "checkpoints" / "20")
+        bench().run(PLACE)
+        assert numbers(folder) == expected
+        assert f"moved to {folder}/checkpoints-damaged/{aside}, going on" in caplog.text
+        assert files_in(folder / "checkpoints-damaged" / aside) == damaged_files
+        (folder / "result.json").unlink()
+        (folder / "checkpoints" / "20" / "state" / "_METADATA").unlink()
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(here, bench, expected, caplog):
+    other = PLACE._replace(seed=PLACE.seed + 1)
+    here.run(other)
+    own = here.folder_of() / "checkpoints" / "20"
     shutil.rmtree(own)
-    shutil.copytree(other, own)
-    (folder_of(here) / "result.json").unlink()
+    shutil.copytree(here.folder_of(other) / "checkpoints" / "20", own)
+    (here.folder_of() / "result.json").unlink()
     bench().run(PLACE)
     assert "checkpoints/20 is damaged (it is of another run or step)" in caplog.text
-    assert numbers(folder_of(here)) == before
+    assert numbers(here.folder_of()) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "trained"), [("settings.json", 0), ("result.json", 0), ("metrics.jsonl", 2)]
 )
-def test_a_damaged_record_is_found_and_made_again(bench, name, trained, caplog):
-    here = bench()
-    here.run(PLACE)
-    before, path = numbers(folder_of(here)), folder_of(here) / name
+def test_a_damaged_record_is_found_and_made_again(here, bench, expected, name, trained, caplog):
+    path = here.folder_of() / name
     flip(path)
     rows = []
     bench(report=lambda _, row: rows.append(row)).run(PLACE)
     assert len(rows) == trained
-    assert numbers(folder_of(here)) == before
-    assert read_record(folder_of(here)).settings == here.spec(PLACE).record()
+    assert numbers(here.folder_of()) == expected
+    assert read_record(here.folder_of()).settings == here.spec(PLACE).record()
     if name != "settings.json":
         assert f"{path.with_name('result.json')} is " in caplog.text
         assert "set aside as result.json.damaged" in caplog.text
     if trained:
         assert f"{path} is damaged after row 2: set aside as metrics.jsonl.damaged" in caplog.text
-
-
-def files_in(folder):
-    return {
-        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
 
 
 def refused_by_tensorstore(folder):
@@ -252,14 +236,10 @@ def refused_by_tensorstore(folder):
 
 @pytest.mark.parametrize("by", ["the file system", "tensorstore"])
 def test_a_checkpoint_that_the_system_does_not_let_be_read_is_kept(
-    bench, monkeypatch, tmp_path, by
+    here, bench, expected, monkeypatch, tmp_path, by
 ):
-    whole = bench(folder="whole")
-    whole.run(PLACE)
-    here = bench(folder="here")
-    here.run(PLACE)
-    (folder_of(here) / "result.json").unlink()
-    folder = folder_of(here) / "checkpoints"
+    (here.folder_of() / "result.json").unlink()
+    folder = here.folder_of() / "checkpoints"
     kept = files_in(folder)
     number = errno.ELOOP if by == "tensorstore" else errno.ESTALE
     error = refused_by_tensorstore(tmp_path) if by == "tensorstore" else OSError(number, "stale")
@@ -273,12 +253,12 @@ def test_a_checkpoint_that_the_system_does_not_let_be_read_is_kept(
         with pytest.raises(
             UserError, match=rf"checkpoints/20: .* cannot be read \({os.strerror(number)}\); mend"
         ):
-            bench(folder="here").run(PLACE)
+            here.run(PLACE)
     assert files_in(folder) == kept
     rows = []
-    bench(folder="here", report=lambda _, row: rows.append(row)).run(PLACE)
+    bench(report=lambda _, row: rows.append(row)).run(PLACE)
     assert rows == []
-    assert numbers(folder_of(here)) == numbers(folder_of(whole))
+    assert numbers(here.folder_of()) == expected
 
 
 def test_processes_that_share_a_run_wait_for_its_lock_together(bench, monkeypatch):
@@ -290,63 +270,45 @@ def test_processes_that_share_a_run_wait_for_its_lock_together(bench, monkeypatc
     assert answers == []
 
 
-def test_a_row_that_was_cut_short_is_passed_over(bench):
-    here = bench()
-    here.run(PLACE)
-    before = numbers(folder_of(here))
-    folder = folder_of(here)
+def test_a_row_that_was_cut_short_is_passed_over(here, expected):
+    folder = here.folder_of()
     (folder / "result.json").unlink()
-    text = (folder / "metrics.jsonl").read_text()
-    (folder / "metrics.jsonl").write_text(text + '{"step": 25, "lo')
-    bench().run(PLACE)
-    assert numbers(folder) == before
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 25, "lo')
+    here.run(PLACE)
+    assert numbers(folder) == expected
 
 
-def test_a_run_that_diverges_ends_alone(bench):
-    here = bench(TRAINING.model_copy(update={"trunk_learning_rate": 1e4}))
+def test_a_run_that_diverges_ends_alone_and_where_it_did_after_a_kill(bench):
+    here = bench(changed(trunk_learning_rate=1e4))
     _, bad = here.run(PLACE)
     assert bad["status"] == "diverged"
     assert bad["steps"] < TRAINING.steps
     assert "test_loss" not in bad
-    _, good = bench().run(PLACE)
-    assert good["status"] == "done"
+    assert bench().run(PLACE)[1]["status"] == "done"
+    (here.folder_of() / "result.json").unlink()
+    _, again = here.run(PLACE)
+    assert (again["status"], again["steps"]) == ("diverged", bad["steps"])
 
 
-def test_divergence_is_found_again_after_a_kill(bench):
-    training = TRAINING.model_copy(update={"trunk_learning_rate": 1e4})
-    whole = bench(training)
-    _, result = whole.run(PLACE)
-    (folder_of(whole) / "result.json").unlink()
-    _, again = bench(training).run(PLACE)
-    assert (again["status"], again["steps"]) == (result["status"], result["steps"])
-
-
-def test_retrain_forgets_what_is_there_and_finds_the_same_numbers(bench):
-    here = bench()
-    here.run(PLACE)
-    before = numbers(folder_of(here))
+def test_retrain_forgets_what_is_there_and_finds_the_same_numbers(here, bench, expected):
     rows = []
     bench(retrain=True, report=lambda _, row: rows.append(row)).run(PLACE)
     assert len(rows) == 4
-    assert numbers(folder_of(here)) == before
+    assert numbers(here.folder_of()) == expected
 
 
-def test_learning_rates_and_seeds_compile_nothing_anew(bench):
-    here = bench()
-    here.run(PLACE)
-    program = here.runs._program(MODEL, TRAINING, here_variant(), PLACE.width, here.vocabulary_size)
-    compiled = program._jitted_train._cache_size()
-    here.run(PLACE._replace(cell=Cell(0.1), seed=9))
-    assert program._jitted_train._cache_size() == compiled == 1
+def test_runs_that_differ_in_rates_and_seeds_alone_share_a_program(here, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        runs, "compile_program", lambda *all_: made.append(1) or compile_program(*all_)
+    )
+    for seed, rate in ((8, 0.5), (9, 0.1)):
+        here.run(PLACE._replace(cell=Cell(rate), seed=seed))
+    assert len(made) == 1
 
 
-def here_variant():
-    from infwidth.config.variants import Variant
-
-    return Variant("fixed", "adam_star", "", "")
-
-
-def test_the_key_changes_with_all_that_the_numbers_depend_on(bench):
+def test_the_key_changes_with_all_that_the_numbers_depend_on_and_with_nothing_else(bench):
     here = bench()
     spec = here.spec(PLACE)
     others = [
@@ -356,20 +318,16 @@ def test_the_key_changes_with_all_that_the_numbers_depend_on(bench):
         here.spec(PLACE._replace(variant="adam_star_normalized")),
         here.spec(PLACE._replace(trunk_factor=2.0)),
         here.spec(PLACE._replace(role="tuning")),
-        bench(TRAINING.model_copy(update={"b2": 0.9})).spec(PLACE),
+        bench(changed(b2=0.9)).spec(PLACE),
     ]
     assert len({spec.key, *(other.key for other in others)}) == 1 + len(others)
+    on_two_devices = TRAINING.mesh.model_copy(update={"data": 2})
+    for same in (changed(checkpoint_every=5), changed(mesh=on_two_devices)):
+        assert bench(same).spec(PLACE).key == spec.key
 
 
-def test_the_key_does_not_change_with_how_often_a_run_is_kept(bench):
-    often = bench(TRAINING.model_copy(update={"checkpoint_every": 5}))
-    assert often.spec(PLACE).key == bench().spec(PLACE).key
-
-
-def test_the_settings_beside_a_run_are_those_of_its_key(bench):
-    here = bench()
-    here.run(PLACE)
-    written = load_json(folder_of(here) / "settings.json")
+def test_the_settings_beside_a_run_are_those_of_its_key(here):
+    written = load_json(here.folder_of() / "settings.json")
     assert written == json.loads(json.dumps(here.spec(PLACE).record()))
 
 
@@ -380,20 +338,17 @@ def test_the_settings_beside_a_run_are_those_of_its_key(bench):
         ValueError("RESOURCE_EXHAUSTED: Failed writing: \"/a\" [os_error_code='28']"),
     ],
 )
-def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, monkeypatch, error):
-    whole = bench(folder="whole")
-    whole.run(PLACE)
-
+def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, expected, monkeypatch, error):
     def full(self, step, state, **_):
         raise error
 
+    here = bench()
     with monkeypatch.context() as patch:
         patch.setattr(ocp.training.Checkpointer, "save_async", full)
         with pytest.raises(UserError, match=r"\(No space left on device\); mend that and run"):
-            bench(folder="full").run(PLACE)
-    resumed = bench(folder="full")
-    resumed.run(PLACE)
-    assert numbers(folder_of(resumed)) == numbers(folder_of(whole))
+            here.run(PLACE)
+    here.run(PLACE)
+    assert numbers(here.folder_of()) == expected
 
 
 def test_a_full_device_is_not_taken_for_a_full_disk(bench, monkeypatch):

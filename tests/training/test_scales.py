@@ -19,8 +19,7 @@ from infwidth.data.batches import Batches
 from infwidth.training import scales
 from infwidth.training.rules import Hyperparameters, sgd_unit
 from infwidth.training.step import compile_program
-from tests.training.conftest import PLACE, TRAINING
-from tests.training.test_runs import folder_of, numbers
+from tests.training.conftest import PLACE, TRAINING, numbers
 
 V, H, T, SEED = 16, 12, 6, 3
 TEXT = SimpleNamespace(name="train", tokens=np.random.default_rng(0).integers(V, size=400))
@@ -183,7 +182,7 @@ def test_a_run_is_measured_once_and_goes_on_with_the_same_bits(bench, monkeypatc
         bench(training, report=stop, folder="stopped").run(place)
     resumed = bench(training, folder="stopped")
     resumed.run(place)
-    assert numbers(folder_of(resumed, place)) == numbers(folder_of(whole, place))
+    assert numbers(resumed.folder_of(place)) == numbers(whole.folder_of(place))
     assert len(calls) == 2
 
 

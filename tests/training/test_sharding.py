@@ -13,7 +13,7 @@ from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.training.step import compile_program
 from tests.once import once
-from tests.training.conftest import MODEL, PLACE, TRAINING, on_cpus
+from tests.training.conftest import MODEL, TRAINING, on_cpus
 from tests.training.on_eight_devices import MESHES, VARIANTS_TRIED
 
 
@@ -113,8 +113,3 @@ def test_what_does_not_divide_is_refused_before_the_first_step(mesh, width, mist
 def test_a_batch_that_does_not_divide_is_refused_when_settings_are_read():
     with pytest.raises(ValueError, match=r"must be a multiple of mesh.data × mesh.fsdp \(6\)"):
         TrainingSettings.model_validate({"batch_size": 16, "mesh": {"data": 3, "fsdp": 2}})
-
-
-def test_the_key_does_not_change_with_the_devices(bench):
-    shared = TRAINING.model_copy(update={"mesh": TRAINING.mesh.model_copy(update={"data": 2})})
-    assert bench(shared).spec(PLACE).key == bench().spec(PLACE).key

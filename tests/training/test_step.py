@@ -190,7 +190,7 @@ def test_activations_at_the_start_do_not_depend_on_the_width():
     tokens = _tokens()[0]
     narrow, wide = (
         (program := _program("frozen", width)).probe(program.init(0), tokens)
-        for width in (64, 16384)
+        for width in (64, 4096)
     )
     assert narrow.keys() == wide.keys()
     for name, size in narrow.items():
@@ -205,7 +205,7 @@ def test_activations_after_some_steps_agree_over_widths(name):
         (program := _program(name, width)).probe(
             program.train(program.init(0), _rates(readout=0.3), tokens)[0], tokens[-1]
         )
-        for width in (256, 16384)
+        for width in (256, 4096)
     )
     assert wide["blocks/0/mlp"] > 0
     for activation, size in narrow.items():
@@ -213,11 +213,12 @@ def test_activations_after_some_steps_agree_over_widths(name):
         assert float(size) == pytest.approx(float(wide[activation]), rel=0.3)
 
 
-def test_counts_of_parameters_and_bytes():
+def test_counts_of_parameters_bytes_and_flops():
     program = _program("adam_star")
     D = MODEL.d_model
     assert program.parameter_counts["features"] == H * (D + 1)
     assert program.parameter_counts["readout"] == H * D
+    assert program.flops_per_step == training_flops(MODEL, VARIANTS["adam_star"], H, V, 4)
     trunk = (V + MODEL.context) * D + D + 4 * D * D + 2 * D
     assert program.parameter_counts["trunk"] == trunk
     state = program.init(0)
@@ -225,20 +226,6 @@ def test_counts_of_parameters_and_bytes():
     assert program.optimizer_bytes == sum(np.asarray(leaf).nbytes for leaf in leaves)
     # Frozen features have no optimizer state: m and v of the trunk, m of M, v per output, counts.
     assert program.optimizer_bytes == 4 * (2 * trunk + H * D + D + len(program.groups))
-
-
-@pytest.mark.parametrize("name", ["unfrozen", "frozen", "constant"])
-def test_flops_are_those_that_xla_counts(name):
-    model = ModelSettings(d_model=32, layers=1, heads=2, context=64)
-    training = TRAINING.model_copy(update={"batch_size": 8})
-    program = compile_program(model, training, VARIANTS[name], 64, 64)
-    tokens = np.zeros((1, 8, 65), np.int32)
-    lowered = jax.jit(program.train).lower(program.init(0), _rates(), tokens)
-    counted = lowered.cost_analysis()["flops"]
-    ours = training_flops(model, VARIANTS[name], 64, 64, 8)
-    assert ours == program.flops_per_step
-    # XLA adds elementwise work and computes attention's acausal half.
-    assert ours < counted < 1.6 * ours
 
 
 def test_readouts_decay_with_the_schedule_and_nothing_else_does():

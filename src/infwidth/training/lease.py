@@ -24,7 +24,9 @@ from infwidth.config.errors import UserError
 _log = logging.getLogger(__name__)
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _VISIBLE_CHIPS = ("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES")
-_DEV = Path("/dev")
+DEV = Path("/dev")
+"""Where device files are."""
+
 _held: list[FileLock] = []
 
 
@@ -89,7 +91,7 @@ def on_tpu_host() -> bool:
         return False
     if importlib.util.find_spec("libtpu") is None:
         return False
-    return any(_DEV.glob("accel[0-9]*")) or any(_DEV.glob("vfio/[0-9]*"))
+    return any(DEV.glob("accel[0-9]*")) or any(DEV.glob("vfio/[0-9]*"))
 
 
 def lease_tpu(interval: float = 1.0) -> bool:
