@@ -17,7 +17,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from infwidth.catalogue import FIGURES, TABLES, picture_module
-from infwidth.experiments.registry import BENCHES, STUDIES
+from infwidth.experiments.registry import BENCHES, IN_PARTS, STUDIES
 from infwidth.layout import LONG, RUNS
 from infwidth.provenance import MADE_BY
 from metadata.citation import ROOT, citation, project
@@ -133,7 +133,7 @@ class _Crate:
                 continue
             path = tier / "measurements" / experiment / "settings.json"
             record = json.loads((ROOT / path).read_text(encoding="utf-8"))
-            rule = "experiments" if experiment in (*STUDIES, *BENCHES) else experiment
+            rule = "experiments" if experiment in (*IN_PARTS, *BENCHES) else experiment
             code = self._code(f"workflow/rules/{rule}.smk", "Snakemake")
             sources = [configuration[0], *(data[name] for name in read)]
             name = f"{own}measure/{experiment}"

@@ -47,6 +47,10 @@ class Layout:
         """The runs of a variant at `widths`, as in "64" or "64_128"."""
         return self.lm_width / "train" / f"{variant}-{widths}.json"
 
+    def part(self, experiment: str, name: str) -> Path:
+        """What was measured of a part, or of a job of several."""
+        return self.results / experiment / "parts" / f"{name}.json"
+
     def measurements(self, experiment: str) -> Path:
         """What an experiment measured: all that its figures and tables are made from.
 

@@ -21,11 +21,10 @@ from infwidth.training import devices
     [
         (["tune", "--variant", "ntk"], 2),
         (["train", "--variant", "ntk", "--widths", "4"], 2),
-        (["width_limit", "tune"], 2),
-        (["width_limit", "train", "--widths", "4"], 2),
+        (["measure", "width_limit", "--part", "ntk"], 2),
         (["optimizer_ablation", "train", "--arms", "base-ntk"], 2),
         # A model of infinite width keeps all in one place.
-        (["infinite_lm", "train", "--variant", "ntk"], 1),
+        (["measure", "infinite_lm", "--part", "ntk"], 1),
     ],
 )
 def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, words, count):
@@ -35,7 +34,6 @@ def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, w
     monkeypatch.setattr(devices, "set_up", stop)
     selection = json.dumps({"selection": {"learning_rate": 1.0, "kappa": 1.0}})
     project.write("results/lm_width/tuning/ntk.json", selection)
-    project.write("results/width_limit/ntk/tuning.json", selection)
     status, _, error = project.run(*words, "--config", "training={mesh: {data: 2}}")
     line = f"infwidth: {count} devices, compiled programs in results/compile_cache\n"
     assert (status, error) == (2, line)

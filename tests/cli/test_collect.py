@@ -14,6 +14,12 @@ TRAINED = [
     "results/lm_width/train/ntk-16.json",
     "results/lm_width/train/constant-0.json",
 ]
+MANIFEST = {
+    "files": {},
+    "digest": "d",
+    "vocabulary": {"size": 258},
+    "corpus": {"statement": {"text": "some corpus"}},
+}
 STALE = [
     "results/lm_width/tuning/frozen.json",
     "results/lm_width/train/ntk-4.json",
@@ -23,23 +29,28 @@ STALE = [
 
 @pytest.fixture
 def collected(monkeypatch):
-    """The lists of files with which the measurements are made."""
+    """By call the files whose entries were collected."""
     lists = []
-    monkeypatch.setattr(
-        lm_width_measurements,
-        "collect",
-        lambda settings, dataset, runs, tuning, trained, out: lists.append((tuning, trained)),
-    )
+
+    def collect(entries, dataset, runs):
+        lists.append([entry["file"] for entry in entries])
+        return {}
+
+    monkeypatch.setattr(lm_width_measurements, "collect", collect)
     return lists
 
 
+def write_all(project, names):
+    for name in names:
+        content = {"selection": {}, "entries": [{"file": name}]}
+        project.write(name, json.dumps(content))
+
+
 def test_stale_files_are_passed_over(project, collected):
-    for name in (*TUNED, *TRAINED, *STALE):
-        project.write(name, json.dumps({"entries": [], "selection": {}}))
+    write_all(project, (*TUNED, *TRAINED, *STALE))
+    project.write("results/data/tokens/manifest.json", json.dumps(MANIFEST))
     assert project.run("collect")[0] == 0
-    [(tuning, trained)] = collected
-    assert [str(path) for path in tuning] == TUNED
-    assert [str(path) for path in trained] == TRAINED
+    assert collected == [[*TUNED, *TRAINED]]
 
 
 @pytest.mark.parametrize(
@@ -51,8 +62,7 @@ def test_stale_files_are_passed_over(project, collected):
     ],
 )
 def test_a_planned_file_that_is_missing_is_one_line(project, collected, missing, command):
-    for name in {*TUNED, *TRAINED} - {missing}:
-        project.write(name, "{}")
+    write_all(project, {*TUNED, *TRAINED} - {missing})
     status, _, error = project.run("collect")
     said = f"infwidth: {missing} is missing: run `{command}` first, {AS_BEFORE}\n"
     assert (status, error) == (2, said)

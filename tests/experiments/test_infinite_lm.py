@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from infwidth.catalogue import schemas
 from infwidth.config.errors import UserError
-from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.experiments.infinite_lm.measure import gather, run_variant
-from infwidth.experiments.infinite_lm.plan import training_of
+from infwidth.config.settings import Settings, TrainingSettings
+from infwidth.experiments.infinite_lm.plan import parts, training_of
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from infwidth.experiments.lm_width.measure import Bench
+from infwidth.experiments.runs import gather, run_part
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = InfiniteLmSettings.model_validate(
@@ -23,12 +24,13 @@ OWN = InfiniteLmSettings.model_validate(
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }
 )
+PARTS = {part.name: part for part in parts(Settings(infinite_lm=OWN))}
 
 
 @pytest.fixture
 def bench(tmp_path):
-    training = training_of(TrainingSettings(), OWN)
-    return Bench(FakeRuns(tmp_path), ModelSettings(), training, "digest", 258, "cpu")
+    settings = Settings()
+    return Bench(FakeRuns(tmp_path), settings.model, settings.training, "digest", 258, "cpu")
 
 
 def _reported(bench):
@@ -37,7 +39,7 @@ def _reported(bench):
 
 @pytest.mark.parametrize("name", ["ntk", "adam_star"])
 def test_finite_and_infinite_runs_differ_in_width_alone(bench, name):
-    part = run_variant(bench, name, OWN)
+    part = run_part(bench, PARTS[name])
     specs = _reported(bench)
     assert [(spec.width, spec.seed) for spec in specs] == [
         (width, seed) for width in (4, 8, 16, None) for seed in (10, 11)
@@ -48,11 +50,12 @@ def test_finite_and_infinite_runs_differ_in_width_alone(bench, name):
     assert {spec.learning_rate for spec in specs} == {3.0} == {part["selection"]["learning_rate"]}
     tuning = [spec for spec in bench.runs.specs if "test" not in spec.splits]
     assert {(spec.width, spec.seed) for spec in tuning} == {(256, 0)}
+    assert {spec.training.steps for spec in bench.runs.specs} == {OWN.steps}
 
 
 @pytest.mark.parametrize(("name", "widths"), [("unfrozen", [4, 8]), ("constant", [0])])
 def test_other_variants_run_at_finite_widths(bench, name, widths):
-    run_variant(bench, name, OWN)
+    run_part(bench, PARTS[name])
     assert sorted({spec.width for spec in _reported(bench)}) == widths
 
 
@@ -66,12 +69,12 @@ def test_other_variants_run_at_finite_widths(bench, name, widths):
 def test_where_every_rate_diverges_the_experiments_own_settings_are_named(bench, name, line):
     bench.runs.result = lambda spec: {"status": "diverged"}
     with pytest.raises(UserError, match=rf"^{name}: .*{line}$"):
-        run_variant(bench, name, OWN)
+        run_part(bench, PARTS[name])
 
 
 def test_what_is_gathered_are_all_runs_and_the_curves_of_reported_ones(bench, tmp_path):
-    parts = [run_variant(bench, name, OWN) for name in ("adam_star", "constant")]
-    tables = gather(parts, tmp_path)
+    made = [run_part(bench, PARTS[name]) for name in ("adam_star", "constant")]
+    tables = gather(schemas("infinite_lm"), made, tmp_path)
     runs, curves = tables["runs"], tables["curves"]
     assert len(runs) == len(bench.runs.specs)
     infinite = runs[runs["width"] == math.inf]
@@ -86,11 +89,11 @@ def test_what_is_gathered_are_all_runs_and_the_curves_of_reported_ones(bench, tm
 
 
 def test_a_run_whose_result_is_gone_is_named(bench, tmp_path):
-    part = run_variant(bench, "adam_star", OWN)
+    part = run_part(bench, PARTS["adam_star"])
     key = part["entries"][-1]["key"]
     (tmp_path / key / "result.json").unlink()
     with pytest.raises(UserError, match=rf"{key}/result.json is damaged or gone"):
-        gather([part], tmp_path)
+        gather(schemas("infinite_lm"), [part], tmp_path)
 
 
 def test_the_experiments_own_settings_stand_over_the_common_ones():

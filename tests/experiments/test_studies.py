@@ -14,7 +14,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.lm_width.measure import Bench
 from infwidth.experiments.readings.plan import FACTORS, design
-from infwidth.experiments.runs import gather, run_part
+from infwidth.experiments.runs import POINTS, gather, run_part
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import Job, conditions, jobs_of, parts_of, priorities
 from tests.experiments.fake_runs import FakeRuns
@@ -168,7 +168,7 @@ def roles(part):
 
 def test_a_part_is_tuned_by_itself_and_reported_at_its_rate(bench):
     part = part_of("ladder", "bytes_4500-ntk-256")
-    made = run_part(bench, part, "ladder")
+    made = run_part(bench, part)
     assert made["selection"]["learning_rate"] == 3.0
     assert roles(made)[-4:] == [("report", 3.0, seed) for seed in (50, 51, 52, 53)]
     assert {role for role, *_ in roles(made)[:-4]} == {"tuning"}
@@ -178,10 +178,10 @@ def test_a_part_is_tuned_by_itself_and_reported_at_its_rate(bench):
 
 def test_the_same_part_asks_for_the_same_runs_again(bench):
     part = part_of("ladder", "bytes_500-adam_star-256")
-    first = run_part(bench, part, "ladder")
+    first = run_part(bench, part)
     keys = [spec.key for spec in bench.runs.specs]
     bench.runs.specs.clear()
-    assert run_part(bench, part, "ladder") == first
+    assert run_part(bench, part) == first
     assert [spec.key for spec in bench.runs.specs] == keys
 
 
@@ -189,7 +189,7 @@ def test_from_the_choice_of_a_shorter_search_it_goes_on_at_full_length(bench):
     # At full length a larger rate is best.
     bench.runs.best_rate = lambda spec: 3.0 if spec.training.steps == 4000 else 9.0
     part = part_of("depth", "width_256-adam_star-256")
-    made = run_part(bench, part, "depth")
+    made = run_part(bench, part)
     checks = [entry for entry in roles(made) if entry[0] == "check"]
     assert checks == [("check", rate, 0) for rate in (3.0, 1.0, 10.0, 30.0)]
     assert made["selection"]["learning_rate"] == 10.0
@@ -202,7 +202,7 @@ def test_from_the_choice_of_a_shorter_search_it_goes_on_at_full_length(bench):
 
 
 def test_the_trunks_rate_is_checked_where_nothing_is_reported(bench):
-    made = run_part(bench, part_of("depth", "trunk-constant-0"), "depth")
+    made = run_part(bench, part_of("depth", "trunk-constant-0"))
     assert {role for role, *_ in roles(made)} == {"trunk"}
     rates = {spec.training.trunk_learning_rate for spec in bench.runs.specs}
     assert rates == {0.005, 0.01, 0.02}
@@ -210,16 +210,14 @@ def test_the_trunks_rate_is_checked_where_nothing_is_reported(bench):
 
 
 def test_what_is_gathered_has_the_columns_and_kinds_of_the_schema(bench):
-    made = [
-        run_part(bench, part_of("depth", f"width_64-{v}-64"), "depth") for v in ("ntk", "frozen")
-    ]
+    made = [run_part(bench, part_of("depth", f"width_64-{v}-64")) for v in ("ntk", "frozen")]
     long = bench.runs.specs[-1].key
     rows = [{"step": 50 * k, "loss": float(k)} for k in range(1, 801)]
     log = bench.runs.folder / long / "metrics.jsonl"
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = log.with_name("result.json")
     result.write_text(json.dumps(json.loads(result.read_text()) | {"steps": 40000}))
-    tables = gather(made, bench.runs.folder)
+    tables = gather(STUDY, made, bench.runs.folder, POINTS)
     assert tables.keys() == STUDY.keys()
     for name, table in tables.items():
         assert tuple(table.columns) == STUDY[name].columns

@@ -9,11 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import LmWidthSettings, ModelSettings, Settings, TrainingSettings
-from infwidth.experiments.lm_width.measure import Bench
+from infwidth.config.settings import LmWidthSettings, Settings
 from infwidth.experiments.lm_width.plan import jobs
 from infwidth.experiments.width_limit.measure import gather
-from infwidth.experiments.width_limit.plan import mean_field_jobs, ntk_jobs, ntk_model, ntk_places
+from infwidth.experiments.width_limit.plan import mean_field_jobs, parts
 from infwidth.experiments.width_limit.settings import WidthLimitSettings
 from infwidth.stats.selection import Cell
 
@@ -23,9 +22,12 @@ OWN = WidthLimitSettings.model_validate({"variants": ["unfrozen", "adam_star"]})
 
 def test_the_default_has_the_widths_that_the_protocol_asks_for():
     default = Settings()
-    widths = [int(group) for group in ntk_jobs(default.lm_width, default.width_limit)]
+    tuning, *reported = parts(default)
+    widths = [width for part in reported for _, width in part.reports]
     assert len(widths) >= default.width_limit.fewest_widths
     assert widths[-1] / widths[0] >= default.width_limit.least_span
+    assert {part.tuned_in for part in reported} == {tuning.name}
+    assert {part.model.readout_init for part in (tuning, *reported)} == {"ntk"}
 
 
 def test_at_lm_widths_own_widths_the_jobs_are_its_own():
@@ -35,12 +37,21 @@ def test_at_lm_widths_own_widths_the_jobs_are_its_own():
     theirs = [job for job in jobs(study) if job[0] in own.variants]
     assert set(theirs) < set(wanted)
     assert set(wanted) - set(theirs) == {("unfrozen", "8_32"), ("adam_star", "8_32")}
-    assert ntk_jobs(study, own) == ["8_16", "32_64", "256"]
+    planned = parts(Settings(lm_width=study, width_limit=own))
+    assert [part.name for part in planned] == ["ntk", "ntk_8_16", "ntk_32_64", "ntk_256"]
+
+
+def _place(width, reference, cell):
+    """The one reported run of the unfrozen model in the NTK parametrization at a width."""
+    part = parts(Settings())[0]
+    at_width = {"width": reference, "reports": [("report", width)], "seeds": [10]}
+    [place] = part.model_copy(update=at_width).report_places(cell)
+    return place
 
 
 def _lazy_step(width, kappa, reference):
     """Adam's step of ω and of M' in the NTK parametrization, for η = κ = 1 at the reference."""
-    [place] = ntk_places([width], reference, Cell(1.0, kappa), [10])
+    place = _place(width, reference, Cell(1.0, kappa))
     readout_step = place.cell.learning_rate / math.sqrt(width)  # of M' = M / √H
     return place.cell.kappa, readout_step
 
@@ -81,7 +92,7 @@ def test_the_mean_field_runs_are_those_of_the_ntk_parametrization(width):
         *(1 / root, M_H, w_H, learning_rate / root),
         kappa * feature_unit * math.sqrt(reference) / root,
     )
-    [place] = ntk_places([width], reference, Cell(learning_rate, kappa), [10])
+    place = _place(width, reference, Cell(learning_rate, kappa))
     mean_field = _adam_trained(
         *(1 / width, root * M_H, w_H, place.cell.learning_rate), place.cell.kappa * feature_unit
     )
@@ -92,18 +103,7 @@ def test_the_mean_field_runs_are_those_of_the_ntk_parametrization(width):
 
 
 def test_at_the_reference_width_the_rates_are_those_that_were_tuned():
-    cell = Cell(3.0, 0.3)
-    assert [place.cell for place in ntk_places([256], 256, cell, [10, 11])] == [cell, cell]
-
-
-def test_runs_in_the_ntk_parametrization_have_keys_of_their_own():
-    model = ModelSettings()
-    [place] = ntk_places([256], 256, Cell(3.0, 0.3), [10])
-    keys = {
-        Bench(None, m, TrainingSettings(), "digest", 258, "cpu").spec(place).key
-        for m in (model, ntk_model(model))
-    }
-    assert len(keys) == 2
+    assert _place(256, 256, Cell(3.0, 0.3)).cell == Cell(3.0, 0.3)
 
 
 RESULT = {"status": "done", "steps": 2, "test_loss": 2.5, "tokens": 8, "flops": 5}
@@ -123,6 +123,14 @@ def runs(tmp_path):
     return tmp_path
 
 
+def _gathered(runs, mean_field, ntk=(), known=()):
+    others = {
+        "trained": {"adam_star-16.json": {"entries": mean_field}},
+        "known": {"ntk.json": {"parts": [{"entries": known}]}},
+    }
+    return gather({"ntk_16": {"entries": ntk}}, others, runs)
+
+
 def test_what_is_gathered_are_reported_runs_by_parametrization(runs):
     mean_field = [_entry("a", "adam_star", 16), _entry("x", "adam_star", 16, "sensitivity")]
     known = [
@@ -130,17 +138,17 @@ def test_what_is_gathered_are_reported_runs_by_parametrization(runs):
         _entry("c", "ntk", None),
         _entry("x", "ntk", 16, "tuning"),
     ]
-    tables = gather(mean_field, [_entry("b", "unfrozen", 16)], known, runs)
+    tables = _gathered(runs, mean_field, [_entry("b", "unfrozen", 16)], known)
     named = tables["runs"][["parametrization", "key", "test_loss"]].to_numpy().tolist()
     assert named == [["mean-field", "a", 2.5], ["ntk", "b", 2.5]]
     assert tables["known"][["key", "width"]].to_numpy().tolist() == [["a", 16], ["c", math.inf]]
-    nothing_known = gather(mean_field, [], [], runs)["known"]
+    nothing_known = _gathered(runs, mean_field)["known"]
     assert list(nothing_known) == list(tables["known"])
 
 
 def test_a_run_whose_result_is_gone_is_named(runs):
     with pytest.raises(UserError, match=r"x/result.json is damaged or gone"):
-        gather([_entry("x", "adam_star", 16)], [], [], runs)
+        _gathered(runs, [_entry("x", "adam_star", 16)])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.main import main
-from infwidth.experiments.registry import BENCHES, STUDIES
+from infwidth.experiments.registry import BENCHES, IN_PARTS, STUDIES
 from infwidth.stored import load_json, load_table
 from infwidth.training.records import read_record
 
@@ -103,10 +103,8 @@ OTHER_VOCABULARY: Words = ("data", "vocabulary", "--out", OTHER[1], *SMOKE, *SUB
 PUBLISH: Words = ("publish", *SMOKE)
 CLAIMS: Words = ("claims", *SMOKE)
 GATHERS: tuple[Words, ...] = (
-    ("infinite_lm", "collect", *SMOKE),
     ("optimizer_ablation", "collect", *SMOKE),
-    ("width_limit", "collect", *SMOKE),
-    *(("gather", study, *SMOKE) for study in STUDIES),
+    *(("gather", name, *SMOKE) for name in IN_PARTS),
 )
 DIGITS = tuple(name for name in BENCHES if name != "memory")
 
@@ -114,7 +112,7 @@ DIGITS = tuple(name for name in BENCHES if name != "memory")
 def kinds() -> dict[str, Kind]:
     """All kinds by name; the project's folder is the current one, its state `kept` beside it."""
     runs = ("results/runs", "results/lm_width")
-    gathered = ("infinite_lm", "optimizer_ablation", "width_limit", *STUDIES)
+    gathered = ("optimizer_ablation", *IN_PARTS)
     tables = tuple(f"results/{name}/measurements" for name in gathered)
     return {
         "corpus": Kind(
@@ -180,17 +178,14 @@ def kinds() -> dict[str, Kind]:
             _first_run("checkpoints/20/**/*"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "entries of other experiments": Kind(
-            (
-                *(f"results/{name}/parts/*.json" for name in (*gathered[:2], *STUDIES)),
-                "results/width_limit/ntk/*.json",
-            ),
+            tuple(f"results/{name}/parts/*.json" for name in gathered),
             GATHERS,
             lambda: [tables_in(folder) for folder in tables],
             tuple(f"results/{name}" for name in gathered),
         ),
         "digits of the ablation": Kind(
             ("results/optimizer_ablation/digits-*.parquet",),
-            (GATHERS[1],),
+            (GATHERS[0],),
             lambda: tables_in("results/optimizer_ablation/measurements"),
             ("results/optimizer_ablation",),
         ),

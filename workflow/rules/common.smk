@@ -21,12 +21,11 @@ from infwidth.code_digest import code_digest
 from infwidth.claims.schema import read_claims
 from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
-from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.experiments.lm_width.plan import jobs
-from infwidth.experiments.registry import BENCHES, REGISTRY, STUDIES, module
+from infwidth.experiments.registry import BENCHES, IN_PARTS, REGISTRY, STUDIES, module
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import jobs_of, priorities
-from infwidth.experiments.width_limit.plan import mean_field_jobs, ntk_jobs
+from infwidth.experiments.width_limit.plan import others as width_limit_others
 from infwidth.layout import Layout
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every experiment but the paper's own and the three that train beside it: a job a part, then one that
-# makes the tables. A part of a study is a variant in a condition at a width.
+# Every experiment but the paper's own and the ablation: a job a part, then one that makes the tables.
+# A part of a study is a variant in a condition at a width.
 
 # By name the jobs of a study and their priorities; made when they are asked for, since of no other
 # study need the settings fit.
@@ -11,18 +11,23 @@ job_of = lambda wildcards: study_jobs(wildcards.study)[wildcards.job]
 tokens_in = lambda vocabulary: (
     LAYOUT.tokens if vocabulary == SETTINGS.data.vocabulary else LAYOUT.other_tokens
 )
+parts_in = lambda study, jobs: [LAYOUT.part(study, job) for job in jobs]
 
 
 rule measure:
     """Tunes the parts of a job, each by itself, and trains them on the reporting seeds."""
     input:
-        lambda wildcards: f"{tokens_in(job_of(wildcards).parts[0].vocabulary)}/manifest.json",
+        tokens=lambda wildcards: f"{tokens_in(job_of(wildcards).parts[0].vocabulary)}/manifest.json",
+        tuned=lambda wildcards: parts_in(
+            wildcards.study,
+            {part.tuned_in for part in job_of(wildcards).parts if part.tuned_in},
+        ),
     output:
         f"{LAYOUT.results}/{{study}}/parts/{{job}}.json",
     log:
         f"{LAYOUT.logs}/{{study}}/{{job}}.log",
     wildcard_constraints:
-        study="|".join(STUDIES),
+        study="|".join(name for name in IN_PARTS if name != "infinite_lm"),
         job="[a-z0-9_-]+",
     # What is cheap comes first; what other experiments train, too, is found here.
     priority: lambda wildcards: study_priorities(wildcards.study)[wildcards.job]
@@ -35,31 +40,40 @@ rule measure:
         launcher=support.launcher,
         settings=lambda wildcards: job_of(wildcards).model_dump_json(),
         code=lambda wildcards: [
-            run_code_digest(ALL_VARIANTS[part.variant])
+            run_code_digest(ALL_VARIANTS[part.variant], infinite)
             for part in job_of(wildcards).parts
+            for infinite in {width is None for _, width in part.reports} | {False}
         ],
         study=plan_digest(["infwidth.experiments.runs.run_part"]),
     shell:
         "{params.launcher}infwidth measure {wildcards.study} --part {wildcards.job}"
-        " --settings {params.settings:q} --tokens $(dirname {input})"
+        " --settings {params.settings:q} --tokens $(dirname {input.tokens})"
         f" --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
+# A model of infinite width is not split among devices.
+use rule measure as infinite_lm_train with:
+    wildcard_constraints:
+        study="infinite_lm",
+        job="[a-z0-9_-]+",
+    resources:
+        gpu=1 if GPUS else 0,
+    params:
+        launcher="",
+
+
 rule gather:
-    """Gathers the losses and loss curves of a study's parts."""
+    """Gathers the losses and loss curves of an experiment's parts."""
     input:
         tokens=f"{LAYOUT.tokens}/manifest.json",
-        parts=lambda wildcards: [
-            f"{LAYOUT.results}/{wildcards.study}/parts/{job}.json"
-            for job in study_jobs(wildcards.study)
-        ],
+        parts=lambda wildcards: parts_in(wildcards.study, study_jobs(wildcards.study)),
     output:
         [f"{LAYOUT.measurements('{study}')}/{table}.parquet" for table in STUDY],
         f"{LAYOUT.measurements('{study}')}/settings.json",
     log:
         f"{LAYOUT.logs}/{{study}}/gather.log",
     wildcard_constraints:
-        study="|".join(STUDIES),
+        study="|".join(name for name in IN_PARTS if name != "width_limit"),
     conda:
         CONDA
     params:
@@ -67,7 +81,6 @@ rule gather:
         code=lambda wildcards: code_digest(
             [
                 "infwidth.experiments.runs.gather",
-                "infwidth.experiments.runs.selections",
                 "infwidth.experiments.recording",
                 module(wildcards.study, "plan"),
             ]
@@ -75,6 +88,25 @@ rule gather:
     shell:
         "infwidth gather {wildcards.study} --settings {params.settings:q} --parts {input.parts}"
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {LAYOUT.measurements('{wildcards.study}')} 2> {{log}}"
+
+
+use rule gather as width_limit with:
+    input:
+        tokens=f"{LAYOUT.tokens}/manifest.json",
+        parts=parts_in("width_limit", study_jobs("width_limit")),
+        others=[list(files) for files in width_limit_others(SETTINGS, LAYOUT).values()],
+    output:
+        [
+            f"{LAYOUT.measurements('{study}')}/{table}.parquet"
+            for table in schemas("width_limit")
+        ],
+        f"{LAYOUT.measurements('{study}')}/settings.json",
+    wildcard_constraints:
+        study="width_limit",
+    params:
+        code=code_digest(
+            [module("width_limit", "measure"), "infwidth.experiments.recording"]
+        ),
 
 
 for _bench in BENCHES:

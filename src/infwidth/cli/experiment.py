@@ -16,7 +16,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, restrict
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
-from infwidth.experiments.registry import BENCHES, REGISTRY, STUDIES, module
+from infwidth.experiments.registry import BENCHES, IN_PARTS, REGISTRY, module
 from infwidth.experiments.study import Job
 from infwidth.layout import Layout
 from infwidth.stored import write_json
@@ -32,18 +32,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--part",
         required=True,
         metavar="NAME",
-        help="as in adam_star of convergence; of a study a variant in a condition at a width, as "
-        "in bytes_500-ntk-256, or a job",
+        help="as in adam_star of convergence or infinite_lm, ntk_64 of width_limit; of a study a "
+        "variant in a condition at a width, as in bytes_500-ntk-256, or a job",
     )
     measure.add_argument("--out", type=Path, help="file to write")
     measure.set_defaults(run=_measure, parse=_parse)
 
     gather = commands.add_parser("gather", help="make the tables of an experiment")
-    gather.add_argument("--parts", type=Path, nargs="+", help="of a study: what `measure` wrote")
+    gather.add_argument("--parts", type=Path, nargs="+", help="what `measure` wrote of parts")
     gather.add_argument("--out", type=Path, help="folder of the measurements")
     gather.set_defaults(run=_gather)
 
-    known = (*BENCHES, *STUDIES)
+    known = (*BENCHES, *IN_PARTS)
     for name, action in (("measure", measure), ("gather", gather)):
         action.add_argument(
             "experiment",
@@ -51,24 +51,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
             metavar="EXPERIMENT",
             help=", ".join(known),
         )
-        action.add_argument("--tokens", type=Path, help="of a study: folder of the tokens")
+        action.add_argument("--tokens", type=Path, help="of language models: folder of the tokens")
         action.add_argument("--runs", type=Path, help="folder of what is trained already")
         action.add_argument("--retrain", action="store_true", help="forget that, train anew")
         settings_options(action, name)
 
 
 def _parse(args: argparse.Namespace) -> Settings | Job:
-    if args.experiment in STUDIES:
+    if args.experiment in IN_PARTS:
         return Job.model_validate_json(args.settings)
     return parse_slice(args.settings)
 
 
 def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     args.retrain |= os.environ.get(RETRAIN) == "1"
-    if args.experiment in STUDIES:
+    if args.experiment in IN_PARTS:
         study.measure(args, settings, layout)
         return
-    assert isinstance(settings, Settings), "studies alone are handed jobs"
+    assert isinstance(settings, Settings), "those in parts alone are handed jobs"
     name = args.experiment
     settings = restrict(settings, SLICES[f"gather {name}"])
     if not REGISTRY[name].split:
@@ -76,13 +76,12 @@ def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout)
     part = one_of(import_module(module(name, "plan")).parts(settings), "part")(args.part)
     measuring, keeper = _set_up(args, layout)
     count = measuring.part(settings, part, keeper)
-    out = args.out or layout.results / name / "parts" / f"{part}.json"
-    write_json(out, {"part": part, "runs": count})
+    write_json(args.out or layout.part(name, part), {"part": part, "runs": count})
 
 
 def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     settings = restrict(settings, SLICES[f"gather {args.experiment}"])
-    if args.experiment in STUDIES:
+    if args.experiment in IN_PARTS:
         study.gather(args, settings, layout)
         return
     row = REGISTRY[args.experiment]

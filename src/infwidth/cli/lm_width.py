@@ -4,16 +4,18 @@
 import argparse
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options, variant_option
-from infwidth.config.errors import AS_BEFORE, UserError
+from infwidth.cli.study import write_gathered
+from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width.plan import has_mlps, jobs, report_places
 from infwidth.layout import Layout
-from infwidth.stored import read_json
+from infwidth.stored import read_json, write_json
 from infwidth.training.processes import write_once
 
 
@@ -104,9 +106,7 @@ def parse_widths(text: str, variant: str) -> list[int]:
 
 
 def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width.collect import collect
-    from infwidth.experiments.run_rows import trained_again
+    from infwidth.experiments.lm_width import collect
 
     study = settings.lm_width
     tuned = {layout.tuning(name): f"infwidth tune --variant {name}" for name in study.variants}
@@ -114,20 +114,19 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         layout.trained(name, widths): f"infwidth train --variant {name} --widths {widths}"
         for name, widths in jobs(study)
     }
-    tuning, training = args.tuning or _existing(tuned), args.trained or _existing(trained)
-    with trained_again([*tuning, *training]):
-        collect(
-            settings,
-            TokenDataset.open(args.tokens or layout.tokens),
-            args.runs or layout.runs,
-            tuning,
-            training,
-            args.out or layout.measurements("lm_width"),
-        )
-
-
-def _existing(made_by: dict[Path, str]) -> list[Path]:
-    for path, command in made_by.items():
-        if not path.exists():
-            raise UserError(f"{path} is missing: run `{command}` first, {AS_BEFORE}")
-    return list(made_by)
+    made = {
+        path: read_json(path, tuned.get(path, "infwidth tune"), ("selection", "entries"))
+        for path in args.tuning or tuned
+    }
+    selection = {path.stem: content["selection"] for path, content in made.items()}
+    made |= {
+        path: read_json(path, trained.get(path, "infwidth train"), ("entries",))
+        for path in args.trained or trained
+    }
+    entries = [entry for content in made.values() for entry in content["entries"]]
+    tables = partial(collect.collect, entries)
+    write_gathered(args, layout, "lm_width", settings, made, tables, [collect.__name__], {})
+    if "constant" in selection:
+        selection["trunk"] = selection.pop("constant")
+    out = args.out or layout.measurements("lm_width")
+    write_json(out / "selection.json", selection)

@@ -22,7 +22,6 @@ from infwidth.cli import (
     doctor,
     draw,
     experiment,
-    infinite_lm,
     lm_width,
     optimizer_ablation,
     pages,
@@ -32,7 +31,6 @@ from infwidth.cli import (
     reproduce,
     runs,
     status,
-    width_limit,
 )
 from infwidth.cli.out_of_memory import out_of_memory
 from infwidth.cli.parent import end_with_workflow
@@ -139,7 +137,7 @@ def _parser() -> Parser:
         "--version", action="version", version=__version__, help="say which version this is"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (lm_width, infinite_lm, optimizer_ablation, width_limit, experiment)
+    experiments = (lm_width, optimizer_ablation, experiment)
     others = (config, doctor, reproduce, publish, redraw, compare, bundle, runs)
     for module in (data, *experiments, claims, draw, pages, status, plan, *others):
         module.add_parser(commands)
@@ -149,9 +147,10 @@ def _parser() -> Parser:
 def _settings(arguments: argparse.Namespace) -> tuple[Settings, Layout]:
     """The settings that the command may read, and the paths of the configuration."""
     if getattr(arguments, "settings", None) is not None:
-        # A rule names every path itself.
         parse = getattr(arguments, "parse", lambda given: parse_slice(given.settings))
-        return parse(arguments), Layout("default")
+        given = parse(arguments)
+        # A rule names the paths that it writes.
+        return given, Layout(vars(given).get("name", "default"))
     config = read_config(
         getattr(arguments, "configfile", None) or (), getattr(arguments, "config", None) or ()
     )

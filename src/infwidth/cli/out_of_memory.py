@@ -9,9 +9,6 @@ _A_BATCH = "training.microbatch_tokens"
 GROWS_WITH = {
     "tune": ("lm_width.reference_width", _A_BATCH),
     "train": ("lm_width.widths", "width_limit.extra_widths", _A_BATCH),
-    "width_limit tune": ("lm_width.reference_width", _A_BATCH),
-    "width_limit train": ("lm_width.widths", "width_limit.extra_widths", _A_BATCH),
-    "infinite_lm train": ("infinite_lm.widths", "infinite_lm.steps", "infinite_lm.batch_size"),
     "optimizer_ablation train": (
         "optimizer_ablation.width",
         "optimizer_ablation.standard_widths",

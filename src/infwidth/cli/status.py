@@ -37,7 +37,7 @@ class _Listed(NamedTuple):
     """A run in the list: its place in the experiment, and its key."""
 
     role: str
-    width: int
+    width: int | None
     learning_rate: float | None
     kappa: float | None
     seed: int

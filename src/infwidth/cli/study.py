@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `infwidth measure` and `gather` do for a study."""
+"""What `infwidth measure` and `gather` do for language models, which are trained in parts."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from infwidth.catalogue import schemas
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.registry import module
-from infwidth.experiments.study import Job, Part, jobs_of, parts_of
+from infwidth.experiments.study import Job, Part, conditions, jobs_of, parts_of
 from infwidth.layout import Layout
 from infwidth.stored import read_json
 from infwidth.training.processes import write_once
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from infwidth.data.tokens import TokenDataset
 
 
 def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
@@ -31,14 +37,17 @@ def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) 
 
     from infwidth.experiments.runs import run_part
 
+    out = args.out or layout.part(args.experiment, args.part)
     done = []
     for part in job.parts:
+        selection = None
+        if part.tuned_in:
+            made_by = f"infwidth measure {args.experiment} --part {part.tuned_in}"
+            tuned = read_json(out.with_name(f"{part.tuned_in}.json"), made_by, ("parts",))
+            selection = tuned["parts"][0]["selection"]
         with benches(part.name) as bench:
-            done.append(run_part(bench, part, args.experiment))
-    write_once(
-        args.out or layout.results / args.experiment / "parts" / f"{args.part}.json",
-        {"parts": done},
-    )
+            done.append(run_part(bench, part, selection))
+    write_once(out, {"parts": done})
 
 
 def _job(study: str, name: str, settings: Settings) -> Job:
@@ -50,49 +59,101 @@ def _job(study: str, name: str, settings: Settings) -> Job:
 
 
 def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    """Writes the tables of a study."""
-    from infwidth.data.tokens import TokenDataset
+    """Writes the tables of an experiment that is measured in parts."""
     from infwidth.experiments import runs as made
+
+    name = args.experiment
+    files = args.parts or sorted(layout.part(name, "*").parent.glob("*.json"))
+    parts = _read(name, files, parts_of(name, settings))
+    named = conditions(name, settings)
+    if name == "width_limit":
+        from infwidth.experiments.width_limit import measure as extrapolated
+        from infwidth.experiments.width_limit.plan import others as sources
+
+        others = {
+            kind: {path: read_json(path, command) for path, command in some.items()}
+            for kind, some in sources(settings, layout).items()
+        }
+        files = [*files, *others["trained"], *others["known"]]
+        chosen = extrapolated.choices(parts, others)
+        measuring = extrapolated.__name__
+
+        def tables(_: "TokenDataset", runs: Path) -> "dict[str, pd.DataFrame]":
+            return extrapolated.gather(parts, others, runs)
+
+    else:
+        chosen = {"selection": {part: found["selection"] for part, found in parts.items()}}
+        measuring = made.__name__
+        points = made.POINTS if named else None
+
+        def tables(_: "TokenDataset", runs: Path) -> "dict[str, pd.DataFrame]":
+            return made.gather(schemas(name), parts.values(), runs, points)
+
+    if named:
+        chosen["conditions"] = {
+            each.name: {
+                "label": each.label,
+                "factors": dict(each.factors),
+                "arms": each.arms,
+                "seeds": each.seeds,
+            }
+            for each in named
+        }
+    code = (measuring, module(name, "plan"))
+    write_gathered(args, layout, name, settings, files, tables, code, chosen)
+
+
+def write_gathered(
+    args: argparse.Namespace,
+    layout: Layout,
+    experiment: str,
+    settings: Settings,
+    files: Iterable[Path],
+    tables: "Callable[[TokenDataset, Path], dict[str, pd.DataFrame]]",
+    code: Sequence[str],
+    more: dict[str, Any],
+) -> None:
+    """Writes the tables of runs, where these come from, and the settings.
+
+    Args:
+      args: its `tokens`, `runs` and `out`.
+      layout: where these lie if `args` does not say it.
+      experiment: its name.
+      settings: those that it ran with.
+      files: what commands that train wrote; those of a run that is lost are set aside.
+      tables: makes them from the tokens and the folder of runs.
+      code: modules that make them.
+      more: to be written beside the settings.
+    """
+    from infwidth.data.tokens import TokenDataset
     from infwidth.experiments.recording import write_measurements
     from infwidth.experiments.run_origins import run_origins
     from infwidth.experiments.run_rows import trained_again
-    from infwidth.experiments.study import conditions
 
-    files = args.parts or sorted((layout.results / args.experiment / "parts").glob("*.json"))
-    parts = _read(args.experiment, files, parts_of(args.experiment, settings))
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
     with trained_again(files):
-        tables = made.gather(parts, runs)
-        origins = run_origins(runs, tables["runs"]["key"])
+        made = tables(dataset, runs)
+        keys = [key for table in made.values() if "role" in table for key in table["key"]]
+        origins = run_origins(runs, keys)
     write_measurements(
-        args.out or layout.measurements(args.experiment),
-        tables,
-        settings.model_dump(mode="json")
-        | origin(("infwidth.experiments.runs", module(args.experiment, "plan")), computes=False)
-        | {
-            "runs": origins,
-            "corpus": dataset.manifest["corpus"]["statement"]["text"],
-            "conditions": {
-                each.name: {
-                    "label": each.label,
-                    "factors": dict(each.factors),
-                    "arms": each.arms,
-                    "seeds": each.seeds,
-                }
-                for each in conditions(args.experiment, settings)
-            },
-            "selection": made.selections(parts),
-        },
+        args.out or layout.measurements(experiment),
+        made,
+        settings.model_dump(mode="json", exclude={"retrain"})
+        | origin(code, computes=False)
+        | {"runs": origins, "corpus": dataset.manifest["corpus"]["statement"]["text"]}
+        | more,
     )
 
 
-def _read(study: str, files: Iterable[Path], planned: Sequence[Part]) -> list[dict[str, Any]]:
-    """What `measure` wrote of the parts that are planned, in their order."""
+def _read(
+    experiment: str, files: Iterable[Path], planned: Sequence[Part]
+) -> dict[str, dict[str, Any]]:
+    """What `measure` wrote of the parts that are planned, by name, in their order."""
     found: dict[tuple[str, str, int], tuple[Path, dict[str, Any]]] = {}
-    wanted = {(part.condition, part.variant, part.width): part.name for part in planned}
+    wanted = {part.place: part.name for part in planned}
     for path in files:
-        for part in read_json(path, f"infwidth measure {study}", ("parts",))["parts"]:
+        for part in read_json(path, f"infwidth measure {experiment}", ("parts",))["parts"]:
             place = (part["condition"], part["variant"], part["width"])
             if place in wanted and place in found:
                 raise UserError(
@@ -102,6 +163,6 @@ def _read(study: str, files: Iterable[Path], planned: Sequence[Part]) -> list[di
             found[place] = path, part
     for place, name in wanted.items():
         if place not in found:
-            command = f"infwidth measure {study} --part {name}"
+            command = f"infwidth measure {experiment} --part {name}"
             raise UserError(f"{name} is missing: run `{command}` first, {AS_BEFORE}")
-    return [found[place][1] for place in wanted]
+    return {name: found[place][1] for place, name in wanted.items()}

@@ -43,9 +43,9 @@ SLICES: dict[str, tuple[str, ...]] = {
     ),
     "collect": ("name", "data", "model", "training", "lm_width", "statistics"),
     "gather convergence": ("name", "convergence", "statistics.confidence", "statistics.judge"),
-    "infinite_lm train": ("model", "training", "infinite_lm"),
-    "infinite_lm collect": (
+    "gather infinite_lm": (
         "name",
+        "data.vocabulary",
         "model",
         "training",
         "infinite_lm",
@@ -83,16 +83,9 @@ SLICES: dict[str, tuple[str, ...]] = {
         "optimizer_ablation",
         "statistics",
     ),
-    "width_limit tune": ("model", "training", "lm_width.reference_width", "lm_width.tuning"),
-    "width_limit train": (
-        "model",
-        "training",
-        "lm_width.reference_width",
-        "lm_width.seeds",
-        "width_limit.ntk_seeds",
-    ),
-    "width_limit collect": (
+    "gather width_limit": (
         "name",
+        "data.vocabulary",
         "model",
         "training",
         "lm_width",

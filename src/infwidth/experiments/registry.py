@@ -3,8 +3,8 @@
 
 An experiment is a folder here. It holds `settings` (what may be asked), `plan` (from what parts),
 `measure` (the work), `measured` (the tables, and what they say), `effects` (what claims may name),
-and a module for each figure and table. Studies, which are lists of conditions, share `study`
-(their parts), `runs` (the work) and `measured`.
+and a module for each figure and table. Those that train language models in parts share `study`
+(the parts) and `runs` (the work); studies, which are lists of conditions, `measured`, too.
 """
 
 from typing import NamedTuple
@@ -65,7 +65,7 @@ REGISTRY: dict[str, Row] = {
         "What does a transformer do whose MLPs are infinitely wide, beside finite ones?",
         ("fig5_infinite_transformer",),
         core_minutes=9,
-        commands=("infinite_lm train", "infinite_lm collect"),
+        grows_with=("infinite_lm.widths", "infinite_lm.steps", "infinite_lm.batch_size"),
     ),
     "expected_value": Row(
         "Is the mean over inits of finite models the infinite one?",
@@ -125,7 +125,7 @@ REGISTRY: dict[str, Row] = {
         ("fig12_width_limit",),
         ("table8_width_limit",),
         52,
-        ("width_limit tune", "width_limit train", "width_limit collect"),
+        grows_with=("lm_width.widths", "width_limit.extra_widths", "training.microbatch_tokens"),
     ),
     "ladder": Row(
         "What do the claims become as training goes on, up to the paper's own steps?",
@@ -152,6 +152,9 @@ REGISTRY: dict[str, Row] = {
 
 STUDIES = ("ladder", "depth", "readings", "scales")
 """Those that are lists of conditions."""
+
+IN_PARTS = ("infinite_lm", "width_limit", *STUDIES)
+"""Those that train language models in parts, variant by variant."""
 
 BENCHES = tuple(name for name, row in REGISTRY.items() if row.code)
 """Those that are measured in a few small jobs, without the tokens."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runs of a study: a part tuned and reported, and all of them gathered into tables."""
+"""A part tuned and reported, and all parts of an experiment gathered into tables."""
 
 import math
 import statistics
@@ -13,15 +13,16 @@ import pandas as pd
 from infwidth.experiments.lm_width.measure import Bench, Named, tune
 from infwidth.experiments.lm_width.plan import Place
 from infwidth.experiments.run_rows import Entry, rows_of, run_row
-from infwidth.experiments.schema import STUDY
+from infwidth.experiments.schema import Table
 from infwidth.experiments.study import Part
+from infwidth.infinite.room import require_memory
 from infwidth.stats.selection import Cell, neighbours
 
 POINTS = 100
-"""Of a curve, at most."""
+"""Of a curve of a study, at most."""
 
 
-def run_part(bench: Bench, part: Part, experiment: str) -> dict[str, Any]:
+def run_part(bench: Bench, part: Part, selection: dict[str, Any] | None = None) -> dict[str, Any]:
     """Tunes a variant in a condition at a width, and runs it on the reporting seeds.
 
     Runs that are there already are found, not made again.
@@ -29,27 +30,29 @@ def run_part(bench: Bench, part: Part, experiment: str) -> dict[str, Any]:
     Args:
       bench: with the tokens of the part's vocabulary.
       part: which, and its settings.
-      experiment: for the message, if every rate diverges.
+      selection: what tuning chose, where another part did that.
 
     Returns:
       `condition`, `variant`, `width`; `selection`, what tuning chose and tried; `entries`, the
       place of each run with its key.
 
     Raises:
-      UserError: every rate diverged.
+      UserError: every rate diverged, or an infinite run would need more memory than there is.
     """
+    if any(width is None for _, width in part.reports):
+        tokens = part.training.batch_size * part.model.context
+        require_memory(part.training.steps, tokens, part.model.d_model, part.model.layers)
     search = replace(bench, model=part.model, training=part.search)
     full = replace(search, training=part.training)
-    named = Named(
-        part.name, f"{experiment}.tuning.learning_rates", _trunk_setting(part, experiment)
-    )
-    selection, entries = tune(search, part.variant, part.width, part.tuning, named)
+    entries: list[Entry] = []
+    if selection is None:
+        named = Named(part.name, part.rates, part.trunk_rate)
+        selection, entries = tune(search, part.variant, part.width, part.tuning, named)
     if part.is_checked:
         selection, checks = _checked(full, part, selection)
         entries = entries + checks
-    chosen = Cell(selection["learning_rate"], selection["kappa"])
-    for seed in part.seeds:
-        entries.append(full.run(Place("report", part.variant, part.width, chosen, seed))[0])
+    places = part.report_places(Cell(selection["learning_rate"], selection["kappa"]))
+    entries += [full.run(place)[0] for place in places]
     return {
         "condition": part.condition,
         "variant": part.variant,
@@ -94,15 +97,19 @@ def _checked(
     return selection | checked, entries
 
 
-def gather(parts: Iterable[dict[str, Any]], runs: Path) -> dict[str, pd.DataFrame]:
-    """The tables of a study.
+def gather(
+    schema: Mapping[str, Table],
+    parts: Iterable[Mapping[str, Any]],
+    runs: Path,
+    points: int | None = None,
+) -> dict[str, pd.DataFrame]:
+    """The tables of runs and of loss curves.
 
     Args:
+      schema: of `runs` and `curves`.
       parts: what `run_part` returned.
       runs: the folder of runs.
-
-    Returns:
-      By name, the tables of `infwidth.experiments.schema`.
+      points: of a curve, at most; None for all.
 
     Raises:
       LostRun: a run's record is damaged or gone.
@@ -113,30 +120,20 @@ def gather(parts: Iterable[dict[str, Any]], runs: Path) -> dict[str, pd.DataFram
         for entry in part["entries"]
     ]
     reported = sorted({row["key"] for row in rows if row["role"] == "report"})
-    return {
-        "runs": STUDY["runs"].frame(rows),
-        "curves": STUDY["curves"].frame(point for key in reported for point in _curve(key, runs)),
-    }
+    curves = (point for key in reported for point in curve(key, runs, points))
+    return {"runs": schema["runs"].frame(rows), "curves": schema["curves"].frame(curves)}
 
 
-def _curve(key: str, runs: Path) -> Iterator[dict[str, Any]]:
-    """The training loss of a run by step, rows of metrics pooled to `POINTS` or fewer."""
+def curve(key: str, runs: Path, points: int | None = None) -> Iterator[dict[str, Any]]:
+    """The training loss of a run by step, rows of metrics pooled to `points` or fewer."""
     rows = rows_of(key, runs)
-    size = -(-len(rows) // POINTS)
+    size = -(-len(rows) // points) if points else 1
     for start in range(0, len(rows), size or 1):
         some = rows[start : start + size]
         losses = [math.nan if row["loss"] is None else row["loss"] for row in some]
-        yield {"key": key, "step": some[-1]["step"], "loss": statistics.fmean(losses)}
-
-
-def selections(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What tuning chose, by condition-variant-width."""
-    return {
-        f"{part['condition']}-{part['variant']}-{part['width']}": part["selection"]
-        for part in parts
-    }
-
-
-def _trunk_setting(part: Part, experiment: str) -> str:
-    own = f"{experiment}.sgd_trunk_learning_rate"
-    return own if part.training.trunk_optimizer == "sgd" else "training.trunk_learning_rate"
+        yield {
+            "key": key,
+            "step": some[-1]["step"],
+            "loss": statistics.fmean(losses),
+            "learning_rate": some[-1].get("learning_rate/trunk"),
+        }

@@ -9,14 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 RATES = ("learning_rate", "kappa", "trunk_learning_rate")
 SEED = ("seed",)
+PARAMETERS = ("trunk", "features", "readout", "trained")
 
 _KINDS = {
-    **dict.fromkeys(("key", "condition", "role", "variant", "status", "device"), "str"),
-    **dict.fromkeys(("width", "seed", "steps", "tokens", "step"), "int64"),
+    **dict.fromkeys(("key", "condition", "parametrization", "role", "variant"), "str"),
+    **dict.fromkeys(("status", "device", "name"), "str"),
+    **dict.fromkeys(("width", "seed", "steps", "tokens", "step", "document"), "int64"),
+    **dict.fromkeys((f"parameters_{kind}" for kind in PARAMETERS), "int64"),
+    "optimizer_state_bytes": "int64",
 }
 
 
@@ -58,9 +63,15 @@ class Table:
         )
 
     def frame(self, rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-        """The rows as a table of these columns, in float64 where no other kind is known."""
+        """The rows as a table of these columns, in float64 where no other kind is known.
+
+        So is the width where one is infinite.
+        """
         kinds = {name: _KINDS.get(name, "float64") for name in self.columns}
-        return pd.DataFrame(list(rows), columns=list(kinds)).astype(kinds)
+        table = pd.DataFrame(list(rows), columns=list(kinds))
+        if "width" in kinds and np.isinf(table["width"].astype("float64")).any():
+            kinds["width"] = "float64"
+        return table.astype(kinds)
 
     def named_by(self, runs: "Table") -> "Table":
         """This table of the rows of runs, joined with the table of runs."""

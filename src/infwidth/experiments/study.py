@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study is: conditions, their parts, and the jobs that do these (without JAX).
+"""The parts of experiments that train language models, and the jobs that do them (without JAX).
 
-A study of `infwidth.experiments.registry` is a list of conditions, which its module `plan` makes
-from the settings. A part is a variant in a condition at a width: it is tuned there by itself, and
-reported on other seeds. A job is one process, and does a part or a few.
+A part is a variant in a condition: it is tuned at a width by itself, and reported on other seeds. A
+job is one process, and does a part or a few. The module `plan` of an experiment lists its parts; of
+a study (`infwidth.experiments.registry.STUDIES`) conditions, from which the parts are made here.
 """
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -18,8 +19,9 @@ from infwidth.config.section import Section, Seed
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width.plan import has_mlps
-from infwidth.experiments.registry import REGISTRY, module
+from infwidth.experiments.lm_width.plan import Place, has_mlps
+from infwidth.experiments.registry import REGISTRY, STUDIES, module
+from infwidth.stats.selection import Cell
 
 
 class Condition(NamedTuple):
@@ -54,17 +56,22 @@ class Part(Section):
     """A part, and all that it reads of the settings.
 
     Attributes:
+      name: as in the names of files.
       condition: its name.
       variant: a row of the tables of variants.
-      width: H; 0 for the control without MLPs, which has none.
+      width: H at which it is tuned; 0 for the control without MLPs, which has none.
       vocabulary: of the text.
       model: shape of the transformer.
       training: of the reported runs.
       search: training of the search's runs.
       tuning: the search.
       seeds: of the reported runs.
+      reports: of these role and width, None where it is infinite.
+      rates, trunk_rate: the settings that the rates come from, for messages.
+      tuned_in: the job that chose the rate, if it is another.
     """
 
+    name: str
     condition: str
     variant: str
     width: int
@@ -74,16 +81,40 @@ class Part(Section):
     search: TrainingSettings
     tuning: TuningSettings
     seeds: list[Seed]
+    reports: list[tuple[str, int | None]]
+    rates: str
+    trunk_rate: str = "training.trunk_learning_rate"
+    tuned_in: str = ""
 
     @property
-    def name(self) -> str:
-        """As in the names of files."""
-        return f"{self.condition}-{self.variant}-{self.width}"
+    def place(self) -> tuple[str, str, int]:
+        """What tells its runs from those of other parts."""
+        return self.condition, self.variant, self.width
 
     @property
     def is_checked(self) -> bool:
         """Whether its choice, of a shorter search, is checked at full length."""
         return self.search != self.training
+
+    def report_places(self, chosen: Cell) -> list[Place]:
+        """The reported runs.
+
+        In the NTK parametrization f = H^−½ Σ M'_h g_h with M', ω ~ N(0, 1), and Adam moves both by
+        steps proportional to H^−½. In the mean-field variable M = √H M' the readout's rate is the
+        same at every width, and that of the features is κ_H = κ √(H_ref / H).
+
+        Args:
+          chosen: the readout's rate, and κ at H_ref, the width of the tuning.
+        """
+        places = []
+        for role, width in self.reports:
+            kappa = chosen.kappa
+            if self.model.readout_init == "ntk" and kappa is not None and width:
+                # Rates name runs, so they are rounded.
+                kappa = float(f"{kappa * (self.width / width) ** 0.5:.6g}")
+            cell = chosen._replace(kappa=kappa)
+            places += [Place(role, self.variant, width, cell, seed) for seed in self.seeds]
+        return places
 
 
 class Job(Section):
@@ -93,10 +124,10 @@ class Job(Section):
 
 
 def conditions(experiment: str, settings: Settings) -> list[Condition]:
-    """The conditions of an experiment, in the order in which they are to run."""
-    planned: list[Condition] = importlib.import_module(module(experiment, "plan")).conditions(
-        settings
-    )
+    """The conditions of a study, in the order in which they are to run; others have none."""
+    if experiment not in STUDIES:
+        return []
+    planned: list[Condition] = _plan(experiment).conditions(settings)
     return planned
 
 
@@ -106,6 +137,9 @@ def parts_of(experiment: str, settings: Settings) -> list[Part]:
     Raises:
       UserError: what a condition changes does not go with the other settings.
     """
+    if experiment not in STUDIES:
+        parts: list[Part] = _plan(experiment).parts(settings)
+        return parts
     return [
         part
         for condition in conditions(experiment, settings)
@@ -115,7 +149,7 @@ def parts_of(experiment: str, settings: Settings) -> list[Part]:
 
 def jobs_of(experiment: str, settings: Settings) -> dict[str, Job]:
     """The jobs of an experiment by name, in order; neighbouring parts share a process."""
-    size = getattr(settings, experiment).parts_per_job
+    size = getattr(settings, experiment).parts_per_job if experiment in STUDIES else 1
     parts = parts_of(experiment, settings)
     named: dict[str, Job] = {}
     for vocabulary in dict.fromkeys(part.vocabulary for part in parts):
@@ -128,7 +162,9 @@ def jobs_of(experiment: str, settings: Settings) -> dict[str, Job]:
 
 
 def priorities(experiment: str, settings: Settings) -> dict[str, int]:
-    """Snakemake's priority of each job: experiments by their worth, conditions in their order."""
+    """Snakemake's priority of each job: studies by their worth, conditions in their order."""
+    if experiment not in STUDIES:
+        return dict.fromkeys(jobs_of(experiment, settings), 0)
     base = -(1 + list(REGISTRY).index(experiment)) * 1000
     order = {c.name: k for k, c in enumerate(conditions(experiment, settings))}
     return {
@@ -157,6 +193,10 @@ def at_length(steps: int, training: TrainingSettings) -> dict[str, int]:
     }
 
 
+def _plan(experiment: str) -> ModuleType:
+    return importlib.import_module(module(experiment, "plan"))
+
+
 def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterator[Part]:
     try:
         model = ModelSettings.model_validate(merge(settings.model.model_dump(), condition.model))
@@ -172,6 +212,7 @@ def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterato
     for variant, width in condition.arms:
         tuned = has_mlps(ALL_VARIANTS[variant])
         yield Part(
+            name=f"{condition.name}-{variant}-{width}",
             condition=condition.name,
             variant=variant,
             width=width,
@@ -182,4 +223,9 @@ def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterato
             search=search if tuned else training,
             tuning=condition.tuning,
             seeds=condition.seeds if tuned else [],
+            reports=[("report", width)],
+            rates=f"{experiment}.tuning.learning_rates",
+            trunk_rate=f"{experiment}.sgd_trunk_learning_rate"
+            if training.trunk_optimizer == "sgd"
+            else "training.trunk_learning_rate",
         )

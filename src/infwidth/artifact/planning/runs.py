@@ -6,7 +6,6 @@ stand in the list with multiples of a rate that is not known, as runs that wait.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from infwidth.catalogue import STUDIES
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.tuning import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.infinite_lm.plan import training_of
 from infwidth.experiments.lm_width.plan import (
     Place,
     first_places,
@@ -34,8 +32,6 @@ from infwidth.experiments.optimizer_ablation.plan import (
     widths_of_arm,
 )
 from infwidth.experiments.study import parts_of
-from infwidth.experiments.width_limit.plan import all_widths, ntk_model, ntk_places
-from infwidth.experiments.width_limit.settings import REFERENCE
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
 from infwidth.stored import read_json
@@ -107,8 +103,9 @@ class Planner:
         """
         self.searches = []
         covered = self._settings.experiments
-        experiments = [self._lm_width(), self._width_limit(), self._ablation(), self._infinite_lm()]
-        experiments += [self._study(study) for study in STUDIES if study in covered]
+        experiments = [self._lm_width(), self._in_parts("width_limit"), self._ablation()]
+        others = ("infinite_lm", *(study for study in STUDIES if study in covered))
+        experiments += [self._in_parts(name) for name in others]
         found: dict[tuple[RunSpec, str], PlannedRun] = {}
         for runs in experiments:
             for run in runs:
@@ -137,19 +134,6 @@ class Planner:
                     study.sensitivity,
                 )
                 yield from self._planned(experiment, name, places, tuning.waits_for)
-
-    def _width_limit(self) -> Iterator[PlannedRun]:
-        study, own = self._settings.lm_width, self._settings.width_limit
-        name, experiment, group = REFERENCE, "width_limit", f"{REFERENCE}, NTK units"
-        path = self._layout.results / "width_limit" / "ntk" / "tuning.json"
-        tuned = _read(path, "infwidth width_limit tune")
-        tuning = self._tuning(experiment, group, name, study.reference_width, study.tuning, tuned)
-        chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
-        places = tuning.places + ntk_places(
-            all_widths(study, own), study.reference_width, chosen, study.seeds[: own.ntk_seeds]
-        )
-        model = ntk_model(self._settings.model)
-        yield from self._planned(experiment, group, places, tuning.waits_for, model=model)
 
     def _ablation(self) -> Iterator[PlannedRun]:
         own = self._settings.optimizer_ablation
@@ -184,45 +168,26 @@ class Planner:
             self._texts[arm.other_vocabulary],
         )
 
-    def _infinite_lm(self) -> Iterator[PlannedRun]:
-        own = self._settings.infinite_lm
-        model = self._settings.model.with_plain_numerics()
-        training = training_of(self._settings.training, own)
-        for name in own.variants:
-            path = self._layout.results / "infinite_lm" / "parts" / f"{name}.json"
-            tuned = _read(path, f"infwidth infinite_lm train --variant {name}")
-            tuning = self._tuning("infinite_lm", name, name, own.reference_width, own.tuning, tuned)
-            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
-            infinite = name in own.infinite_variants
-            widths = {*widths_of(name, own.widths), *(own.extra_widths if infinite else ())}
-            places = tuning.places + [
-                Place("report", name, width, chosen, seed)
-                for width in sorted(widths)
-                for seed in own.seeds
-            ]
-            finite = list(
-                self._planned("infinite_lm", name, places, tuning.waits_for, model, training)
-            )
-            yield from finite
-            if infinite:
-                at_one_width = finite[-len(own.seeds) :]
-                for run in at_one_width:
-                    yield run._replace(spec=replace(run.spec, width=None))
-
-    def _study(self, study: str) -> Iterator[PlannedRun]:
-        folder = self._layout.results / study / "parts"
+    def _in_parts(self, name: str) -> Iterator[PlannedRun]:
+        """The runs of an experiment that trains in parts."""
+        files = sorted(self._layout.part(name, "*").parent.glob("*.json"))
         done = {
             (part["condition"], part["variant"], part["width"]): part
-            for path in sorted(folder.glob("*.json"))
-            for part in read_json(path, f"infwidth measure {study}", ("parts",))["parts"]
+            for path in files
+            for part in read_json(path, f"infwidth measure {name}", ("parts",))["parts"]
         }
-        for part in parts_of(study, self._settings):
-            group = f"{part.condition}-{part.variant}"
-            made = done.get((part.condition, part.variant, part.width))
-            tuning = self._tuning(study, group, part.variant, part.width, part.tuning, made)
+        tunings: dict[str, _Tuning] = {}
+        for part in parts_of(name, self._settings):
+            made = done.get(part.place)
+            if part.tuned_in:
+                group, tuning = part.tuned_in, tunings[part.tuned_in]._replace(places=[])
+            else:
+                group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
+                tuning = self._tuning(name, group, part.variant, part.width, part.tuning, made)
+                tunings[part.name] = tuning
             text = self._texts[part.vocabulary != self._settings.data.vocabulary]
             yield from self._planned(
-                *(study, group, tuning.places, tuning.waits_for, part.model, part.search, text)
+                *(name, group, tuning.places, tuning.waits_for, part.model, part.search, text)
             )
             chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
             cells = []
@@ -234,9 +199,9 @@ class Planner:
                     cells = [Cell(entry["learning_rate"], entry["kappa"]) for entry in checks]
             place = (part.variant, part.width)
             places = [Place("check", *place, cell, part.tuning.seeds[0]) for cell in cells]
-            places += [Place("report", *place, chosen, seed) for seed in part.seeds]
+            places += part.report_places(chosen)
             yield from self._planned(
-                *(study, group, places, tuning.waits_for, part.model, part.training, text)
+                *(name, group, places, tuning.waits_for, part.model, part.training, text)
             )
 
     def _tuning(
@@ -279,8 +244,9 @@ class Planner:
         for place in places:
             digest = text.digest or _UNKNOWN
             spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
-            waits = place.role in ("report", "sensitivity", "check")
-            yield PlannedRun(experiment, group, place.role, spec, waits_for if waits else "")
+            role = "report" if place.role == "extra" else place.role
+            waits = role in ("report", "sensitivity", "check")
+            yield PlannedRun(experiment, group, role, spec, waits_for if waits else "")
 
 
 def most_extra_runs(tuning: TuningSettings, cells: int) -> int:

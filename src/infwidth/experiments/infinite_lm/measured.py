@@ -141,7 +141,7 @@ class InfiniteLm(Experiment):
 
 
 def load(folder: Path | str) -> InfiniteLm:
-    """Reads and checks what `infwidth infinite_lm collect` wrote.
+    """Reads and checks what `infwidth gather infinite_lm` wrote.
 
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
@@ -158,7 +158,7 @@ def load(folder: Path | str) -> InfiniteLm:
             f"{path}: column 'variant' holds '{strange[0]}'; allowed are {', '.join(VARIANTS)}"
         )
     if measured.reported.empty:
-        raise UserError(f"{path}: no row has role 'report'; run `infwidth infinite_lm train` first")
+        raise UserError(f"{path}: no row has role 'report'; run `infwidth measure` first")
     for name, entry in measured.settings["selection"].items():
         require(Path(folder) / "settings.json", f"the entry of '{name}'", entry, ("interior",))
     return measured

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of the infinite-width experiment: the settings of its runs (without JAX)."""
+"""The infinite-width transformer against finite widths, from the same trunk and batches (no JAX).
+
+Every variant is tuned at one finite width and runs at all finite widths; those that keep a kernel
+also run at infinite width, at the same rate: no rate is chosen by an infinite run. SGD's rate is in
+units of each model's own first batch, which tend to the infinite model's as the width grows.
+"""
 
 from infwidth.config.mesh import MeshSettings
-from infwidth.config.settings import TrainingSettings
+from infwidth.config.settings import Settings, TrainingSettings
+from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
+from infwidth.experiments.lm_width.plan import has_mlps, widths_of
+from infwidth.experiments.study import Part
 
 _OWN_TRAINING = (
     *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),
@@ -18,3 +26,35 @@ def training_of(common: TrainingSettings, own: InfiniteLmSettings) -> TrainingSe
     """
     own_values = {name: getattr(own, name) for name in _OWN_TRAINING}
     return common.model_copy(update=own_values | {"mesh": MeshSettings()})
+
+
+def parts(settings: Settings) -> list[Part]:
+    """A part a variant. The role `extra` are finite runs for `width_limit` alone."""
+    own = settings.infinite_lm
+    training = training_of(settings.training, own)
+    planned = []
+    for name in own.variants:
+        reports: list[tuple[str, int | None]] = [
+            ("report", width) for width in widths_of(name, own.widths)
+        ]
+        if name in own.infinite_variants:
+            extra = sorted(set(own.extra_widths) - set(own.widths))
+            reports += [*(("extra", width) for width in extra), ("report", None)]
+        planned.append(
+            Part(
+                name=name,
+                condition="infinite_lm",
+                variant=name,
+                width=own.reference_width if has_mlps(VARIANTS[name]) else 0,
+                vocabulary=settings.data.vocabulary,
+                model=settings.model.with_plain_numerics(),
+                training=training,
+                search=training,
+                tuning=own.tuning,
+                seeds=own.seeds,
+                reports=reports,
+                rates="infinite_lm.tuning.learning_rates",
+                trunk_rate="infinite_lm.trunk_learning_rate",
+            )
+        )
+    return planned

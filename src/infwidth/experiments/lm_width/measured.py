@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from infwidth.config.errors import UserError
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.schema import CURVES, Table, runs_table
+from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
 from infwidth.reading import digest, read_json, read_table, require
 from infwidth.stats.selection import Choice, Trial, choose
 
-_PARAMETERS = tuple(f"parameters_{kind}" for kind in ("trunk", "features", "readout", "trained"))
+_PARAMETERS = tuple(f"parameters_{kind}" for kind in PARAMETERS)
 TABLES = {
     "runs": runs_table(
         "variant", counted=("steps", "tokens", "flops", *_PARAMETERS, "optimizer_state_bytes")

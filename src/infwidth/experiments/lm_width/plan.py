@@ -20,9 +20,10 @@ class Place(NamedTuple):
     """A run's place in the experiment.
 
     Attributes:
-      role: "trunk", "tuning", "sensitivity" or "report".
+      role: "trunk", "tuning", "check", "sensitivity", "report"; or "extra", which is reported by
+        another experiment.
       variant: its name.
-      width: H; 0 for the control without MLPs.
+      width: H; 0 for the control without MLPs, None where it is infinite.
       cell: the readout's rate, and κ.
       seed: of trunk, features and order of the data.
       trunk_factor: multiple of the trunk's rate.
@@ -30,7 +31,7 @@ class Place(NamedTuple):
 
     role: str
     variant: str
-    width: int
+    width: int | None
     cell: Cell
     seed: int
     trunk_factor: float = 1.0
@@ -52,7 +53,7 @@ def run_spec(
     """All that the numbers of the run at `place` depend on.
 
     Args:
-      place: of a finite width.
+      place: of the run.
       model: shape of the transformer.
       training: optimisation settings.
       data: digest of the tokens.
@@ -72,7 +73,7 @@ def run_spec(
         learning_rate=place.cell.learning_rate if has_mlps(variant) else None,
         kappa=place.cell.kappa,
         seed=place.seed,
-        splits=("validation", "test") if place.role == "report" else ("validation",),
+        splits=("validation", "test") if place.role in ("report", "extra") else ("validation",),
         platform=platform,
     )
 

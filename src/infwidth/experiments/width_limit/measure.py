@@ -6,25 +6,28 @@ with 1/H the features keep moving, and the limit is another one. ADAM* on fixed 
 same kernel in both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from infwidth.experiments.infinite_lm.measure import EXTRA
 from infwidth.experiments.run_rows import Entry, run_row
+from infwidth.experiments.width_limit.measured import TABLES
+from infwidth.experiments.width_limit.plan import TUNED
+
+Made = dict[str, Any]
+"""What a command that trains wrote."""
 
 
 def gather(
-    mean_field: Iterable[Entry], ntk: Iterable[Entry], infinite_lm: Iterable[Entry], runs: Path
+    parts: Mapping[str, Made], others: Mapping[str, Mapping[Path, Made]], runs: Path
 ) -> dict[str, pd.DataFrame]:
     """The tables `runs` and `known`.
 
     Args:
-      mean_field: entries of `infwidth train`.
-      ntk: entries of the arm in the NTK parametrization.
-      infinite_lm: entries of the variants that ran at infinite width, too.
+      parts: by name, of the arm in the NTK parametrization.
+      others: by kind and file, as `infwidth.experiments.width_limit.plan.others` names them.
       runs: the folder of runs.
 
     Returns:
@@ -34,15 +37,26 @@ def gather(
     Raises:
       LostRun: a run's record is damaged or gone.
     """
-    rows = [
-        {"parametrization": name} | row
-        for name, entries in (("mean-field", mean_field), ("ntk", ntk))
-        for row in _rows(entries, runs)
-    ]
-    known = _rows(infinite_lm, runs)
-    columns = [name for name in rows[0] if name != "parametrization"]
-    return {"runs": pd.DataFrame(rows), "known": pd.DataFrame(known, columns=columns)}
+    known = [part for made in others["known"].values() for part in made["parts"]]
+    rows = {
+        "runs": [
+            {"parametrization": name} | run_row(entry, runs)
+            for name, some in (("mean-field", others["trained"].values()), ("ntk", parts.values()))
+            for entry in _reported(some)
+        ],
+        "known": [run_row(entry, runs) for entry in _reported(known)],
+    }
+    return {name: table.frame(rows[name]) for name, table in TABLES.items()}
 
 
-def _rows(entries: Iterable[Entry], runs: Path) -> list[dict[str, Any]]:
-    return [run_row(entry, runs) for entry in entries if entry["role"] in ("report", EXTRA)]
+def choices(parts: Mapping[str, Made], others: Mapping[str, Mapping[Path, Made]]) -> dict[str, Any]:
+    """What tuning chose: by variant, and in the NTK parametrization."""
+    return {
+        "selection": {path.stem: made["selection"] for path, made in others["tuned"].items()},
+        "selection_ntk": parts[TUNED]["selection"],
+    }
+
+
+def _reported(parts: Iterable[Made]) -> list[Entry]:
+    entries = (entry for part in parts for entry in part["entries"])
+    return [entry for entry in entries if entry["role"] in ("report", "extra")]

@@ -144,7 +144,7 @@ class WidthLimit(Experiment):
 
 
 def load(folder: Path | str) -> WidthLimit:
-    """Reads and checks what `infwidth width_limit collect` wrote.
+    """Reads and checks what `infwidth gather width_limit` wrote.
 
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
@@ -162,7 +162,7 @@ def load(folder: Path | str) -> WidthLimit:
     if (REFERENCE, MEAN_FIELD) not in measured.models:
         raise UserError(
             f"{path / 'runs.parquet'}: no {MEAN_FIELD} row of '{REFERENCE}'; "
-            "run `infwidth width_limit collect` anew"
+            "run `infwidth gather width_limit` anew"
         )
     entries = {**measured.settings["selection"], "ntk": measured.settings["selection_ntk"]}
     for name, entry in entries.items():

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan of the extrapolation to infinite width: which runs it needs (without JAX)."""
 
-from collections.abc import Iterable
+from pathlib import Path
 
-from infwidth.config.settings import LmWidthSettings, ModelSettings
-from infwidth.experiments.lm_width.plan import Place, jobs
+from infwidth.config.settings import LmWidthSettings, Settings
+from infwidth.experiments.lm_width.plan import jobs
+from infwidth.experiments.study import Part
 from infwidth.experiments.width_limit.settings import REFERENCE, WidthLimitSettings
-from infwidth.stats.selection import Cell
+from infwidth.layout import Layout
 
-
-def all_widths(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[int]:
-    """The widths that are extrapolated from, ascending: lm_width's and the extra ones."""
-    return sorted({*lm_width.widths, *own.extra_widths})
+TUNED = "ntk"
+"""The part that chooses the rates of the unfrozen model in the NTK parametrization."""
 
 
 def mean_field_jobs(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[tuple[str, str]]:
@@ -27,37 +26,53 @@ def mean_field_jobs(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[
     ]
 
 
-def ntk_jobs(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[str]:
-    """The jobs of the arm in the NTK parametrization: widths, in lm_width's groups."""
-    study = {"variants": [REFERENCE], "widths": all_widths(lm_width, own)}
-    return [widths for _, widths in jobs(lm_width.model_copy(update=study))]
+def parts(settings: Settings) -> list[Part]:
+    """The unfrozen model in the NTK parametrization: tuned as lm_width's are, then at all widths.
 
-
-def ntk_model(model: ModelSettings) -> ModelSettings:
-    """The model whose readout starts at M = √H M', M' ~ N(0, 1), where f = H^−½ Σ M'_h g_h."""
-    return model.model_copy(update={"readout_init": "ntk"})
-
-
-def ntk_places(
-    widths: Iterable[int], reference_width: int, cell: Cell, seeds: Iterable[int]
-) -> list[Place]:
-    """The reported runs of the unfrozen model in the NTK parametrization.
-
-    There f = H^−½ Σ M'_h g_h with M', ω ~ N(0, 1), and Adam moves both by steps proportional to
-    H^−½. In the mean-field variable M = √H M' the readout's rate is the same at every width, and
-    that of the features is κ_H = κ √(H_ref / H).
-
-    Args:
-      widths: H.
-      reference_width: H_ref, at which the rates were tuned.
-      cell: the readout's rate, and κ at H_ref.
-      seeds: of trunk, features and order of the data.
+    Its readout starts at M = √H M', M' ~ N(0, 1), where f = H^−½ Σ M'_h g_h. Widths are grouped as
+    lm_width's.
     """
-    assert cell.kappa is not None
-    return [
-        Place("report", REFERENCE, width, cell._replace(kappa=kappa), seed)
-        for width in widths
-        # Rates name runs, so they are rounded.
-        for kappa in [float(f"{cell.kappa * (reference_width / width) ** 0.5:.6g}")]
-        for seed in seeds
+    study, own = settings.lm_width, settings.width_limit
+    tuning = Part(
+        name=TUNED,
+        condition=TUNED,
+        variant=REFERENCE,
+        width=study.reference_width,
+        vocabulary=settings.data.vocabulary,
+        model=settings.model.model_copy(update={"readout_init": "ntk"}),
+        training=settings.training,
+        search=settings.training,
+        tuning=study.tuning,
+        seeds=study.seeds[: own.ntk_seeds],
+        reports=[],
+        rates="lm_width.tuning.learning_rates",
+    )
+    widths = sorted({*study.widths, *own.extra_widths})
+    groups = jobs(study.model_copy(update={"variants": [REFERENCE], "widths": widths}))
+    return [tuning] + [
+        tuning.model_copy(
+            update={
+                "name": f"{TUNED}_{group}",
+                "condition": f"{TUNED}_{group}",
+                "reports": [("report", int(width)) for width in group.split("_")],
+                "tuned_in": TUNED,
+            }
+        )
+        for _, group in groups
     ]
+
+
+def others(settings: Settings, layout: Layout) -> dict[str, dict[Path, str]]:
+    """What other experiments train for this one: files, and the commands that write them."""
+    own = settings.width_limit
+    return {
+        "tuned": {layout.tuning(name): f"infwidth tune --variant {name}" for name in own.variants},
+        "trained": {
+            layout.trained(name, widths): f"infwidth train --variant {name} --widths {widths}"
+            for name, widths in mean_field_jobs(settings.lm_width, own)
+        },
+        "known": {
+            layout.part("infinite_lm", name): f"infwidth measure infinite_lm --part {name}"
+            for name in settings.infinite_lm.infinite_variants
+        },
+    }
