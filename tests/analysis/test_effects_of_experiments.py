@@ -21,7 +21,7 @@ from infwidth.experiments.convergence import measured as convergence
 from infwidth.experiments.expected_value import measured as expected_value
 from infwidth.experiments.infinite_lm import measured as infinite_lm
 from infwidth.experiments.lm_width.effects import CONTRASTS, effects
-from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.measured import load
 from infwidth.experiments.memory import measured as memory
 from infwidth.experiments.registry import STUDIES
 from infwidth.stats.statistics import Interval
@@ -135,7 +135,7 @@ def test_every_experiment_that_a_claim_asks_is_one_of_the_project():
 
 
 def width(truth, folder):
-    return Measurements.load(write(folder, truth))
+    return load(write(folder, truth))
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_what_diverged_or_never_ran_is_lost_and_counted(tmp_path):
     runs = pd.read_parquet(folder / "runs.parquet")
     never = (runs["variant"] == "frozen") & (runs["width"] == 1024) & (runs["seed"] == 13)
     runs[~never].to_parquet(folder / "runs.parquet")
-    found = effects(Measurements.load(folder))
+    found = effects(load(folder))
     assert [e.lost for e in found["ntk_minus_frozen"]] == [0, 1, 1]
     assert [e.lost for e in found["gap_closed"]] == [0, 1, 1]
     assert [e.lost for e in found["ntk_minus_adam_star"]] == [0, 1, 0]

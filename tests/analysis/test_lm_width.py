@@ -10,7 +10,7 @@ import pytest
 from infwidth.config.errors import UserError
 from infwidth.experiments.lm_width.comparisons import cell_loss, compare, share_closed
 from infwidth.experiments.lm_width.effects import effects
-from infwidth.experiments.lm_width.measured import FILES, Measurements
+from infwidth.experiments.lm_width.measured import FILES, load
 from tests.analysis.synthetic import Truth, write
 
 SMALL = Truth(widths=(64, 1024), seeds=4, reference_width=64)
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(folder):
-    return Measurements.load(folder)
+    return load(folder)
 
 
 def test_constant_serves_every_width(measured):
@@ -63,7 +63,7 @@ def test_documents_shared_by_two_variants_cancel_in_their_difference(measured):
 
 def test_pairs_with_a_diverged_run_are_dropped_counted_and_not_judged(tmp_path):
     truth = dataclasses.replace(SMALL, diverged=frozenset({("ntk", 64, 10)}))
-    broken = Measurements.load(write(tmp_path, truth))
+    broken = load(write(tmp_path, truth))
     found = compare(broken, "ntk", "frozen", 64)
     assert (found.over_seeds.count, found.lost) == (SMALL.seeds - 1, 1)
     assert np.isnan(found.worse().p_holds)
@@ -71,7 +71,7 @@ def test_pairs_with_a_diverged_run_are_dropped_counted_and_not_judged(tmp_path):
 
 
 def test_a_variant_that_never_ran_compares_to_nothing(measured, tmp_path):
-    few = Measurements.load(write(tmp_path, dataclasses.replace(SMALL, variants=("ntk",))))
+    few = load(write(tmp_path, dataclasses.replace(SMALL, variants=("ntk",))))
     assert compare(few, "ntk", "frozen", 64) is None
     assert share_closed(few, 64) is None
     assert few.variants == ["ntk"]
@@ -82,7 +82,7 @@ def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     runs = pd.read_parquet(folder / "runs.parquet")
     gone = (runs["variant"] == "ntk") & (runs["width"] == 64) & (runs["role"] == "report")
     runs[~(gone & (runs["seed"] == 11))].to_parquet(folder / "runs.parquet")
-    measured = Measurements.load(folder)
+    measured = load(folder)
     found = compare(measured, "ntk", "frozen", 64)
     assert (found.lost, found.over_seeds.count) == (1, SMALL.seeds - 1)
     assert math.isnan(found.worse().p_holds)
@@ -97,10 +97,10 @@ def test_missing_or_damaged_files_are_named(folder, tmp_path, name):
         if each != name:
             (tmp_path / each).write_bytes((folder / each).read_bytes())
     with pytest.raises(UserError, match=name):
-        Measurements.load(tmp_path)
+        load(tmp_path)
     (tmp_path / name).write_bytes((folder / name).read_bytes()[:100])
     with pytest.raises(UserError, match=name):
-        Measurements.load(tmp_path)
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_missing_columns_are_named(tmp_path, name, column):
     path = tmp_path / f"{name}.parquet"
     pd.read_parquet(path).drop(columns=column).to_parquet(path)
     with pytest.raises(UserError, match=rf"{name}\.parquet.*'{column}'"):
-        Measurements.load(tmp_path)
+        load(tmp_path)
 
 
 def test_strange_values_are_named(tmp_path):
@@ -120,10 +120,10 @@ def test_strange_values_are_named(tmp_path):
     runs = pd.read_parquet(tmp_path / "runs.parquet")
     runs.assign(variant="frosen").to_parquet(tmp_path / "runs.parquet")
     with pytest.raises(UserError, match=r"'variant' holds 'frosen'; allowed are unfrozen"):
-        Measurements.load(tmp_path)
+        load(tmp_path)
     runs[runs["role"] != "report"].to_parquet(tmp_path / "runs.parquet")
     with pytest.raises(UserError, match="no row has role 'report'"):
-        Measurements.load(tmp_path)
+        load(tmp_path)
 
 
 def test_missing_and_ill_typed_settings_are_named(tmp_path):
@@ -132,17 +132,17 @@ def test_missing_and_ill_typed_settings_are_named(tmp_path):
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"statistics": {"confidence": 2}}))
     with pytest.raises(UserError, match=r"settings\.json: statistics\.confidence: .*less than 1"):
-        Measurements.load(tmp_path)
+        load(tmp_path)
     path.write_text(json.dumps(settings | {"lm_width": {"widths": [64]}}))
     with pytest.raises(UserError, match="'reference_width'"):
-        Measurements.load(tmp_path)
+        load(tmp_path)
 
 
 def test_runs_scored_on_other_documents_are_refused(tmp_path):
     write(tmp_path, SMALL)
     documents = pd.read_parquet(tmp_path / "documents.parquet")
     documents.iloc[1:].to_parquet(tmp_path / "documents.parquet")
-    measured = Measurements.load(tmp_path)
+    measured = load(tmp_path)
     first = documents["key"].iloc[0].split("-")[1]
     with pytest.raises(UserError, match="not scored on the same documents"):
         measured.document_losses(first, SMALL.widths[0])

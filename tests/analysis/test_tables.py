@@ -11,7 +11,7 @@ from scipy import stats
 from infwidth.catalogue import TABLES
 from infwidth.drawing.table import Table, escape, p_value, write_table
 from infwidth.drawing.write import build, build_and_write
-from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.measured import load
 from tests.analysis.synthetic import Truth, write
 
 BASE = Truth(widths=(64, 1024), seeds=4, reference_width=64)
@@ -36,9 +36,7 @@ OF_WIDTH = [name for name, experiment in TABLES.items() if experiment == "lm_wid
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
-    return request.param, Measurements.load(
-        write(tmp_path_factory.mktemp("tables"), CASES[request.param])
-    )
+    return request.param, load(write(tmp_path_factory.mktemp("tables"), CASES[request.param]))
 
 
 @pytest.mark.parametrize("name", OF_WIDTH)
@@ -55,7 +53,7 @@ def test_every_table_survives_every_case_and_says_what_it_must(case, name):
 
 
 def test_files_hold_the_raw_and_the_shown_numbers(tmp_path):
-    measured = Measurements.load(write(tmp_path / "m", BASE))
+    measured = load(write(tmp_path / "m", BASE))
     paths = build_and_write("table1_final_loss", tmp_path / "m", tmp_path / "t")
     assert [path.name for path in paths] == [
         f"table1_final_loss{s}" for s in (".csv", ".md", ".tex", ".json")
@@ -78,7 +76,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path, name):
 
 
 def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
-    measured = Measurements.load(write(tmp_path, CASES["some diverged"]))
+    measured = load(write(tmp_path, CASES["some diverged"]))
     losses = build("table1_final_loss", measured).shown.set_index("Variant")
     assert "(1 of 4 diverged)" in losses.loc["NTK (SGD)", "H = 64"]
     differences = build("table2_gap_closed", measured).shown.set_index("H")
@@ -91,14 +89,14 @@ def test_diverged_runs_are_marked_and_give_no_verdict(tmp_path):
 def test_verdicts_of_a_width_by_itself_follow_the_truth(tmp_path):
     # At these widths SGD is worse by 0.03 and 0.10, ADAM* behind by 0.014 and 0.04 nats.
     truth = dataclasses.replace(BASE, seeds=6)
-    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
+    shown = build("table2_gap_closed", load(write(tmp_path, truth))).shown
     by_width = shown.set_index("H")
     assert set(by_width.loc[["64", "1,024"], "NTK against frozen"]) == {"worse"}
     assert by_width.loc["1,024", "ADAM* against frozen"] == "beyond margin"
 
 
 def test_over_every_width_there_are_p_values_and_no_verdict_of_the_tables_own(tmp_path):
-    measured = Measurements.load(write(tmp_path, dataclasses.replace(BASE, seeds=6)))
+    measured = load(write(tmp_path, dataclasses.replace(BASE, seeds=6)))
     table = build("table2_gap_closed", measured)
     loss = measured.reported.pivot(index="seed", columns=["variant", "width"], values="test_loss")
     behind = [loss["adam_star", width] - loss["frozen", width] for width in (64, 1024)]
@@ -125,18 +123,18 @@ def test_over_every_width_there_are_p_values_and_no_verdict_of_the_tables_own(tm
 def test_where_the_ntk_wins_there_is_no_gap_to_close(tmp_path):
     losses = BASE.losses | {"ntk": (1.500, 0.0)}
     truth = dataclasses.replace(BASE, losses=losses)
-    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, truth))).shown
+    shown = build("table2_gap_closed", load(write(tmp_path, truth))).shown
     assert set(shown["gap closed"][:-1]) == {"no gap"}
 
 
 def test_quick_configurations_are_too_small_to_judge(tmp_path):
-    shown = build("table2_gap_closed", Measurements.load(write(tmp_path, CASES["one seed"]))).shown
+    shown = build("table2_gap_closed", load(write(tmp_path, CASES["one seed"]))).shown
     assert set(shown["NTK against frozen"]) == {"too small to judge"}
 
 
 def test_hyperparameters_show_kappa_one_and_warn_of_an_edge(tmp_path):
     truth = dataclasses.replace(BASE, edge=frozenset({"frozen"}))
-    shown = build("table3_hyperparameters", Measurements.load(write(tmp_path, truth))).shown
+    shown = build("table3_hyperparameters", load(write(tmp_path, truth))).shown
     by_name = shown.set_index("Variant")
     assert by_name.loc["Unfrozen", "κ"] == "4"
     assert by_name.loc["Unfrozen, κ = 1", "κ"] == "1"

@@ -5,7 +5,7 @@ All is deterministic. A figure is laid out in this order: data, limits, `small_p
 `set_margins`, `end_labels`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from infwidth.drawing.style import LABEL, SMALL_PRINT, Look
 
@@ -263,3 +263,28 @@ def fine_log_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+
+
+def width_axis(
+    axes: Axes,
+    limits: tuple[float, float],
+    ticks: Iterable[float],
+    label: str = "MLP width $H$",
+    names: Mapping[float, str] | None = None,
+) -> None:
+    """A logarithmic x axis of widths.
+
+    Args:
+        axes: whose x axis it is.
+        limits: of the axis.
+        ticks: all that there are.
+        label: of the axis.
+        names: of ticks that are not called by their number, such as infinity's.
+    """
+    named = names or {}
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(*limits)
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: named.get(x, f"{x:,.0f}")))
+    axes.set_xlabel(label)

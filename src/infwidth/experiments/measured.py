@@ -15,7 +15,7 @@ import pandas as pd
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.tables import Experiment, MeasuredTables
-from infwidth.stats.effects import Effect
+from infwidth.stats.effects import Effect, weighted_effect
 from infwidth.stats.ratio_effect import RatioEffect
 
 Weights = Mapping[str, float]
@@ -42,11 +42,6 @@ GAP = ("ntk", "adam_star", "frozen")
 @dataclass(frozen=True)
 class Study(Experiment):
     """What the runs of a study measured."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that the study ran with."""
-        return self.measured.settings
 
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:
@@ -98,20 +93,14 @@ class Study(Experiment):
             weights: by condition, variant and width; seeds that are in all conditions are paired.
             split: of which the loss is.
         """
-        seeds, lost = self._paired(list(weights))
-        value_S = np.zeros(len(seeds))
-        for cell, weight in weights.items():
-            losses = self.losses(*cell, split)
-            value_S += weight * np.array([losses[seed] for seed in seeds])
-        return Effect.of_repeats(where, value_S, lost)
+        terms = [(weight, self.losses(*cell, split)) for cell, weight in weights.items()]
+        return weighted_effect(where, terms, self._seeds(weights))
 
     def gap_closed(self, where: str, condition: str, width: int) -> RatioEffect:
         """(ntk − adam_star) / (ntk − frozen) in a condition, a ratio of means over seeds."""
         cells = [(condition, variant, width) for variant in GAP]
-        seeds, lost = self._paired(cells)
-        losses = [self.losses(*cell) for cell in cells]
-        ntk_S, star_S, frozen_S = (np.array([loss[s] for s in seeds]) for loss in losses)
-        return RatioEffect.of_pairs(where, ntk_S - star_S, ntk_S - frozen_S, lost)
+        losses = (self.losses(*cell) for cell in cells)
+        return RatioEffect.of_gap(where, losses, self._seeds(cells))
 
     def contrasts(self, places: Mapping[str, tuple[str, int]]) -> dict[str, list[Effect]]:
         """All of `CONTRASTS`, and the share of the gap that is closed, place by place.
@@ -134,11 +123,9 @@ class Study(Experiment):
         ]
         return found
 
-    def _paired(self, cells: list[tuple[str, str, int]]) -> tuple[list[int], int]:
-        """The seeds that all cells finished, of those that all were to run; how many are lost."""
-        wanted = set.intersection(*(set(self.conditions[c]["seeds"]) for c, _, _ in cells))
-        finished = wanted.intersection(*(self.losses(*cell) for cell in cells))
-        return sorted(finished), len(wanted) - len(finished)
+    def _seeds(self, cells: Iterable[tuple[str, str, int]]) -> set[int]:
+        """Those that all cells were to run."""
+        return set.intersection(*(set(self.conditions[name]["seeds"]) for name, _, _ in cells))
 
 
 def load(folder: Path | str) -> Study:

@@ -100,6 +100,11 @@ class Experiment:
         return self.measured.provenance()
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the experiment ran with."""
+        return self.measured.settings
+
+    @property
     def confidence(self) -> float:
         """Of every interval."""
         return float(self.measured.settings["statistics"]["confidence"])

@@ -6,8 +6,8 @@ An experiment's module in `infwidth.analysis` gives its effects by name, with
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -113,6 +113,27 @@ def paired_effect(
         ran: the seeds that both were to run; those missing from either count as lost.
         documents: the interval of the same difference over test documents.
     """
-    seeds = sorted(set(first) & set(second) & set(ran))
-    differences = [first[seed] - second[seed] for seed in seeds]
-    return Effect.of_repeats(where, differences, len(set(ran)) - len(seeds), documents)
+    effect = weighted_effect(where, [(1, first), (-1, second)], ran)
+    return replace(effect, documents=documents)
+
+
+def weighted_effect(
+    where: str, terms: Sequence[tuple[float, Mapping[int, float]]], ran: Collection[int]
+) -> Effect:
+    """The mean over seeds of a weighted sum of losses.
+
+    Args:
+        where: the place.
+        terms: weights, each with the loss of every run that finished, by seed.
+        ran: the seeds that all were to run; those missing from any count as lost.
+    """
+    seeds = shared_seeds([losses for _, losses in terms], ran)
+    value_S = np.zeros(len(seeds))
+    for weight, losses in terms:
+        value_S += weight * np.array([losses[seed] for seed in seeds])
+    return Effect.of_repeats(where, value_S, len(set(ran)) - len(seeds))
+
+
+def shared_seeds(losses: Sequence[Mapping[int, float]], ran: Collection[int]) -> list[int]:
+    """The seeds among those that ran of which each has a loss, ascending."""
+    return sorted(set(ran).intersection(*losses))

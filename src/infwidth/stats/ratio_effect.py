@@ -2,12 +2,13 @@
 """A ratio of two means over the same repeats as an effect: Fieller's interval and its test."""
 
 import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infwidth.stats.effects import Effect
+from infwidth.stats.effects import Effect, shared_seeds
 from infwidth.stats.gap_closed import gap_closed
 from infwidth.stats.statistics import Interval, p_greater
 
@@ -46,6 +47,22 @@ class RatioEffect(Effect):
             left_S = top_S - ratio * bottom_S
             error = float(left_S.std(ddof=1) / (math.sqrt(count) * bottom_S.mean()))
         return cls(where, ratio, error, count - 1, count, lost, top_S=top_S, bottom_S=bottom_S)
+
+    @classmethod
+    def of_gap(
+        cls, where: str, losses: Iterable[Mapping[int, float]], ran: Collection[int]
+    ) -> "RatioEffect":
+        """The share (ntk − star) / (ntk − frozen) of a gap.
+
+        Args:
+            where: the place.
+            losses: of ntk, star and frozen, by seed of each run that finished.
+            ran: the seeds that all were to run; those missing from any count as lost.
+        """
+        three = list(losses)
+        seeds = shared_seeds(three, ran)
+        ntk_S, star_S, frozen_S = (np.array([loss[seed] for seed in seeds]) for loss in three)
+        return cls.of_pairs(where, ntk_S - star_S, ntk_S - frozen_S, len(set(ran)) - len(seeds))
 
     def interval(self, confidence: float) -> Interval:
         """Fieller's; its ends are NaN where it is unbounded or there is no gap."""

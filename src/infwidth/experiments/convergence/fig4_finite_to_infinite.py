@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from infwidth.drawing.layout import fine_log_axis, new_figure, set_margins, small_print
+from infwidth.drawing.layout import fine_log_axis, new_figure, set_margins, small_print, width_axis
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.drawing.table import plus_minus
 from infwidth.experiments.convergence.measured import (
@@ -36,13 +36,9 @@ LOOKS: dict[str, Look] = {
 """SGD, ADAM* and elementwise Adam look as the variants that they train."""
 
 
+@paper_style()
 def draw(measured: Convergence) -> Figure:
     """Distance over width and over steps, losses, and elementwise Adam."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Convergence) -> Figure:
     figure = new_figure(TEXT_WIDTH, 4.6)
     grid = figure.subplots(2, 2)
     panels = {
@@ -190,13 +186,9 @@ def _key(axes: Axes, place: Any, title: str = "") -> None:
 
 def _width_axis(axes: Axes, measured: Convergence) -> None:
     widths = measured.widths
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.25, widths[-1] * 1.25)
     # Every second width is named, from the largest down, or numbers would meet.
-    axes.xaxis.set_major_locator(FixedLocator(widths[::-1][:: 2 if len(widths) > 5 else 1]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("width $H$")
+    ticks = widths[::-1][:: 2 if len(widths) > 5 else 1]
+    width_axis(axes, (widths[0] / 1.25, widths[-1] * 1.25), ticks, "width $H$")
 
 
 def _room_below(axes: Axes, share: float) -> None:

@@ -23,13 +23,9 @@ _RIGHT = 0.12
 _SPLITS = {"test": "test", "train": "training"}
 
 
+@paper_style()
 def draw(measured: Study) -> Figure:
     """Above: losses. Below: the same less those of frozen features. Left: test, right: training."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Study) -> Figure:
     variants = reported(measured)
     figure = new_figure(TEXT_WIDTH, 4.6)
     grid = figure.subplots(2, 2, sharey="row")

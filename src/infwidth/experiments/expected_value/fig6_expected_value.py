@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import NullFormatter
 
 from infwidth.drawing.layout import (
     EndLabel,
@@ -16,6 +16,7 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.expected_value.measured import ExpectedValue, TrainedCell
@@ -33,13 +34,9 @@ _GREY = "#777777"
 _MOST_TICKS = 4
 
 
+@paper_style()
 def draw(measured: ExpectedValue) -> Figure:
     """Left: a fixed readout function, unbiased at every width. Right: trained, biased as 1/H."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: ExpectedValue) -> Figure:
     figure = new_figure(TEXT_WIDTH, 3.0)
     fixed, trained = figure.subplots(1, 2, squeeze=False)[0]
     left, right = _fixed(fixed, measured), _trained(trained, measured)
@@ -140,13 +137,8 @@ def _reference(
 def _log_axes(axes: Axes, widths: Sequence[int]) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.4, widths[-1] * 1.4)
-    every = -(-len(widths) // _MOST_TICKS)
-    axes.xaxis.set_major_locator(FixedLocator(widths[::every]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("width $H$")
+    ticks = widths[:: -(-len(widths) // _MOST_TICKS)]
+    width_axis(axes, (widths[0] / 1.4, widths[-1] * 1.4), ticks, "width $H$")
 
 
 def _print(measured: ExpectedValue) -> str:

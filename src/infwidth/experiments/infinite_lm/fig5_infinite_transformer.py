@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import rgb2hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from infwidth.config.variants import VARIANTS
 from infwidth.drawing.layout import (
@@ -18,6 +18,7 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.infinite_lm.measured import InfiniteLm
@@ -32,13 +33,9 @@ _INFINITE = Look("#000000", "", (0, (4, 1.5)))
 """The curve of the infinite model."""
 
 
+@paper_style()
 def draw(measured: InfiniteLm) -> Figure:
     """Distance and final loss over width; below, loss curves less the infinite one."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: InfiniteLm) -> Figure:
     rules = measured.infinite_variants
     columns = max(2, len(rules))
     rows = 2 if rules else 1
@@ -167,14 +164,8 @@ def _line(
 
 def _width_axis(axes: Axes, widths: list[int], infinity: float | None = None) -> None:
     ticks = [*map(float, widths), *([infinity] if infinity else [])]
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(ticks[0] / 1.4, ticks[-1] * 1.4)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: "∞" if infinity and x == infinity else f"{x:,.0f}")
-    )
-    axes.set_xlabel("MLP width $H$")
+    names = {infinity: "∞"} if infinity else {}
+    width_axis(axes, (ticks[0] / 1.4, ticks[-1] * 1.4), ticks, names=names)
 
 
 def _at_2_and_5(y: float, _: int) -> str:

@@ -8,7 +8,6 @@ are infinitely wide, and 0 where there are none.
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +26,6 @@ TABLES = {"runs": runs_table("variant"), "curves": CURVES}
 @dataclass(frozen=True)
 class InfiniteLm(Experiment):
     """What the experiment measured."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that the experiment ran with."""
-        return self.measured.settings
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -146,18 +140,12 @@ def load(folder: Path | str) -> InfiniteLm:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    measured = InfiniteLm(
-        MeasuredTables.load(
-            folder, TABLES, "infinite_lm", "model", "corpus", "selection", "statistics"
-        )
-    )
-    path = Path(folder) / "runs.parquet"
-    strange = sorted(set(measured.reported["variant"]) - set(VARIANTS))
-    if strange:
-        raise UserError(
-            f"{path}: column 'variant' holds '{strange[0]}'; allowed are {', '.join(VARIANTS)}"
-        )
+    keys = ("infinite_lm", "model", "corpus", "selection", "statistics")
+    tables = MeasuredTables.load(folder, TABLES, *keys)
+    tables.require_known("runs", variant=VARIANTS)
+    measured = InfiniteLm(tables)
     if measured.reported.empty:
+        path = tables.folder / "runs.parquet"
         raise UserError(f"{path}: no row has role 'report'; run `infwidth measure` first")
     for name, entry in measured.settings["selection"].items():
         require(Path(folder) / "settings.json", f"the entry of '{name}'", entry, ("interior",))

@@ -32,13 +32,9 @@ from infwidth.stats.extrapolation import Extrapolation
 _RIGHT = 0.12
 
 
+@paper_style()
 def draw(measured: Study) -> Figure:
     """Above: test loss less that of frozen features. Below: test loss less training loss."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Study) -> Figure:
     variants = reported(measured)
     vocabularies = list(
         dict.fromkeys(c["factors"]["vocabulary"] for c in measured.conditions.values())

@@ -10,6 +10,7 @@ import numpy as np
 from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.stats.bootstrap import document_interval, resampled_losses
 from infwidth.stats.gap_closed import GapClosed, gap_closed
+from infwidth.stats.ratio_effect import RatioEffect
 from infwidth.stats.statistics import (
     Interval,
     PairedDifference,
@@ -22,6 +23,7 @@ from infwidth.stats.statistics import (
 from infwidth.stats.verdicts import Evidence, tracks, worse
 
 UNKNOWN = Evidence(math.nan, math.nan)
+GAP = ("ntk", "adam_star", "frozen")
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
 
 
@@ -118,14 +120,17 @@ def share_closed(measured: Measurements, width: int) -> GapClosed | None:
     None if one of the three never ran there, or lost a seed: what a run that diverged would have
     closed is not known.
     """
-    three = ("ntk", "adam_star", "frozen")
-    losses = [measured.losses(variant, width) for variant in three]
-    seeds = sorted(set.intersection(*map(set, losses)))
-    if not seeds or len(seeds) < len(measured.seeds):
+    effect = gap_effect(measured, "", width)
+    if effect.lost or not effect.count:
         return None
-    ntk, star, frozen = (np.array([by_seed[seed] for seed in seeds]) for by_seed in losses)
     settings = measured.statistics
-    return gap_closed(ntk - star, ntk - frozen, settings.confidence, settings.gap_fraction)
+    return gap_closed(effect.top_S, effect.bottom_S, settings.confidence, settings.gap_fraction)
+
+
+def gap_effect(measured: Measurements, where: str, width: int) -> RatioEffect:
+    """The same share over the seeds that all three finished, as an effect."""
+    losses = (measured.losses(variant, width) for variant in GAP)
+    return RatioEffect.of_gap(where, losses, measured.seeds)
 
 
 def document_contrast(

@@ -6,14 +6,12 @@ Legend: S seeds. Every loss is in nats per token.
 
 import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from dataclasses import replace
 
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.lm_width.comparisons import document_contrast
+from infwidth.experiments.lm_width.comparisons import GAP, document_contrast, gap_effect
 from infwidth.experiments.lm_width.measured import Measurements
-from infwidth.stats.effects import Effect
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import Effect, shared_seeds, weighted_effect
 
 CONTRASTS: dict[str, dict[str, float]] = {
     "ntk_minus_frozen": {"ntk": 1, "frozen": -1},
@@ -52,9 +50,9 @@ def effects(measured: Measurements) -> dict[str, list[Effect]]:
     wide = [_width(width) for width in measured.widths if width >= least]
     found["ntk_minus_frozen_wide"] = [e for e in found["ntk_minus_frozen"] if e.where in wide]
     found["gap_closed"] = [
-        gap_closed_effect(measured, width)
+        gap_effect(measured, _width(width), width)
         for width in measured.widths
-        if _ran(measured, [(v, width) for v in ("ntk", "adam_star", "frozen")])
+        if _ran(measured, [(variant, width) for variant in GAP])
     ]
     found["sgd_loss_over_width"] = _over_width(measured, "ntk")
     found["diverged_runs"] = [_diverged(measured, variant) for variant in measured.variants]
@@ -63,23 +61,11 @@ def effects(measured: Measurements) -> dict[str, list[Effect]]:
 
 def contrast(measured: Measurements, where: str, weights: Mapping[Cell, float]) -> Effect:
     """The mean over seeds of a weighted sum of losses."""
-    seeds, lost = _seeds(measured, list(weights))
-    value_S = np.zeros(len(seeds))
-    for cell, weight in weights.items():
-        losses = measured.losses(*cell)
-        value_S += weight * np.array([losses[seed] for seed in seeds])
-    effect = Effect.of_repeats(where, value_S, lost)
+    terms = [(weight, measured.losses(*cell)) for cell, weight in weights.items()]
+    effect = weighted_effect(where, terms, measured.seeds)
+    seeds = shared_seeds([losses for _, losses in terms], measured.seeds)
     documents = document_contrast(measured, weights, effect.estimate, seeds)
-    return Effect.of_repeats(where, value_S, lost, documents)
-
-
-def gap_closed_effect(measured: Measurements, width: int) -> RatioEffect:
-    """(L_ntk − L_adam_star) / (L_ntk − L_frozen) at one width."""
-    cells = [(variant, width) for variant in ("ntk", "adam_star", "frozen")]
-    seeds, lost = _seeds(measured, cells)
-    losses = [measured.losses(*cell) for cell in cells]
-    ntk_S, star_S, frozen_S = (np.array([loss[seed] for seed in seeds]) for loss in losses)
-    return RatioEffect.of_pairs(_width(width), ntk_S - star_S, ntk_S - frozen_S, lost)
+    return replace(effect, documents=documents)
 
 
 def _over_width(measured: Measurements, variant: str) -> list[Effect]:
@@ -95,13 +81,6 @@ def _diverged(measured: Measurements, variant: str) -> Effect:
     diverged = float((runs["status"] != "done").sum())
     missing = runs["width"].nunique() * len(measured.seeds) - len(runs)
     return Effect(VARIANTS[variant].label, diverged, 0.0, math.inf, len(runs), missing)
-
-
-def _seeds(measured: Measurements, cells: Sequence[Cell]) -> tuple[list[int], int]:
-    """The seeds of which every cell's run finished, and how many of all are not among them."""
-    wanted = set(measured.seeds)
-    finished = wanted.intersection(*(measured.losses(*cell) for cell in cells))
-    return sorted(finished), len(wanted) - len(finished)
 
 
 def _ran(measured: Measurements, cells: Mapping[Cell, float] | Sequence[Cell]) -> bool:

@@ -6,7 +6,6 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from infwidth.drawing.layout import (
     EndLabel,
@@ -15,6 +14,7 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
@@ -31,13 +31,9 @@ _STEP = 0.018
 """Distance of neighbouring variants' document bars and crosses, as a share of the width axis."""
 
 
+@paper_style()
 def draw(measured: Measurements) -> Figure:
     """Mean test loss with the interval over seeds (bands) and over documents (thin bars)."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Measurements) -> Figure:
     figure = new_figure(TEXT_WIDTH, 3.7)
     axes = figure.add_subplot()
     cells = {
@@ -149,16 +145,11 @@ def _control(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | No
 
 
 def _width_axis(axes: Axes, widths: list[int], variants: int) -> None:
-    axes.set_xscale("log", base=2)
     octaves = max(math.log2(widths[-1] / widths[0]), 1.0)
     margin, strip = 0.05 * octaves, (0.05 + 1.35 * _STEP * variants) * octaves
-    axes.set_xlim(widths[0] / 2**margin, widths[-1] * 2**strip)
-    axes.xaxis.set_major_locator(FixedLocator(widths))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: f"{x:,.0f}" + ("\n(proxy of ∞)" if x >= PROXY_WIDTH else ""))
-    )
-    axes.set_xlabel("MLP width $H$")
+    limits = (widths[0] / 2**margin, widths[-1] * 2**strip)
+    proxies = {float(width): f"{width:,}\n(proxy of ∞)" for width in widths if width >= PROXY_WIDTH}
+    width_axis(axes, limits, widths, names=proxies)
 
 
 def _loss_axis(axes: Axes, anything: bool) -> None:

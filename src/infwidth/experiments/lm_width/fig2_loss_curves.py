@@ -34,13 +34,9 @@ Curves = dict[str, pd.DataFrame]
 """By variant: a row a step, a column a seed, smoothed; NaN after a divergence."""
 
 
+@paper_style()
 def draw(measured: Measurements) -> Figure:
     """One column a width (the smallest and the largest); mean and range over seeds."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Measurements) -> Figure:
     widths = sorted({measured.widths[0], measured.widths[-1]})
     curves = [_curves(measured, width) for width in widths]
     rows = [curves]

@@ -47,13 +47,9 @@ class Curve(NamedTuple):
     filled: bool
 
 
+@paper_style()
 def draw(measured: Measurements) -> Figure:
     """The reference width from tuning; the smallest and the largest where they were run."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Measurements) -> Figure:
     curves = {name: _curves(measured, name) for name in VARIANTS if name != "constant"}
     curves = {name: found for name, found in curves.items() if found}
     rows = max(math.ceil(len(curves) / COLUMNS), 1)

@@ -5,7 +5,7 @@ Legend: S seeds, D test documents. Every loss is in nats per token.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from infwidth.config.errors import UserError
 from infwidth.config.statistics import StatisticsSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
-from infwidth.reading import digest, read_json, read_table, require
+from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
+from infwidth.reading import digest, read_json, require
 from infwidth.stats.selection import Choice, Trial, choose
 
 _PARAMETERS = tuple(f"parameters_{kind}" for kind in PARAMETERS)
@@ -35,82 +36,40 @@ TABLES = {
         by_run=True,
     ),
 }
-SETTINGS_KEYS = ("name", "commit", "corpus", "lm_width", "statistics")
 SELECTION_KEYS = ("learning_rate", "kappa", "interior", "note", "trials", "extensions")
 TRIAL_KEYS = ("learning_rate", "kappa", "mean_validation_loss", "status")
 ROLES = ("trunk", "tuning", "sensitivity", "report")
-FILES = (
-    *("runs.parquet", "documents.parquet", "curves.parquet"),
-    *("selection.json", "settings.json"),
-)
+SELECTION = "selection.json"
+FILES = ("runs.parquet", "documents.parquet", "curves.parquet", SELECTION, SETTINGS)
+"""In the order in which the records of figures and tables name them."""
 
 
 @dataclass(frozen=True)
-class Measurements:
+class Measurements(Experiment):
     """Everything that tables and figures are made from.
 
     Attributes:
-        folder: where it was read from.
-        runs: one row a (run, role).
-        documents: one row a (reported run, test document): `loss_sum` in nats, `tokens`.
-        curves: one row a (reported run, logged stretch): training loss.
         selection: by variant (and "trunk"), what tuning chose and every cell that it tried.
-        settings: the effective settings, with the configuration's name, commit and corpus.
         statistics: the settings of intervals and verdicts.
-        digests: sha256 of each file read, by name.
     """
 
-    folder: Path
-    runs: pd.DataFrame
-    documents: pd.DataFrame
-    curves: pd.DataFrame
     selection: dict[str, dict[str, Any]]
-    settings: dict[str, Any]
     statistics: StatisticsSettings
-    digests: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def load(cls, folder: Path | str) -> "Measurements":
-        """Reads and checks a folder of measurements.
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row a (run, role)."""
+        return self.measured.tables["runs"]
 
-        Raises:
-            UserError: a file is missing or unreadable, or lacks a column or key.
-        """
-        folder = Path(folder)
-        digests = {name: digest(folder / name) for name in FILES}
-        runs = read_table(folder / "runs.parquet", TABLES["runs"].columns)
-        settings = read_json(folder / "settings.json", SETTINGS_KEYS)
-        measured = cls(
-            folder,
-            runs,
-            read_table(folder / "documents.parquet", TABLES["documents"].columns),
-            read_table(folder / "curves.parquet", TABLES["curves"].columns),
-            read_json(folder / "selection.json", ()),
-            settings,
-            _statistics(folder / "settings.json", settings),
-            digests,
-        )
-        measured._check()
-        return measured
+    @property
+    def documents(self) -> pd.DataFrame:
+        """One row a (reported run, test document): `loss_sum` in nats, `tokens`."""
+        return self.measured.tables["documents"]
 
-    def _check(self) -> None:
-        path = self.folder / "runs.parquet"
-        for column, allowed in (("role", ROLES), ("variant", tuple(VARIANTS))):
-            strange = sorted(set(self.runs[column]) - set(allowed))
-            if strange:
-                raise UserError(
-                    f"{path}: column '{column}' holds '{strange[0]}'; "
-                    f"allowed are {', '.join(allowed)}"
-                )
-        if not self.reported.size:
-            raise UserError(f"{path}: no row has role 'report'; train the reported runs first")
-        for name, entry in self.selection.items():
-            path = self.folder / "selection.json"
-            require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
-            for trial in entry["trials"]:
-                require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
-        for key in ("widths", "reference_width", "seeds"):
-            require(self.folder / "settings.json", "lm_width", self.settings["lm_width"], (key,))
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row a (reported run, logged stretch): training loss."""
+        return self.measured.tables["curves"]
 
     @property
     def reported(self) -> pd.DataFrame:
@@ -181,8 +140,8 @@ class Measurements:
         wide = rows.pivot(index="key", columns="document", values=["loss_sum", "tokens"])
         if wide.isna().to_numpy().any() or len(wide) != len(set(keys)):
             raise UserError(
-                f"{self.folder / 'documents.parquet'}: the runs of {variant} at width {width} "
-                "were not scored on the same documents; train them anew"
+                f"{self.measured.folder / 'documents.parquet'}: the runs of {variant} at width "
+                f"{width} were not scored on the same documents; train them anew"
             )
         wide = wide.loc[keys].astype(np.float64)
         return wide["loss_sum"].to_numpy(), wide["tokens"].to_numpy()
@@ -208,14 +167,31 @@ class Measurements:
         """Difference in validation loss that tuning counts as none, nats per token."""
         return float(self.settings["lm_width"].get("tuning", {}).get("tolerance", 0.0))
 
-    def provenance(self) -> dict[str, Any]:
-        """What a figure or table was made from: files with digests, settings, commit."""
-        return {
-            "inputs": self.digests,
-            "configuration": self.settings["name"],
-            "commit": self.settings["commit"],
-            "settings": self.settings,
-        }
+
+def load(folder: Path | str) -> Measurements:
+    """Reads and checks a folder of measurements.
+
+    Raises:
+        UserError: a file is missing or unreadable, or lacks a column or key.
+    """
+    tables = MeasuredTables.load(folder, TABLES, "corpus", "lm_width", "statistics")
+    tables.require_known("runs", role=ROLES, variant=VARIANTS)
+    path = tables.folder / SELECTION
+    digests = tables.digests | {SELECTION: digest(path)}
+    tables = replace(tables, digests={name: digests[name] for name in FILES})
+    selection = read_json(path, ())
+    for name, entry in selection.items():
+        require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
+        for trial in entry["trials"]:
+            require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
+    path = tables.folder / SETTINGS
+    keys = ("widths", "reference_width", "seeds")
+    require(path, "lm_width", tables.settings["lm_width"], keys)
+    measured = Measurements(tables, selection, _statistics(path, tables.settings))
+    if measured.reported.empty:
+        path = tables.folder / "runs.parquet"
+        raise UserError(f"{path}: no row has role 'report'; train the reported runs first")
+    return measured
 
 
 def _statistics(path: Path, settings: dict[str, Any]) -> StatisticsSettings:
@@ -225,6 +201,3 @@ def _statistics(path: Path, settings: dict[str, Any]) -> StatisticsSettings:
         first = error.errors()[0]
         place = ".".join(["statistics", *map(str, first["loc"])])
         raise UserError(f"{path}: {place}: {first['msg']}") from error
-
-
-load = Measurements.load

@@ -48,13 +48,9 @@ _TOP, _CURVE, _ROW, _BETWEEN, _BOTTOM = 0.12, 2.1, 0.16, 0.1, 0.44
 """Inches: labels, margins, the gap and the panel of main effects; heights, from the top."""
 
 
+@paper_style()
 def draw(measured: Study) -> Figure:
     """Above: each reading less frozen features, by cell. Below: choices, and their main effects."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Study) -> Figure:
     ran = reported(measured)
     shown = [name for name in ("ntk", *READINGS) if name in ran and "frozen" in ran]
     cells = {name: cells_of(measured, ESTIMANDS[f"{name}_minus_frozen"]) for name in shown}

@@ -24,13 +24,9 @@ _RIGHT, _ROW, _ABOVE = 0.12, 0.15, 1.6
 """Inches: the margin, a row of the controls, and the height of the panels above."""
 
 
+@paper_style()
 def draw(measured: Study) -> Figure:
     """Above: every rule less Adam on frozen features, by width. Below: controls of the scales."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: Study) -> Figure:
     rows = [
         name
         for name, condition in measured.conditions.items()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from infwidth.config.variants import VARIANTS
 from infwidth.drawing.layout import (
@@ -18,6 +18,7 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.width_limit.measured import MEAN_FIELD, NTK, SCALES, WidthLimit
@@ -57,13 +58,9 @@ class Panel(NamedTuple):
     has_zero: bool = True
 
 
+@paper_style()
 def draw(measured: WidthLimit) -> Figure:
     """Paired differences by parametrization; below, losses, and a check of the method."""
-    with paper_style():
-        return _draw(measured)
-
-
-def _draw(measured: WidthLimit) -> Figure:
     panels = _panels(measured)
     rows = -(-len(panels) // 2)
     figure = new_figure(TEXT_WIDTH, 1.4 + 1.65 * rows)
@@ -180,17 +177,12 @@ def _bars(
 
 def _width_axis(axes: Axes, widths: list[int], infinity: float) -> None:
     """A tick at infinity, and at as many widths as there is room for, the largest first."""
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / 1.5, infinity * 1.5)
     octaves = math.log2(infinity / widths[0]) / _MOST_TICKS
-    ticks = {infinity: "∞"}
+    ticks = [infinity]
     for width in reversed(widths):
         if math.log2(min(ticks) / width) >= octaves:
-            ticks[width] = f"{width:,}"
-    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels(list(ticks.values()))
-    axes.set_xlabel("MLP width $H$")
+            ticks.append(width)
+    width_axis(axes, (widths[0] / 1.5, infinity * 1.5), ticks, names={infinity: "∞"})
 
 
 def _same_limits(panels: Sequence[Axes]) -> None:

@@ -7,7 +7,7 @@ Legend: S seeds, W widths. Every loss is in nats per token.
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,11 +54,6 @@ class Comparison(NamedTuple):
 @dataclass(frozen=True)
 class WidthLimit(Experiment):
     """What the experiment measured."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that the experiment ran with."""
-        return self.measured.settings
 
     @property
     def widths(self) -> list[int]:
@@ -150,15 +145,10 @@ def load(folder: Path | str) -> WidthLimit:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
     keys = ("width_limit", "lm_width", "infinite_lm", "model", "corpus", "selection")
-    measured = WidthLimit(MeasuredTables.load(folder, TABLES, *keys, "selection_ntk", "statistics"))
-    path = Path(folder)
-    for name, table in measured.measured.tables.items():
-        strange = sorted(set(table["variant"]) - set(VARIANTS))
-        if strange:
-            raise UserError(
-                f"{path / name}.parquet: column 'variant' holds '{strange[0]}'; "
-                f"allowed are {', '.join(VARIANTS)}"
-            )
+    tables = MeasuredTables.load(folder, TABLES, *keys, "selection_ntk", "statistics")
+    for name in TABLES:
+        tables.require_known(name, variant=VARIANTS)
+    measured, path = WidthLimit(tables), Path(folder)
     if (REFERENCE, MEAN_FIELD) not in measured.models:
         raise UserError(
             f"{path / 'runs.parquet'}: no {MEAN_FIELD} row of '{REFERENCE}'; "
