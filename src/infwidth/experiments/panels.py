@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.style import Look, look
@@ -131,21 +131,3 @@ def notes(measured: Study, seeds: Sequence[int]) -> str:
         f"Corpus: {measured.settings['corpus']}.",
     ]
     return " ".join(filter(None, parts))
-
-
-def width_axis(
-    axes: Axes, widths: Sequence[int], beyond: float, ticks: Sequence[int] | None = None
-) -> None:
-    """A logarithmic axis of widths.
-
-    Args:
-        axes: whose x axis it is.
-        widths: ascending.
-        beyond: the factor by which it goes beyond them on both sides.
-        ticks: those that are marked; None marks all.
-    """
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(widths[0] / beyond, widths[-1] * beyond)
-    axes.xaxis.set_major_locator(FixedLocator(list(widths if ticks is None else ticks)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Effects: what an experiment says on a question, as a number with its error, place by place.
 
-An experiment's module in `infwidth.analysis` gives its effects by name, with
+An experiment's module in `infwidth.experiments` gives its effects by name, with
 `effects(measured) -> dict[str, list[Effect]]`; a rule of config/claims.yaml names one of them.
 """
 

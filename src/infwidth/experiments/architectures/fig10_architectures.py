@@ -17,10 +17,10 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.architectures.measured import LABELS, Architectures
-from infwidth.experiments.panels import width_axis
 from infwidth.stats.statistics import Interval
 
 _BASE = "frozen"
@@ -46,7 +46,9 @@ def draw(measured: Architectures) -> Figure:
         labels[above] = _losses(above, measured, architecture)
         labels[below] = _differences(below, measured, architecture)
         for axes in (above, below):
-            width_axis(axes, measured.widths, 2 ** (0.14 * _octaves(measured.widths)))
+            beyond = 2 ** (0.14 * _octaves(measured.widths))
+            limits = (measured.widths[0] / beyond, measured.widths[-1] * beyond)
+            width_axis(axes, limits, measured.widths, "")
         above.tick_params(labelbottom=False)
         below.set_xlabel("width $H$")
     grid[0, 0].set_ylabel("final test loss\n(nats per image)")

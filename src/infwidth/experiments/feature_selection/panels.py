@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from infwidth.drawing.layout import fine_log_axis
+from infwidth.drawing.layout import fine_log_axis, width_axis
 from infwidth.drawing.style import Look, look
 from infwidth.experiments.feature_selection.measured import LABELS, FeatureSelection
-from infwidth.experiments.panels import width_axis
 from infwidth.stats.statistics import Interval
 
 KEY = 6.3
@@ -52,8 +51,8 @@ def made_again(axes: Axes, measured: FeatureSelection) -> None:
         label = f"best readout, $D$ = {D}"
         widths |= _over_width(axes, measured, "least_squares", {"dimension": D}, style, label)
     _log_axis(axes)
-    width_axis(axes, sorted(widths), 1.25, _ticks(sorted(widths)))
-    axes.set_xlabel("width $H$")
+    limits = (min(widths) / 1.25, max(widths) * 1.25)
+    width_axis(axes, limits, _ticks(sorted(widths)), "width $H$")
     low, high = axes.get_ylim()
     ends = np.array([min(widths), max(widths)], np.float64)
     height = 2.5 * high * (ends / ends[0]) ** -0.5
@@ -180,11 +179,13 @@ def planted_loss(axes: Axes, measured: FeatureSelection) -> None:
             label="best frozen readout",
         )
     _log_axis(axes)
-    width_axis(axes, [*widths, beyond], 1.25, [*_ticks(widths), beyond])
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda x, _: "$\\infty$" if x > widths[-1] else f"{x:,.0f}")
+    width_axis(
+        axes,
+        (widths[0] / 1.25, beyond * 1.25),
+        [*_ticks(widths), beyond],
+        "width $H$",
+        {beyond: "$\\infty$"},
     )
-    axes.set_xlabel("width $H$")
     axes.set_ylabel("mean square error / variance")
     _key(axes, "center right")
 

@@ -15,10 +15,10 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
+    width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, Look, paper_style
 from infwidth.experiments.feature_support.measured import FeatureSupport, Readout
-from infwidth.experiments.panels import width_axis
 
 _LOOKS = {
     "total": Look("#000000", "o", "-"),
@@ -127,8 +127,8 @@ def _errors(
     axes.set_yscale("log")
     axes.set_ylim(_LOWEST, 1.5)
     axes.yaxis.set_minor_formatter(NullFormatter())
-    width_axis(axes, widths, 1.4, widths[:: -(-len(widths) // _MOST_TICKS)])
-    axes.set_xlabel("width $H$")
+    ticks = widths[:: -(-len(widths) // _MOST_TICKS)]
+    width_axis(axes, (widths[0] / 1.4, widths[-1] * 1.4), ticks, "width $H$")
     return labels
 
 

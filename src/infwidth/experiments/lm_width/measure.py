@@ -2,7 +2,7 @@
 """The paper's experiment: final loss of a language model over the width of its MLPs, by variant.
 
 Rates are tuned at one width on tuning seeds by validation loss; every width then runs on other
-seeds and is scored on the test split. Which runs there are stands in `lm_width_plan`.
+seeds and is scored on the test split. Which runs there are stands in `plan`.
 """
 
 import math
