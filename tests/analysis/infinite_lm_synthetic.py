@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from infwidth.config.settings import ModelSettings
-from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.shared import StatisticsSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from tests.analysis.tables import write_table
 

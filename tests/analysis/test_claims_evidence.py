@@ -19,9 +19,7 @@ from infwidth.claims.evidence import (
     slack,
 )
 from infwidth.claims.schema import Equivalent, Greater, Less
-from infwidth.stats.effects import Effect
-from infwidth.stats.largest_effect import LargestEffect
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import Effect, LargestEffect, RatioEffect
 from infwidth.stats.statistics import holm, two_sided
 from infwidth.stats.verdicts import Evidence, Verdict, verdict
 from tests.analysis.fieller import FINE, fiellers_ends

@@ -9,8 +9,7 @@ import pytest
 from infwidth.claims.claims import FILE, load
 from infwidth.claims.judge import find
 from infwidth.config.errors import UserError
-from infwidth.stats.effects import Effect
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import Effect, RatioEffect
 from infwidth.stats.verdicts import Verdict
 from infwidth.stored import write_json
 from tests.analysis import memory_synthetic

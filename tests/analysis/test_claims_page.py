@@ -13,7 +13,7 @@ from infwidth.claims.schema import read_claims
 from infwidth.claims.table5_claims import build
 from infwidth.claims.words import decimals_of, ends, with_interval
 from infwidth.drawing.table import latex, markdown, p_value
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import RatioEffect
 from tests.analysis.claims_tables import EFFECTS, judged, row
 
 LINKS = Links("../figures", "tables", {"lm_width": "lm_width/measurements"}, "../config/c.yaml")

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.share_effect import ShareEffect
+from infwidth.stats.effects import Effect, ShareEffect, paired_effect
 from infwidth.stats.statistics import p_greater, p_less
 
 VALUES = np.array([0.03, 0.05, 0.01, 0.04])

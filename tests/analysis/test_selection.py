@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.stats.selection import (
     Cell,
     Trial,

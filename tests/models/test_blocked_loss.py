@@ -4,13 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infwidth.models.blocked_loss import (
+from infwidth.models.loss import (
     LOGITS_ON_CPU,
     block_size,
     blocked_losses,
     blocked_mean_loss,
+    cross_entropy,
 )
-from infwidth.models.loss import cross_entropy
 
 V, D, N = 40, 6, 22
 KEYS = jax.random.split(jax.random.key(0), 3)

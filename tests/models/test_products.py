@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
-from infwidth.models.products import product
+from infwidth.models.fast_ops import product
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 W, X, G = (

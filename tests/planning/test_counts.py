@@ -15,15 +15,15 @@ from infwidth.artifact.planning import memory, sizes
 from infwidth.artifact.planning.memory import loss_block, sequences_at_once, step_memory
 from infwidth.artifact.planning.texts import BYTE_VOCABULARY
 from infwidth.artifact.planning.work import recomputed_flops, run_flops
-from infwidth.config.mesh import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.shared import MeshSettings
 from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
 from infwidth.data.vocabulary import ByteVocabulary
 from infwidth.infinite import room
-from infwidth.models import blocked_loss
-from infwidth.models.blocked_loss import block_size
+from infwidth.models import loss
 from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
+from infwidth.models.loss import block_size
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
 from infwidth.training import rules
@@ -41,8 +41,8 @@ TWO_STEPS = TrainingSettings(batch_size=8, steps=2, warmup_steps=1, log_every=1,
 
 def test_constants_that_stand_twice_agree():
     assert ByteVocabulary.size == BYTE_VOCABULARY
-    assert memory.LOGITS_ON_CPU == blocked_loss.LOGITS_ON_CPU
-    assert memory.LOGITS_ELSEWHERE == blocked_loss.LOGITS_ELSEWHERE
+    assert memory.LOGITS_ON_CPU == loss.LOGITS_ON_CPU
+    assert memory.LOGITS_ELSEWHERE == loss.LOGITS_ELSEWHERE
 
 
 def test_sizes_and_flops_are_those_that_published_runs_recorded():

@@ -7,10 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from infwidth.catalogue import EXPERIMENTS, STUDIES
-from infwidth.config.c4 import C4Settings
-from infwidth.config.mesh import MeshSettings
-from infwidth.config.numerics import NumericsSettings
-from infwidth.config.scales import MeasuredScalesSettings
 from infwidth.config.section import (
     Fraction,
     Section,
@@ -21,8 +17,14 @@ from infwidth.config.section import (
     seeds_apart,
     whole_chunks,
 )
-from infwidth.config.statistics import StatisticsSettings
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import (
+    C4Settings,
+    MeasuredScalesSettings,
+    MeshSettings,
+    NumericsSettings,
+    StatisticsSettings,
+    TuningSettings,
+)
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.architectures.settings import ArchitecturesSettings
 from infwidth.experiments.convergence.settings import ConvergenceSettings

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from infwidth.config.c4 import C4Config
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings, Settings
+from infwidth.config.shared import C4Config
 
 TFDS_VERSION = "3.0.1"
 _JSON_NAME = re.compile(r"c4-(train|validation)\.(\d{5})-of-(\d{5})\.json\.gz")

@@ -15,8 +15,7 @@ import pandas as pd
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.tables import Experiment, MeasuredTables
-from infwidth.stats.effects import Effect, weighted_effect
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import Effect, RatioEffect, weighted_effect
 
 Weights = Mapping[str, float]
 """Of the losses of variants, in a contrast."""

@@ -17,7 +17,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import merge
 from infwidth.config.section import Section, Seed
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.plan import Place, has_mlps
 from infwidth.experiments.registry import REGISTRY, STUDIES, module

@@ -16,7 +16,7 @@ from flax import nnx
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Features as FeatureTreatment
-from infwidth.models.products import Compute, product
+from infwidth.models.fast_ops import Compute, product
 from infwidth.models.tap import tapped
 from infwidth.models.variables import Features, Readout
 

@@ -18,11 +18,9 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings
 from infwidth.models.attention import attend, chosen_implementation
-from infwidth.models.blocked_loss import Head, block_size, blocked_losses, blocked_mean_loss
-from infwidth.models.fast_ops import look_up
+from infwidth.models.fast_ops import Compute, look_up, product
 from infwidth.models.features import FeatureMLP
-from infwidth.models.loss import cross_entropy
-from infwidth.models.products import Compute, product
+from infwidth.models.loss import Head, block_size, blocked_losses, blocked_mean_loss, cross_entropy
 from infwidth.models.variables import Groups, Trunk, merge, split
 
 Observe = Callable[[str, jax.Array], None]

@@ -6,14 +6,16 @@ An experiment's module in `infwidth.experiments` gives its effects by name, with
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from infwidth.stats.statistics import Interval, mean_interval
+from infwidth.stats.gap_closed import gap_closed
+from infwidth.stats.statistics import Interval, mean_interval, p_greater
 
 
 @dataclass(frozen=True)
@@ -137,3 +139,182 @@ def weighted_effect(
 def shared_seeds(losses: Sequence[Mapping[int, float]], ran: Collection[int]) -> list[int]:
     """The seeds among those that ran of which each has a loss, ascending."""
     return sorted(set(ran).intersection(*losses))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareEffect(Effect):
+    """A share of trials, whose error a t test would call 0 where all trials agree.
+
+    Attributes:
+        found: trials that found it.
+    """
+
+    found: int
+
+    @classmethod
+    def of_trials(cls, where: str, found: ArrayLike) -> "ShareEffect":
+        """The share of true values in an array of shape (S,)."""
+        found_S = np.asarray(found, bool)
+        share = float(found_S.mean()) if found_S.size else math.nan
+        total = int(found_S.sum())
+        return cls(where, share, math.nan, math.inf, found_S.size, found=total)
+
+    def interval(self, confidence: float) -> Interval:
+        """Clopper and Pearson's."""
+        if not self.count:
+            return Interval(math.nan, math.nan, math.nan)
+        ends = self._test().proportion_ci(confidence, "exact")
+        return Interval(self.estimate, float(ends.low), float(ends.high))
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p value of `the share > bound`."""
+        return self._p(bound, "greater")
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p value of `the share < bound`."""
+        return self._p(bound, "less")
+
+    def _p(self, bound: float, alternative: str) -> float:
+        if self.lost or not self.count:
+            return math.nan
+        return float(self._test(bound, alternative).pvalue)
+
+    def _test(self, *bound: Any) -> Any:
+        from scipy import stats  # takes a second to import, and few need it
+
+        return stats.binomtest(self.found, self.count, *bound)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RatioEffect(Effect):
+    """mean(top) / mean(bottom), where the bottom is what there is to gain, such as a gap.
+
+    Without a positive bottom the ratio has no meaning: its estimate is then NaN. A test of the
+    ratio against a bound is one of top − bound · bottom, which needs no division, and at the same
+    time one of whether the bottom is positive: by intersection and union, the larger p counts.
+
+    Attributes:
+        top_S: numerator by repeat.
+        bottom_S: denominator by repeat.
+    """
+
+    top_S: NDArray[np.float64]
+    bottom_S: NDArray[np.float64]
+
+    @classmethod
+    def of_pairs(cls, where: str, top: ArrayLike, bottom: ArrayLike, lost: int) -> "RatioEffect":
+        """The ratio of the means of two arrays of shape (S,).
+
+        Args:
+            where: the place.
+            top, bottom: numerator and denominator of each repeat.
+            lost: repeats that diverged or are missing.
+        """
+        top_S, bottom_S = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
+        count = top_S.size
+        ratio = error = math.nan
+        if count and bottom_S.mean() > 0:
+            ratio = float(top_S.mean() / bottom_S.mean())
+        if count > 1:
+            left_S = top_S - ratio * bottom_S
+            error = float(left_S.std(ddof=1) / (math.sqrt(count) * bottom_S.mean()))
+        return cls(where, ratio, error, count - 1, count, lost, top_S=top_S, bottom_S=bottom_S)
+
+    @classmethod
+    def of_gap(
+        cls, where: str, losses: Iterable[Mapping[int, float]], ran: Collection[int]
+    ) -> "RatioEffect":
+        """The share (ntk − star) / (ntk − frozen) of a gap.
+
+        Args:
+            where: the place.
+            losses: of ntk, star and frozen, by seed of each run that finished.
+            ran: the seeds that all were to run; those missing from any count as lost.
+        """
+        three = list(losses)
+        seeds = shared_seeds(three, ran)
+        ntk_S, star_S, frozen_S = (np.array([loss[seed] for seed in seeds]) for loss in three)
+        return cls.of_pairs(where, ntk_S - star_S, ntk_S - frozen_S, len(set(ran)) - len(seeds))
+
+    def interval(self, confidence: float) -> Interval:
+        """Fieller's; its ends are NaN where it is unbounded or there is no gap."""
+        if math.isnan(self.estimate):
+            return Interval(math.nan, math.nan, math.nan)
+        found = gap_closed(self.top_S, self.bottom_S, confidence, 0.0)
+        return Interval(self.estimate, found.lower, found.upper)
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p value of `the bottom is positive and the ratio > bound`."""
+        return self._p(self.top_S - bound * self.bottom_S)
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p value of `the bottom is positive and the ratio < bound`."""
+        return self._p(bound * self.bottom_S - self.top_S)
+
+    def _p(self, excess_S: NDArray[np.float64]) -> float:
+        if self.lost or self.count < 2:
+            return math.nan
+        return float(np.max([p_greater(excess_S), p_greater(self.bottom_S)]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LargestEffect(Effect):
+    """max_k |θ_k| of K numbers, each with its error; they may depend on each other in any way.
+
+    `Below a bound` says that every one is: an intersection-union test. `Above` says that one at
+    least is: Bonferroni over all, from both sides. The interval has the ends at which the two-sided
+    forms of these tests, with twice the p value, would reject.
+
+    Attributes:
+        mean_K: the numbers.
+        error_K: their standard errors.
+    """
+
+    mean_K: NDArray[np.float64]
+    error_K: NDArray[np.float64]
+
+    @classmethod
+    def of_means(
+        cls, where: str, mean: ArrayLike, error: ArrayLike, count: int, lost: int = 0
+    ) -> "LargestEffect":
+        """The largest of K means over the same `count` repeats, shapes (K,)."""
+        mean_K, error_K = np.asarray(mean, np.float64), np.asarray(error, np.float64)
+        worst = int(np.argmax(np.abs(mean_K)))
+        return cls(
+            *(where, float(abs(mean_K[worst])), float(error_K[worst]), count - 1, count, lost),
+            mean_K=mean_K,
+            error_K=error_K,
+        )
+
+    def interval(self, confidence: float) -> Interval:
+        """From the least to the greatest value that the tests leave; no end is below 0."""
+        if not self.freedom > 0:
+            return Interval(self.estimate, math.nan, math.nan)
+        tail = (1 - confidence) / 2
+        one, all_K = (
+            -float(special.stdtrit(self.freedom, p)) for p in (tail, tail / (2 * self.mean_K.size))
+        )
+        size_K = np.abs(self.mean_K)
+        lower = max(0.0, float(np.max(size_K - all_K * self.error_K)))
+        return Interval(self.estimate, lower, float(np.max(size_K + one * self.error_K)))
+
+    def p_above(self, bound: float) -> float:
+        """p value of `at least one |θ_k| > bound`."""
+        if self.lost or not self.freedom > 0:
+            return math.nan
+        if bound < 0:
+            return 0.0
+        return min(1.0, 2 * self.mean_K.size * float(self._tails(1.0, bound).min()))
+
+    def p_below(self, bound: float) -> float:
+        """p value of `every |θ_k| < bound`."""
+        if self.lost or not self.freedom > 0:
+            return math.nan
+        return float(self._tails(-1.0, bound).max())
+
+    def _tails(self, sign: float, bound: float) -> NDArray[np.float64]:
+        """One-sided p value of |θ_k| > bound (sign 1) or < bound (−1), each by itself."""
+        excess_K = sign * (np.abs(self.mean_K) - bound)
+        exact_K = np.where(excess_K > 0, np.inf, -np.inf)
+        z_K = np.divide(excess_K, self.error_K, out=exact_K, where=self.error_K > 0)
+        return special.stdtr(self.freedom, -z_K)

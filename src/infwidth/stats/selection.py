@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 
 Side = Literal["lower", "higher"]
 

@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from infwidth.artifact.doctor.steps import Precision
-from infwidth.config.numerics import NumericsSettings
+from infwidth.config.shared import NumericsSettings
 from infwidth.models.attention import attend, chosen_implementation
-from infwidth.models.blocked_loss import block_size, blocked_mean_loss
-from infwidth.models.fast_ops import causal_attention
-from infwidth.models.loss import cross_entropy
-from infwidth.models.products import product
+from infwidth.models.fast_ops import causal_attention, product
+from infwidth.models.loss import block_size, blocked_mean_loss, cross_entropy
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 3e-2}
 """Largest error of a value or a gradient, over the largest value or gradient."""

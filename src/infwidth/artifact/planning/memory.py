@@ -23,7 +23,7 @@ from infwidth.config.variants import Variant
 from infwidth.training.microbatches import TOKENS_ON_CPU, microbatch_count
 
 LOGITS_ON_CPU, LOGITS_ELSEWHERE = 2**24, 2**27
-"""As in `infwidth.models.blocked_loss`, which imports JAX."""
+"""As in `infwidth.models.loss`, which imports JAX."""
 _LOGITS = 2
 """Matrices as large as the logits: they and their gradient."""
 _STREAM = 5

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from infwidth.artifact.planning.texts import Text
 from infwidth.catalogue import STUDIES
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.plan import (
     Place,

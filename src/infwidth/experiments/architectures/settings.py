@@ -15,7 +15,7 @@ from infwidth.config.section import (
     known_variants,
     seeds_apart,
 )
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 
 Architecture = Literal["mlp", "cnn", "rnn"]
 

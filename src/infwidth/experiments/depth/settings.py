@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from infwidth.config.section import Seed, Width, each_once
-from infwidth.config.study import Steps, StudySettings
+from infwidth.config.shared import Steps, StudySettings
 
 
 class DepthSettings(StudySettings):

@@ -6,8 +6,7 @@ import math
 from scipy import special
 
 from infwidth.experiments.expected_value.measured import ExpectedValue
-from infwidth.stats.effects import Effect
-from infwidth.stats.largest_effect import LargestEffect
+from infwidth.stats.effects import Effect, LargestEffect
 
 CASES = {
     "adam_star": "ADAM*",

@@ -16,8 +16,7 @@ import pandas as pd
 
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
-from infwidth.stats.effects import Effect
-from infwidth.stats.share_effect import ShareEffect
+from infwidth.stats.effects import Effect, ShareEffect
 
 TABLES = {
     "residuals": Table(("case", "inputs"), SEED, outcomes=("residual",)),

@@ -15,7 +15,7 @@ from infwidth.config.section import (
     seeds_apart,
     whole_chunks,
 )
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import VARIANTS
 
 INFINITE_READOUTS = ("sgd", "adam_star")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infwidth.config.section import Width, each_once
-from infwidth.config.study import Steps, StudySettings
+from infwidth.config.shared import Steps, StudySettings
 
 
 class LadderSettings(StudySettings):

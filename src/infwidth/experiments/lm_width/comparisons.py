@@ -9,8 +9,8 @@ import numpy as np
 
 from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.stats.bootstrap import document_interval, resampled_losses
+from infwidth.stats.effects import RatioEffect
 from infwidth.stats.gap_closed import GapClosed, gap_closed
-from infwidth.stats.ratio_effect import RatioEffect
 from infwidth.stats.statistics import (
     Interval,
     PairedDifference,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.statistics import StatisticsSettings
+from infwidth.config.shared import StatisticsSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables

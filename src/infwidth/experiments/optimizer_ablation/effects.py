@@ -14,8 +14,7 @@ from infwidth.experiments.optimizer_ablation.measured import (
     REFERENCE,
     OptimizerAblation,
 )
-from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.ratio_effect import RatioEffect
+from infwidth.stats.effects import Effect, RatioEffect, paired_effect
 
 
 def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from infwidth.config.section import LearningRate, Section, Seed, Width, each_once, seeds_apart
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
 from infwidth.experiments.optimizer_ablation.digits_settings import DigitsAblationSettings

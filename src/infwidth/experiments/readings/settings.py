@@ -6,8 +6,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from infwidth.config.section import LearningRate, Seed, Width, each_once
-from infwidth.config.study import StudySettings
-from infwidth.config.tuning import TuningSettings
+from infwidth.config.shared import StudySettings, TuningSettings
 
 Factor = Literal[
     "steps", "vocabulary", "layers", "readout_init", "activation", "b2", "trunk_optimizer"
