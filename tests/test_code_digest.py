@@ -15,7 +15,7 @@ from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
 from infwidth.experiments.optimizer_ablation.plan import Arm, asked_of
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
-from tests.test_extending import EDITS
+from tests.test_extending import A_RULE, change
 
 
 class Package:
@@ -130,8 +130,8 @@ def test_other_words_are_another_digest():
 
 def test_a_new_rule_changes_no_other_run(package):
     before = digests()
-    for file, old, new in EDITS:
-        package.edit(file.removeprefix("src/infwidth/"), old, new)
+    change(package.folder, A_RULE, without=3)
+    forget()
     assert changed(before) == set()
 
 

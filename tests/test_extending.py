@@ -10,21 +10,30 @@ import pytest
 
 from tests.workflow.conftest import ROOT, copy_project
 
+A_RULE = "A new rule for the readout"
 
-def changed(folder, heading):
-    """A copy of the project with the changes in the boxes under a heading of the page."""
+
+def change(folder, heading, without=1):
+    """Makes the changes in the boxes under a heading of the page, but for a path's first parts."""
     page = Path("docs/extending.md").read_text()
     (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+    boxes = re.findall(r"^```diff\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    assert boxes
+    apply = ["git", "apply", "--unidiff-zero", f"-p{without}", "-"]
+    for box in boxes:
+        subprocess.run(apply, cwd=folder, input=box, text=True, check=True)
+
+
+def changed(folder, heading):
+    """A copy of the project with these changes."""
     checkout = copy_project(folder)
-    for change in re.findall(r"^```diff\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
-        applied = ["git", "apply", "--unidiff-zero", "-"]
-        subprocess.run(applied, cwd=checkout.folder, input=change, text=True, check=True)
+    change(checkout.folder, heading)
     return checkout
 
 
 @pytest.mark.slow
 def test_a_new_rule_trains_and_is_planned(tmp_path):
-    checkout = changed(tmp_path / "project", "A new rule for the readout")
+    checkout = changed(tmp_path / "project", A_RULE)
     own = ("--config", "optimizer_ablation={variants: [nesterov], contexts: []}")
 
     def planned():

@@ -9,7 +9,7 @@ import pytest
 
 from infwidth.config.load import CLAIMS, pick, validate
 from infwidth.config.slices import SLICES
-from tests.analysis import memory_synthetic
+from tests.experiments import memory_synthetic
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,8 +18,8 @@ from infwidth.provenance import SHA256, sha256
 from infwidth.stored import write_json, write_table
 from infwidth.training.records import Record, write_record
 from infwidth.training.spec import key_of
-from tests.analysis.claims_tables import judged, row
-from tests.analysis.studies_synthetic import write as write_study
+from tests.claims.claims_tables import judged, row
+from tests.experiments.studies_synthetic import write as write_study
 
 ROOT = Path(__file__).parents[2]
 SMALL = Settings.model_validate(

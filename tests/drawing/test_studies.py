@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures and tables of the studies, whatever was measured."""
+
+import importlib
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from infwidth.catalogue import FIGURES, STUDIES, TABLES, picture_module
+from infwidth.config.load import read_config, validate
+from infwidth.config.settings import Settings
+from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.style import look, paper_style
+from infwidth.drawing.table import latex, markdown
+from infwidth.drawing.write import build
+from infwidth.experiments import measured as reader
+from infwidth.experiments.ladder.effects import at_last, effects, extrapolation
+from infwidth.experiments.study import conditions
+from tests.drawing.test_figures import drawn_texts, overlaps
+from tests.experiments.studies_synthetic import write
+from tests.experiments.test_studies_measured import on_a_law, with_slopes
+
+OF_STUDIES = [name for name, experiment in FIGURES.items() if experiment in STUDIES]
+LEAST = {
+    "ladder": {"steps": [500], "vocabularies": ["bytes"], "seeds": [50]},
+    "depth": {"widths": [64], "seeds": [50]},
+    "readings": {"factors": ["steps"], "seeds": [50]},
+    "scales": {"widths": [64], "wide_widths": [], "controls": [], "other_vocabulary": False},
+}
+CASES = {
+    "full": Settings(),
+    "quick": validate(read_config(["config/config.yaml", "config/quick.yaml"])),
+    "least": Settings.model_validate(LEAST),
+}
+
+
+def written(folder, study, case):
+    """Measurements of a case; in the full one all runs of the NTK somewhere have diverged."""
+    somewhere, width = next(
+        (condition, width)
+        for condition in conditions(study, CASES[case])
+        for variant, width in condition.arms
+        if variant == "ntk"
+    )
+    diverged = [(somewhere.name, "ntk", width, seed) for seed in somewhere.seeds]
+    lost = diverged if case == "full" else ()
+    return reader.load(write(folder, study, CASES[case], lost=lost))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", OF_STUDIES)
+def test_texts_lie_inside_the_figure_and_apart(tmp_path, name, case):
+    measured = written(tmp_path, FIGURES[name], case)
+    with paper_style():
+        figure = importlib.import_module(picture_module(name)).draw(measured)
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        boxes = [
+            (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
+            for text in drawn_texts(figure)
+        ]
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "ADAM* is our reconstruction" in said
+    assert "a synthetic corpus" in said
+    assert ("diverged" in said) == (case == "full")
+    for text, box in boxes:
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
+    assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", [n for n, experiment in TABLES.items() if experiment in STUDIES])
+def test_tables_have_a_row_an_arm_and_say_what_they_must(tmp_path, name, case):
+    measured = written(tmp_path, TABLES[name], case)
+    table = build(name, measured)
+    arms = [(c, *arm) for c in measured.conditions for arm in measured.conditions[c]["arms"]]
+    rows = list(zip(*(table.raw[k] for k in ("condition", "variant", "width")), strict=True))
+    assert rows[: len(rows) - sum("extrapolated" in row[0] for row in rows)] == [
+        arm for arm in arms if arm[2]
+    ]
+    assert "our reconstruction" in table.caption
+    assert "a synthetic corpus" in table.caption
+    cells = table.shown.to_numpy().ravel().tolist()
+    assert all(isinstance(cell, str) for cell in cells)
+    assert not any(re.search(r"\bnan\b|\bNone\b|\binf\b", cell) for cell in cells)
+    assert {*table.shown["found"]} <= {
+        "worse",
+        "not worse",
+        "unresolved",
+        "too small to judge",
+        "–",
+    }
+    assert markdown(table)
+    assert latex(table)
+
+
+def test_a_difference_is_worse_beyond_the_margin_and_not_worse_within(tmp_path):
+    table = build("table10_ladder", reader.load(write(tmp_path, "ladder")))
+    first = table.raw[table.raw["condition"] == "bytes_500"].set_index("variant")
+    assert first.loc["ntk", "difference_nats"] == pytest.approx(0.015, abs=2e-3)
+    assert first.loc["ntk", "found"] == "not worse"
+    assert first.loc["adam_star", "found"] == "worse"
+    assert first.loc["ntk", "train_loss_nats"] == pytest.approx(
+        first.loc["ntk", "test_loss_nats"] - 0.25
+    )
+
+
+def test_what_is_predicted_of_the_longest_rung_spans_all_models(tmp_path):
+    measured = reader.load(write(tmp_path, "ladder", loss=on_a_law))
+    figure = importlib.import_module(picture_module("fig13_ladder")).draw(measured)
+    predicted = at_last(extrapolation(measured, "bytes", "adam_star"), 40000).interval(0.95)
+    drawn = [
+        tuple(path.vertices[:, 1])
+        for bars in figure.axes[0].collections
+        for path in bars.get_paths()
+    ]
+    assert (predicted.lower, predicted.upper) in drawn
+    table = build("table10_ladder", measured)
+    extrapolated = table.raw[table.raw["condition"].str.contains("extrapolated")]
+    expected = effects(measured)["predicted_minus_measured"]
+    assert list(extrapolated["difference_lower"]) == [e.interval(0.95).lower for e in expected]
+
+
+def test_settings_are_sorted_by_what_they_do_to_adam_star(tmp_path):
+    measured = reader.load(write(tmp_path, "readings", loss=with_slopes))
+    curve, board, main = (
+        importlib.import_module(picture_module("fig15_readings")).draw(measured).axes
+    )
+    (star,) = (
+        line
+        for line in curve.lines
+        if line.get_marker() == look("adam_star").marker and len(line.get_xdata()) == 17
+    )
+    assert list(star.get_ydata()) == sorted(star.get_ydata())
+    assert len(board.lines) == 17 * 7
+    # The largest slope, of what trains all else, is the last row's.
+    drawn = [line for line in main.lines if line.get_marker() == look("adam_star").marker]
+    by_row = {round(float(np.ravel(line.get_ydata())[0])): line for line in drawn}
+    assert np.ravel(by_row[6].get_xdata())[0] == pytest.approx(0.07)
+
+
+@pytest.mark.parametrize("name", OF_STUDIES)
+def test_same_measurements_same_bytes(tmp_path, name):
+    write(tmp_path / "m", FIGURES[name], CASES["quick"])
+    drawn = [draw_and_save(name, tmp_path / "m", tmp_path / out) for out in ("a", "b")]
+    first, second = ([path.read_bytes() for path in paths] for paths in drawn)
+    assert first == second

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from infwidth.config.errors import UserError
+from infwidth.experiments.lm_width.comparisons import cell_loss, compare, share_closed
+from infwidth.experiments.lm_width.effects import effects
+from infwidth.experiments.lm_width.measured import FILES, load
+from tests.experiments.synthetic import Truth, write
+
+SMALL = Truth(widths=(64, 1024), seeds=4, reference_width=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("measurements"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def measured(folder):
+    return load(folder)
+
+
+def test_constant_serves_every_width(measured):
+    assert measured.losses("constant", 64) == measured.losses("constant", 1024)
+    assert len(measured.losses("constant", 64)) == SMALL.seeds
+
+
+def test_document_losses_sum_to_the_test_loss(measured):
+    loss_SxD, tokens_SxD = measured.document_losses("frozen", 64)
+    ratios_S = loss_SxD.sum(axis=1) / tokens_SxD.sum(axis=1)
+    assert ratios_S == pytest.approx(list(measured.losses("frozen", 64).values()), rel=1e-12)
+
+
+def test_known_differences_lie_in_their_intervals(measured):
+    # 99.9% intervals: over the 10 statements below a false alarm is one in a hundred.
+    sure = dataclasses.replace(
+        measured, statistics=measured.statistics.model_copy(update={"confidence": 0.999})
+    )
+    for width in SMALL.widths:
+        for pair in (("ntk", "frozen"), ("ntk", "adam_star"), ("frozen", "unfrozen")):
+            found = compare(sure, *pair, width)
+            truth = SMALL.loss(pair[0], width) - SMALL.loss(pair[1], width)
+            assert found.over_seeds.lower < truth < found.over_seeds.upper
+            assert found.over_seeds.count == SMALL.seeds
+        star, frozen = (SMALL.loss(name, width) for name in ("adam_star", "frozen"))
+        truth = (SMALL.loss("ntk", width) - star) / (SMALL.loss("ntk", width) - frozen)
+        share = share_closed(sure, width)
+        assert not share.defined or share.lower < truth < share.upper
+
+
+def test_documents_shared_by_two_variants_cancel_in_their_difference(measured):
+    alone = cell_loss(measured, "ntk", 64).over_documents.half_width
+    apart = compare(measured, "ntk", "frozen", 64).over_documents.half_width
+    # documents differ by 0.08, variants on one document by 0.014
+    assert apart < alone / 3
+
+
+def test_pairs_with_a_diverged_run_are_dropped_counted_and_not_judged(tmp_path):
+    truth = dataclasses.replace(SMALL, diverged=frozenset({("ntk", 64, 10)}))
+    broken = load(write(tmp_path, truth))
+    found = compare(broken, "ntk", "frozen", 64)
+    assert (found.over_seeds.count, found.lost) == (SMALL.seeds - 1, 1)
+    assert np.isnan(found.worse().p_holds)
+    assert cell_loss(broken, "ntk", 64).diverged == 1
+
+
+def test_a_variant_that_never_ran_compares_to_nothing(measured, tmp_path):
+    few = load(write(tmp_path, dataclasses.replace(SMALL, variants=("ntk",))))
+    assert compare(few, "ntk", "frozen", 64) is None
+    assert share_closed(few, 64) is None
+    assert few.variants == ["ntk"]
+
+
+def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
+    folder = write(tmp_path, SMALL)
+    runs = pd.read_parquet(folder / "runs.parquet")
+    gone = (runs["variant"] == "ntk") & (runs["width"] == 64) & (runs["role"] == "report")
+    runs[~(gone & (runs["seed"] == 11))].to_parquet(folder / "runs.parquet")
+    measured = load(folder)
+    found = compare(measured, "ntk", "frozen", 64)
+    assert (found.lost, found.over_seeds.count) == (1, SMALL.seeds - 1)
+    assert math.isnan(found.worse().p_holds)
+    assert share_closed(measured, 64) is None
+    diverged = {effect.where: effect for effect in effects(measured)["diverged_runs"]}
+    assert (diverged["NTK (SGD)"].lost, diverged["Frozen features"].lost) == (1, 0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_or_damaged_files_are_named(folder, tmp_path, name):
+    for each in FILES:
+        if each != name:
+            (tmp_path / each).write_bytes((folder / each).read_bytes())
+    with pytest.raises(UserError, match=name):
+        load(tmp_path)
+    (tmp_path / name).write_bytes((folder / name).read_bytes()[:100])
+    with pytest.raises(UserError, match=name):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("runs", "test_loss"), ("documents", "loss_sum"), ("curves", "step")],
+)
+def test_missing_columns_are_named(tmp_path, name, column):
+    write(tmp_path, SMALL)
+    path = tmp_path / f"{name}.parquet"
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    with pytest.raises(UserError, match=rf"{name}\.parquet.*'{column}'"):
+        load(tmp_path)
+
+
+def test_strange_values_are_named(tmp_path):
+    write(tmp_path, SMALL)
+    runs = pd.read_parquet(tmp_path / "runs.parquet")
+    runs.assign(variant="frosen").to_parquet(tmp_path / "runs.parquet")
+    with pytest.raises(UserError, match=r"'variant' holds 'frosen'; allowed are unfrozen"):
+        load(tmp_path)
+    runs[runs["role"] != "report"].to_parquet(tmp_path / "runs.parquet")
+    with pytest.raises(UserError, match="no row has role 'report'"):
+        load(tmp_path)
+
+
+def test_missing_and_ill_typed_settings_are_named(tmp_path):
+    write(tmp_path, SMALL)
+    path = tmp_path / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"statistics": {"confidence": 2}}))
+    with pytest.raises(UserError, match=r"settings\.json: statistics\.confidence: .*less than 1"):
+        load(tmp_path)
+    path.write_text(json.dumps(settings | {"lm_width": {"widths": [64]}}))
+    with pytest.raises(UserError, match="'reference_width'"):
+        load(tmp_path)
+
+
+def test_runs_scored_on_other_documents_are_refused(tmp_path):
+    write(tmp_path, SMALL)
+    documents = pd.read_parquet(tmp_path / "documents.parquet")
+    documents.iloc[1:].to_parquet(tmp_path / "documents.parquet")
+    measured = load(tmp_path)
+    first = documents["key"].iloc[0].split("-")[1]
+    with pytest.raises(UserError, match="not scored on the same documents"):
+        measured.document_losses(first, SMALL.widths[0])
