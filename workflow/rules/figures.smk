@@ -15,7 +15,7 @@ for _figure, _experiment in FIGURES.items():
             pdf=f"{LAYOUT.figures}/{_figure}.pdf",
             png=report(
                 f"{LAYOUT.figures}/{_figure}.png",
-                caption=f"../report/{_figure}.rst",
+                caption=f"../../src/infwidth/experiments/{_experiment}/{_figure}.rst",
                 category="2. Figures",
                 labels={"figure": support.report_label(_figure)},
             ),

@@ -14,9 +14,6 @@ from infwidth.config.slices import SLICES
 from infwidth.experiments.registry import REGISTRY, STUDIES
 from infwidth.layout import LONG, PUBLISHED, Layout
 
-_CAPTIONS = Path("workflow/report")
-"""Of Snakemake's report; what is too long for a figure's small print stands there."""
-
 START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 
 QUESTIONS = {
@@ -94,7 +91,9 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
         rows["measurements"] = f"`{measured}/`; none is published yet"
     picture = f"[{name}](../{shown})" if shown.exists() else "Not published yet."
     if kind == "figure":
-        caption = (_CAPTIONS / f"{name}.rst").read_text(encoding="utf-8").strip()
+        # Of Snakemake's report; what is too long for a figure's small print stands there.
+        beside = Path("src", *module.split(".")).with_suffix(".rst")
+        caption = beside.read_text(encoding="utf-8").strip()
         picture = f"{'!' * shown.exists()}{picture}\n\n{caption}"
     table = "".join(f"| {key} | {value} |\n" for key, value in rows.items())
     return f"\n### {name}\n\n{picture}\n\n| | |\n|---|---|\n{table}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which settings each command reads: its rule is handed these, and it can read no others."""
 
-from infwidth.catalogue import STUDIES
+from infwidth.experiments.registry import REGISTRY, STUDIES
 
 _CORPUS = (
     "data.corpus",
@@ -28,6 +28,11 @@ _JUDGED = (
     *("statistics.gap_fraction", "convergence.slope_margin", "feature_support.margin"),
 )
 
+_PLANNED = (
+    *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
+    *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
+)
+
 SLICES: dict[str, tuple[str, ...]] = {
     "data corpus": (*_CORPUS, "data.c4"),
     "data vocabulary": (*_VOCABULARY, *_C4),
@@ -42,25 +47,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         "lm_width.sensitivity",
     ),
     "collect": ("name", "data", "model", "training", "lm_width", "statistics"),
-    "gather convergence": ("name", "convergence", "statistics.confidence", "statistics.judge"),
-    "gather infinite_lm": (
-        "name",
-        "data.vocabulary",
-        "model",
-        "training",
-        "infinite_lm",
-        "statistics.confidence",
-    ),
-    "gather expected_value": ("name", "expected_value", "statistics.confidence"),
-    "gather feature_selection": ("name", "feature_selection", "statistics.confidence"),
-    "gather memory": ("name", "model", "training.batch_size", "memory"),
-    "gather architectures": (
-        "name",
-        "architectures",
-        "statistics.confidence",
-        "statistics.gap_fraction",
-    ),
-    "gather feature_support": ("name", "feature_support", "statistics.confidence"),
     "optimizer_ablation train": (
         "model",
         "training",
@@ -83,39 +69,14 @@ SLICES: dict[str, tuple[str, ...]] = {
         "optimizer_ablation",
         "statistics",
     ),
-    "gather width_limit": (
-        "name",
-        "data.vocabulary",
-        "model",
-        "training",
-        "lm_width",
-        "infinite_lm",
-        "width_limit",
-        "statistics.confidence",
-        "statistics.judge",
-    ),
-    **{
-        f"gather {study}": ("name", "data", "model", "training", study, "statistics")
-        for study in STUDIES
-    },
+    **{f"gather {name}": ("name", *row.settings) for name, row in REGISTRY.items() if row.settings},
     "table": (),
     "figure": (),
     "claims": _JUDGED,
-    "pages": (
-        *("name", "experiments", "data", "model", "training", "statistics"),
-        *("lm_width", "convergence", "infinite_lm", "expected_value", "memory", "architectures"),
-        *("feature_selection", "feature_support", "optimizer_ablation", "width_limit"),
-        *STUDIES,
-    ),
+    "pages": ("name", "experiments", "data", "model", "training", "statistics", *REGISTRY),
     "publish": ("experiments", *_JUDGED),
     "runs": ("name",),
     "doctor": (),
-    "plan": (
-        *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
-        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
-    ),
-    "status": (
-        *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
-        *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
-    ),
+    "plan": _PLANNED,
+    "status": _PLANNED,
 }

@@ -19,6 +19,7 @@ class Row(NamedTuple):
       tables: modules in its folder that tabulate.
       core_minutes: of the default configuration, where it is in that.
       commands: that measure, as in `infwidth.config.slices`.
+      settings: that measuring may read, besides the name, where `gather` is its command.
       code: modules that its numbers hang on, with all that they import, where one job makes them.
       variants: whose rules it computes with, where its settings do not say so.
       split: whether `plan.parts` names jobs that train, before the one that makes the tables.
@@ -30,6 +31,7 @@ class Row(NamedTuple):
     tables: tuple[str, ...] = ()
     core_minutes: int | None = None
     commands: tuple[str, ...] = ("gather",)
+    settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     split: bool = False
@@ -60,12 +62,14 @@ REGISTRY: dict[str, Row] = {
         code=(module("convergence", "measure"), _DIGITS),
         split=True,
         grows_with=("convergence.widths", "convergence.batch_size"),
+        settings=("convergence", "statistics.confidence", "statistics.judge"),
     ),
     "infinite_lm": Row(
         "What does a transformer do whose MLPs are infinitely wide, beside finite ones?",
         ("fig5_infinite_transformer",),
         core_minutes=9,
         grows_with=("infinite_lm.widths", "infinite_lm.steps", "infinite_lm.batch_size"),
+        settings=("data.vocabulary", "model", "training", "infinite_lm", "statistics.confidence"),
     ),
     "expected_value": Row(
         "Is the mean over inits of finite models the infinite one?",
@@ -73,6 +77,7 @@ REGISTRY: dict[str, Row] = {
         core_minutes=1,
         code=(module("expected_value", "measure"), _DIGITS),
         grows_with=("expected_value.fixed.widths", "expected_value.trained.widths"),
+        settings=("expected_value", "statistics.confidence"),
     ),
     "feature_selection": Row(
         "Can frozen features, weighted up and down, stand in for learned ones?",
@@ -84,6 +89,7 @@ REGISTRY: dict[str, Row] = {
             "feature_selection.planted.widths",
             "feature_selection.pruning.width",
         ),
+        settings=("feature_selection", "statistics.confidence"),
     ),
     "feature_support": Row(
         "What stays out of reach where Ω is not totally supported?",
@@ -91,6 +97,7 @@ REGISTRY: dict[str, Row] = {
         core_minutes=2,
         code=(module("feature_support", "measure"),),
         grows_with=("feature_support.widths", "feature_support.fit_nodes.plane"),
+        settings=("feature_support", "statistics.confidence"),
     ),
     "optimizer_ablation": Row(
         "Which part of the optimizer closes the gap, and where?",
@@ -111,6 +118,7 @@ REGISTRY: dict[str, Row] = {
         code=(module("architectures", "measure"), _DIGITS),
         split=True,
         grows_with=("architectures.widths", "architectures.batch_size"),
+        settings=("architectures", "statistics.confidence", "statistics.gap_fraction"),
     ),
     "memory": Row(
         "What does the kernel form keep, beside a dense layer with its optimizer state?",
@@ -119,6 +127,7 @@ REGISTRY: dict[str, Row] = {
         code=(module("memory", "measure"), "infwidth.optim.adam_star"),
         variants=("frozen", "adam_star"),
         grows_with=("memory.widths", "memory.steps_seen"),
+        settings=("model", "training.batch_size", "memory"),
     ),
     "width_limit": Row(
         "Do the ADAM variants meet the unfrozen model as the width grows?",
@@ -126,26 +135,34 @@ REGISTRY: dict[str, Row] = {
         ("table8_width_limit",),
         52,
         grows_with=("lm_width.widths", "width_limit.extra_widths", "training.microbatch_tokens"),
+        settings=(
+            *("data.vocabulary", "model", "training", "lm_width", "infinite_lm", "width_limit"),
+            *("statistics.confidence", "statistics.judge"),
+        ),
     ),
     "ladder": Row(
         "What do the claims become as training goes on, up to the paper's own steps?",
         ("fig13_ladder",),
         ("table10_ladder",),
+        settings=("data", "model", "training", "ladder", "statistics"),
     ),
     "depth": Row(
         "What are the claims at the paper's own depth and steps, over widths?",
         ("fig14_depth",),
         ("table11_depth",),
+        settings=("data", "model", "training", "depth", "statistics"),
     ),
     "readings": Row(
         "Does any reading of ADAM*, or of the setting, rescue or sink the claims?",
         ("fig15_readings",),
         ("table12_readings",),
+        settings=("data", "model", "training", "readings", "statistics"),
     ),
     "scales": Row(
         "Is one fixed scale for each feature all that a kernel lacks against Adam?",
         ("fig16_scales",),
         ("table13_scales",),
+        settings=("data", "model", "training", "scales", "statistics"),
     ),
 }
 """Studies last, in the order of their worth, in which their runs are made."""
