@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infwidth.stored import load_table
 from tests.workflow.conftest import ROOT, copy_project
 
 A_RULE = "A new rule for the readout"
@@ -16,7 +17,7 @@ A_RULE = "A new rule for the readout"
 def change(folder, heading, without=1):
     """Makes the changes in the boxes under a heading of the page, but for a path's first parts."""
     page = Path("docs/extending.md").read_text()
-    (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", page, re.DOTALL | re.MULTILINE)
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?:^## |\Z)", page, re.DOTALL | re.MULTILINE)
     boxes = re.findall(r"^```diff\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     assert boxes
     apply = ["git", "apply", "--unidiff-zero", f"-p{without}", "-"]
@@ -84,3 +85,19 @@ def test_a_new_star_rule_is_one_rule_at_both_widths(tmp_path):
     checkout = changed(tmp_path / "project", "A new star rule, at both widths")
     (checkout.folder / "walk.py").write_text(AT_BOTH_WIDTHS)
     checkout.run("walk")
+
+
+@pytest.mark.slow
+def test_a_new_experiment_is_measured_and_drawn(tmp_path):
+    checkout = changed(tmp_path / "project", "A new experiment")
+    checkout.snakemake("fig17_spectrum")
+    assert (checkout.folder / "paper_figures/smoke/fig17_spectrum.png").exists()
+
+
+@pytest.mark.slow
+def test_a_new_column_is_stored(tmp_path):
+    checkout = changed(tmp_path / "project", "A new column")
+    out = tmp_path / "measured"
+    smoke = ("--configfile", "config/smoke.yaml")
+    checkout.run("infwidth", "gather", "memory", *smoke, "--out", str(out))
+    assert (load_table(out / "state.parquet")["trunk"] > 0).all()
