@@ -52,7 +52,9 @@ def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:
     with _LOCK.open("a+") as lock:
         _wait_for(lock)
         _clear_stale_lock()
-        status = _snakemake(args, lock, "--cores", args.cores, *args.targets)
+        # No digest stands in a page of the report, so each is written anew.
+        pages = ("--forcerun", "pages") if "pages" in args.targets else ()
+        status = _snakemake(args, lock, "--cores", args.cores, *args.targets, *pages)
         if not status and not args.targets:
             made = f"{layout.results}/claims.md, {layout.tables}/ and {layout.figures}/"
             print(f"infwidth: done: see {made}", file=sys.stderr)
