@@ -54,8 +54,8 @@ def profile(name):
 def rules():
     """The text of every rule, by name."""
     text = "\n".join(file.read_text() for file in (ROOT / "workflow/rules").glob("*.smk"))
-    parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    named = r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:\n((?:[ ].*)?\n)*"
+    return {rule[1]: rule[0] for rule in re.finditer(named, text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("name", REMOTE)
