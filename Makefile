@@ -60,7 +60,7 @@ test: dev-env ## Run the tests, all but those that start whole workflows or many
 	@$(DEV)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: dev-env
-	@$(DEV)/python -m pytest -n auto --dist worksteal -m slow
+	@$(DEV)/python -m pytest -n auto --dist worksteal -m slow --durations=10
 
 test-all: test test-slow ## Run all tests, as CI does
 
