@@ -69,7 +69,7 @@ def _print(measured: Study) -> str:
     own = measured.settings["depth"]
     return " ".join(
         [
-            f"{own['layers']} layers, {own['steps']:,} steps; rates tuned at every width on "
+            f"Layers: {own['layers']}; steps: {own['steps']:,}; rates tuned at every width on "
             f"{own['tuning_steps']:,} steps, and from there at full length.",
             "Lower axes are linear within the margin (grey) and logarithmic beyond.",
             "Training loss: mean of the last tenth of the steps.",

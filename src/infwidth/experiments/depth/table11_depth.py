@@ -10,7 +10,7 @@ def build(measured: Study) -> Table:
     """One row a width and variant."""
     own = measured.settings["depth"]
     about = [
-        f"{own['layers']} layers and {own['steps']:,} steps; rates are tuned at every width on "
+        f"Layers: {own['layers']}; steps: {own['steps']:,}; rates are tuned at every width on "
         f"{own['tuning_steps']:,} steps, and from there at full length, to the best of "
         "neighbouring rates.",
     ]
