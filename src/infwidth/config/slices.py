@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which settings each command reads: its rule is handed these, and it can read no others."""
 
-from infwidth.experiments.registry import REGISTRY, STUDIES
+from infwidth.catalogue import REGISTRY, STUDIES
 
 _CORPUS = (
     "data.corpus",
