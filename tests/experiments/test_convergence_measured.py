@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.config.errors import UserError
 from infwidth.drawing.table import latex, markdown
 from infwidth.experiments.convergence import measured as convergence
 from infwidth.experiments.convergence import table7_convergence
@@ -92,15 +91,6 @@ def test_extrapolation_takes_a_bias_of_order_one_over_width_out(tmp_path):
 
 def test_a_root_of_a_negative_square_is_zero():
     assert convergence.root(Interval(-0.1, -0.4, 0.25)) == Interval(0.0, 0.0, 0.5)
-
-
-def test_a_missing_column_is_named(tmp_path):
-    folder = write(tmp_path, Truth())
-    pd.read_parquet(folder / "gaps.parquet").drop(columns="view").to_parquet(
-        folder / "gaps.parquet"
-    )
-    with pytest.raises(UserError, match="lacks the column 'view'"):
-        convergence.load(folder)
 
 
 def test_the_table_holds_slopes_verdicts_and_adams_limit(tmp_path):

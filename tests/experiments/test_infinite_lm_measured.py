@@ -65,7 +65,6 @@ def test_rates_that_are_not_interior_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda runs: runs.drop(columns="width"), "lacks the column 'width'"),
         (lambda runs: runs.assign(role="tuning"), "no row has role 'report'"),
         (lambda runs: runs.assign(variant="ntq"), "column 'variant' holds 'ntq'"),
     ],

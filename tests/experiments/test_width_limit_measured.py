@@ -139,7 +139,6 @@ def test_rates_that_are_not_interior_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda runs: runs.drop(columns="parametrization"), "lacks the column 'parametrization'"),
         (lambda runs: runs.assign(parametrization="ntk"), "no mean-field row of 'unfrozen'"),
         (lambda runs: runs.assign(variant="ntq"), "column 'variant' holds 'ntq'"),
     ],

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.schema import Table
 from infwidth.reading import digest, read_json, read_table
+from infwidth.stats.effects import RatioEffect
 from infwidth.stats.gap_closed import GapClosed, gap_closed
 
 SETTINGS = "settings.json"
@@ -136,8 +136,8 @@ class Experiment:
         Returns:
             The share with Fieller's interval; None where a loss is missing.
         """
-        if not all(by_seed.keys() >= set(seeds) for by_seed in losses):
+        effect = RatioEffect.of_gap("", losses, seeds)
+        if effect.lost:
             return None
-        ntk_S, own_S, frozen_S = (np.array([by_seed[s] for s in seeds]) for by_seed in losses)
         fraction = float(self.measured.settings["statistics"]["gap_fraction"])
-        return gap_closed(ntk_S - own_S, ntk_S - frozen_S, self.confidence, fraction)
+        return gap_closed(effect.top_S, effect.bottom_S, self.confidence, fraction)

@@ -3,7 +3,7 @@
 
 Every variant is tuned at one finite width and runs at all finite widths; those that keep a kernel
 also run at infinite width, at the same rate: no rate is chosen by an infinite run. SGD's rate is in
-units of each model's own first batch, which tend to the infinite model's as the width grows.
+units of each model's own first batches, which tend to the infinite model's as the width grows.
 """
 
 from infwidth.config.settings import Settings, TrainingSettings
