@@ -23,6 +23,9 @@ TABLES: dict[str, str] = dict(
 EXPERIMENTS = (*REGISTRY, "claims")
 """All that measure, and `claims`, which judges."""
 
+LONG_TIER = tuple(name for name, row in REGISTRY.items() if row.core_minutes is None)
+"""Those that the default leaves to config/long.yaml."""
+
 
 def covered(names: Mapping[str, str], experiments: Collection[str]) -> list[str]:
     """The figures or tables of these experiments, and of the claims."""

@@ -39,13 +39,9 @@ class Layout:
         self.report = self.results / "report.html"
         self.logs = self.results / "logs"
 
-    def tuning(self, variant: str) -> Path:
-        """The choice of a variant's learning rate, and the trials that led to it."""
-        return self.lm_width / "tuning" / f"{variant}.json"
-
-    def trained(self, variant: str, widths: str) -> Path:
-        """The runs of a variant at `widths`, as in "64" or "64_128"."""
-        return self.lm_width / "train" / f"{variant}-{widths}.json"
+    def tuning(self, job: str) -> Path:
+        """What tuning chose in a job of the paper's experiment, and the trials that led to it."""
+        return self.lm_width / "tuning" / f"{job}.json"
 
     def part(self, experiment: str, name: str) -> Path:
         """What was measured of a part, or of a job of several."""

@@ -6,8 +6,8 @@ import pytest
 from infwidth.config.errors import UserError
 from infwidth.config.settings import LmWidthSettings, TuningSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.lm_width.measure import Named, tune
-from infwidth.experiments.lm_width.plan import first_places, jobs, report_places, widths_of
+from infwidth.experiments.places import first_places, jobs, report_places, widths_of
+from infwidth.experiments.tuning import Named, tune
 from infwidth.stats.selection import Cell
 
 TUNING = TuningSettings(seeds=[0, 1], learning_rates=[1.0, 3.0, 10.0], kappas=[0.3, 1.0])

@@ -11,7 +11,6 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import read_config, validate
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
-from infwidth.experiments.lm_width.measure import Bench
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
 from infwidth.experiments.optimizer_ablation.measure import gather, run_arm, selections
 from infwidth.experiments.optimizer_ablation.plan import (
@@ -22,6 +21,7 @@ from infwidth.experiments.optimizer_ablation.plan import (
     tuned_before,
 )
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from infwidth.experiments.tuning import Bench
 from tests.experiments.fake_runs import FakeRuns
 
 ROOT = Path(__file__).parents[2]

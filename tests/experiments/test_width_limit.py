@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from infwidth.experiments.width_limit.measure import gather
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import LmWidthSettings, Settings
-from infwidth.experiments.lm_width.plan import jobs
-from infwidth.experiments.width_limit.measure import gather
+from infwidth.experiments.places import jobs
 from infwidth.experiments.width_limit.plan import mean_field_jobs, parts
 from infwidth.experiments.width_limit.settings import WidthLimitSettings
 from infwidth.stats.selection import Cell

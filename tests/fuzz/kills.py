@@ -22,7 +22,7 @@ from typing import Any
 
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.load import read_config, validate
-from infwidth.experiments.lm_width.plan import jobs
+from infwidth.experiments.places import jobs
 from tests.data.texts import write_texts
 from tests.workflow.conftest import ROOT, Checkout, copy_project
 

@@ -10,7 +10,7 @@ import pytest
 from infwidth.catalogue import FIGURES, STUDIES, TABLES
 from infwidth.config.load import read_yaml, validate
 from infwidth.experiments.convergence.settings import RULES
-from infwidth.experiments.lm_width.plan import jobs
+from infwidth.experiments.places import jobs
 from infwidth.experiments.width_limit.plan import mean_field_jobs
 
 ROOT = Path(__file__).parents[2]

@@ -21,11 +21,9 @@ from infwidth.code_digest import code_digest
 from infwidth.claims.schema import read_claims
 from infwidth.config.load import CLAIMS
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
-from infwidth.experiments.lm_width.plan import jobs
 from infwidth.experiments.registry import BENCHES, IN_PARTS, REGISTRY, STUDIES, module
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import jobs_of, priorities
-from infwidth.experiments.width_limit.plan import others as width_limit_others
 from infwidth.layout import Layout
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 
@@ -57,7 +55,6 @@ MEASURED = {
     ]
     for name in REGISTRY
 }
-MEASURED["lm_width"].append(f"{LAYOUT.measurements('lm_width')}/selection.json")
 
 # Every file of some experiments' figures and tables, so that one which was deleted is made again.
 drawn = lambda experiments: expand(

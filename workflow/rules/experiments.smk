@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every experiment but the paper's own and the ablation: a job a part, then one that makes the tables.
+# Every experiment but the ablation: a job a part, then one that makes the tables.
 # A part of a study is a variant in a condition at a width.
 
 # By name the jobs of a study and their priorities; made when they are asked for, since of no other
@@ -11,6 +11,11 @@ job_of = lambda wildcards: study_jobs(wildcards.study)[wildcards.job]
 tokens_in = lambda vocabulary: (
     LAYOUT.tokens if vocabulary == SETTINGS.data.vocabulary else LAYOUT.other_tokens
 )
+code_of_job = lambda job: [
+    run_code_digest(ALL_VARIANTS[part.variant], infinite)
+    for part in job.parts
+    for infinite in {width is None for _, width in part.reports} | {False}
+]
 parts_in = lambda study, jobs: [LAYOUT.part(study, job) for job in jobs]
 
 
@@ -18,16 +23,14 @@ rule measure:
     """Tunes the parts of a job, each by itself, and trains them on the reporting seeds."""
     input:
         tokens=lambda wildcards: f"{tokens_in(job_of(wildcards).parts[0].vocabulary)}/manifest.json",
-        tuned=lambda wildcards: parts_in(
-            wildcards.study,
-            {part.tuned_in for part in job_of(wildcards).parts if part.tuned_in},
-        ),
     output:
         f"{LAYOUT.results}/{{study}}/parts/{{job}}.json",
     log:
         f"{LAYOUT.logs}/{{study}}/{{job}}.log",
     wildcard_constraints:
-        study="|".join(name for name in IN_PARTS if name != "infinite_lm"),
+        study="|".join(
+            name for name in IN_PARTS if name not in ("lm_width", "infinite_lm")
+        ),
         job="[a-z0-9_-]+",
     # What is cheap comes first; what other experiments train, too, is found here.
     priority: lambda wildcards: study_priorities(wildcards.study)[wildcards.job]
@@ -39,12 +42,13 @@ rule measure:
     params:
         launcher=support.launcher,
         settings=lambda wildcards: job_of(wildcards).model_dump_json(),
-        code=lambda wildcards: [
-            run_code_digest(ALL_VARIANTS[part.variant], infinite)
-            for part in job_of(wildcards).parts
-            for infinite in {width is None for _, width in part.reports} | {False}
-        ],
-        study=plan_digest(["infwidth.experiments.runs.run_part"]),
+        code=lambda wildcards: code_of_job(job_of(wildcards)),
+        study=plan_digest(
+            [
+                "infwidth.experiments.runs.tune_part",
+                "infwidth.experiments.runs.report_part",
+            ]
+        ),
     shell:
         "{params.launcher}infwidth measure {wildcards.study} --part {wildcards.job}"
         " --settings {params.settings:q} --tokens $(dirname {input.tokens})"
@@ -73,7 +77,9 @@ rule gather:
     log:
         f"{LAYOUT.logs}/{{study}}/gather.log",
     wildcard_constraints:
-        study="|".join(name for name in IN_PARTS if name != "width_limit"),
+        study="|".join(
+            name for name in IN_PARTS if name not in ("lm_width", "width_limit")
+        ),
     conda:
         CONDA
     params:
@@ -91,10 +97,6 @@ rule gather:
 
 
 use rule gather as width_limit with:
-    input:
-        tokens=f"{LAYOUT.tokens}/manifest.json",
-        parts=parts_in("width_limit", study_jobs("width_limit")),
-        others=[list(files) for files in width_limit_others(SETTINGS, LAYOUT).values()],
     output:
         [
             f"{LAYOUT.measurements('{study}')}/{table}.parquet"
@@ -103,10 +105,6 @@ use rule gather as width_limit with:
         f"{LAYOUT.measurements('{study}')}/settings.json",
     wildcard_constraints:
         study="width_limit",
-    params:
-        code=code_digest(
-            [module("width_limit", "measure"), "infwidth.experiments.recording"]
-        ),
 
 
 for _bench in BENCHES:

@@ -1,23 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The paper's experiment: tune every variant at one width, train it at every width, collect.
+# The paper's experiment: tune every variant at every width, train it there, collect.
 
-JOBS = jobs(SETTINGS.lm_width)
-TRAINED = [LAYOUT.trained(variant, widths) for variant, widths in JOBS]
-LM_WIDTH = LAYOUT.measurements("lm_width")
-TUNED = [LAYOUT.tuning(variant) for variant in SETTINGS.lm_width.variants]
+tuned_in = lambda wildcards: [
+    LAYOUT.tuning(name)
+    for name, job in study_jobs("lm_width").items()
+    if {part.name for part in job.parts}
+    & {
+        name
+        for part in study_jobs("lm_width")[wildcards.job].parts
+        for name in (part.name, part.reference)
+    }
+]
 
 
 rule tune:
-    """Chooses a variant's learning rate on tuning seeds, by validation loss."""
+    """Chooses the learning rate of a variant at a width on tuning seeds, by validation loss."""
     input:
         f"{LAYOUT.tokens}/manifest.json",
     output:
-        f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
+        LAYOUT.tuning("{job}"),
     log:
-        f"{LAYOUT.logs}/tune/{{variant}}.log",
+        f"{LAYOUT.logs}/tune/{{job}}.log",
     wildcard_constraints:
-        variant="[a-z0-9_]+",
+        job="[a-z0-9_-]+",
     conda:
         CONDA
     threads: 1
@@ -25,26 +31,27 @@ rule tune:
         gpu=GPUS_A_RUN,
     params:
         launcher=support.launcher,
-        settings=slice_of("tune"),
-        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
-        study=plan_digest(["infwidth.experiments.lm_width.measure.tune"]),
+        settings=lambda wildcards: study_jobs("lm_width")[wildcards.job]
+        .for_tuning()
+        .model_dump_json(),
+        code=lambda wildcards: code_of_job(study_jobs("lm_width")[wildcards.job]),
+        study=plan_digest(["infwidth.experiments.runs.tune_part"]),
     shell:
-        f"{{params.launcher}}infwidth tune --settings {{params.settings:q}} --variant {{wildcards.variant}}"
+        "{params.launcher}infwidth tune --part {wildcards.job} --settings {params.settings:q}"
         f" --tokens $(dirname {{input}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
 rule train_widths:
-    """Trains a variant at some widths with its chosen rate, on every reporting seed."""
+    """Trains a variant at a width with its chosen rate, on every reporting seed."""
     input:
         tokens=f"{LAYOUT.tokens}/manifest.json",
-        selection=f"{LAYOUT.lm_width}/tuning/{{variant}}.json",
+        tuned=tuned_in,
     output:
-        f"{LAYOUT.lm_width}/train/{{variant}}-{{widths}}.json",
+        LAYOUT.part("lm_width", "{job}"),
     log:
-        f"{LAYOUT.logs}/train/{{variant}}-{{widths}}.log",
+        f"{LAYOUT.logs}/train/{{job}}.log",
     wildcard_constraints:
-        variant="[a-z0-9_]+",
-        widths="[0-9_]+",
+        job="[a-z0-9_-]+",
     conda:
         CONDA
     threads: 1
@@ -52,31 +59,25 @@ rule train_widths:
         gpu=GPUS_A_RUN,
     params:
         launcher=support.launcher,
-        settings=slice_of("train"),
-        code=lambda wildcards: run_code_digest(VARIANTS[wildcards.variant]),
-        study=plan_digest(["infwidth.experiments.lm_width.plan.report_places"]),
+        settings=lambda wildcards: study_jobs("lm_width")[
+            wildcards.job
+        ].model_dump_json(),
+        code=lambda wildcards: code_of_job(study_jobs("lm_width")[wildcards.job]),
+        study=plan_digest(["infwidth.experiments.runs.report_part"]),
     shell:
-        f"{{params.launcher}}infwidth train --settings {{params.settings:q}} --variant {{wildcards.variant}}"
-        f" --widths {{wildcards.widths}} --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs}"
-        f" --selection {{input.selection}} --out {{output}} 2> {{log}}"
+        "{params.launcher}infwidth train --part {wildcards.job} --settings {params.settings:q}"
+        " --tokens $(dirname {input.tokens}) --tuned {input.tuned}"
+        f" --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
-rule collect:
-    """Gathers the losses of all runs into tidy tables."""
-    input:
-        tokens=f"{LAYOUT.tokens}/manifest.json",
-        tuned=TUNED,
-        trained=TRAINED,
+use rule gather as collect with:
     output:
-        MEASURED["lm_width"],
+        [
+            f"{LAYOUT.measurements('{study}')}/{table}.parquet"
+            for table in schemas("lm_width")
+        ],
+        f"{LAYOUT.measurements('{study}')}/settings.json",
     log:
-        f"{LAYOUT.logs}/collect.log",
-    conda:
-        CONDA
-    params:
-        settings=slice_of("collect"),
-        code=code_digest(["infwidth.experiments.lm_width.collect"]),
-    shell:
-        "infwidth collect --settings {params.settings:q} --tokens $(dirname {input.tokens})"
-        f" --runs {LAYOUT.runs} --out {LM_WIDTH}"
-        " --tuning {input.tuned} --trained {input.trained} 2> {log}"
+        f"{LAYOUT.logs}/{{study}}/collect.log",
+    wildcard_constraints:
+        study="lm_width",

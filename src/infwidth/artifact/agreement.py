@@ -29,7 +29,7 @@ LEVEL = 0.05
 RELATIVE, OF_RMS = 1e-5, 1e-7
 """Equal to rounding: within a share of the number, or of the column's rms (float32: 1.2e-7)."""
 
-TRIALS = ("tuning", "trunk", "check", "sensitivity")
+TRIALS = ("tuning", "trunk", "check")
 """Roles of runs that lead to a choice, or show how it was made; arms are those of all others."""
 
 

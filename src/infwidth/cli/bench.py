@@ -11,7 +11,7 @@ from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.layout import Layout
 
 if TYPE_CHECKING:
-    from infwidth.experiments.lm_width.measure import Bench
+    from infwidth.experiments.tuning import Bench
 
 
 def set_up_benches(
@@ -40,7 +40,7 @@ def set_up_benches(
 
     from infwidth.cli.progress import TrainingProgress
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width.measure import Bench
+    from infwidth.experiments.tuning import Bench
     from infwidth.training.runs import Runs
 
     dataset = TokenDataset.open(args.tokens or tokens or layout.tokens)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`infwidth measure|gather EXPERIMENT`: the parts of an experiment, and its tables."""
+"""`infwidth measure|gather EXPERIMENT`: the parts of an experiment, and its tables.
+
+`infwidth tune|train` are the two halves of `measure lm_width`, the paper's experiment.
+"""
 
 import argparse
 import os
@@ -27,30 +30,36 @@ if TYPE_CHECKING:
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
+    tune = commands.add_parser("tune", help="choose the rate of a variant at a width, of fig1")
+    train = commands.add_parser("train", help="train a variant at a width, of fig1, all seeds")
+    train.add_argument("--tuned", type=Path, nargs="+", help="what `infwidth tune` wrote")
     measure = commands.add_parser("measure", help="tune and train a part of an experiment")
-    measure.add_argument(
-        "--part",
-        required=True,
-        metavar="NAME",
-        help="as in adam_star of convergence or infinite_lm, ntk_64 of width_limit; of a study a "
-        "variant in a condition at a width, as in bytes_500-ntk-256, or a job",
-    )
-    measure.add_argument("--out", type=Path, help="file to write")
-    measure.set_defaults(run=_measure, parse=_parse)
-
     gather = commands.add_parser("gather", help="make the tables of an experiment")
-    gather.add_argument("--parts", type=Path, nargs="+", help="what `measure` wrote of parts")
-    gather.add_argument("--out", type=Path, help="folder of the measurements")
-    gather.set_defaults(run=_gather)
-
     known = (*BENCHES, *IN_PARTS)
-    for name, action in (("measure", measure), ("gather", gather)):
+    for action in (measure, gather):
         action.add_argument(
             "experiment",
             type=one_of(known, "experiment of these"),
             metavar="EXPERIMENT",
             help=", ".join(known),
         )
+    for action in (tune, train):
+        action.set_defaults(experiment="lm_width")
+    named = {"tune": tune, "train": train, "measure": measure}
+    for name, action in named.items():
+        action.add_argument(
+            "--part",
+            required=True,
+            metavar="NAME",
+            help="as in ntk-64 of lm_width, adam_star of convergence or infinite_lm; of a study a "
+            "variant in a condition at a width, as in bytes_500-ntk-256, or a job",
+        )
+        action.add_argument("--out", type=Path, help="file to write")
+        action.set_defaults(run=_ACTIONS[name], parse=_parse)
+    gather.add_argument("--parts", type=Path, nargs="+", help="what `measure` wrote of parts")
+    gather.add_argument("--out", type=Path, help="folder of the measurements")
+    gather.set_defaults(run=_gather)
+    for name, action in {**named, "gather": gather}.items():
         action.add_argument("--tokens", type=Path, help="of language models: folder of the tokens")
         action.add_argument("--runs", type=Path, help="folder of what is trained already")
         action.add_argument("--retrain", action="store_true", help="forget that, train anew")
@@ -77,6 +86,19 @@ def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout)
     measuring, keeper = _set_up(args, layout)
     count = measuring.part(settings, part, keeper)
     write_json(args.out or layout.part(name, part), {"part": part, "runs": count})
+
+
+def _tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
+    args.retrain |= os.environ.get(RETRAIN) == "1"
+    study.tune(args, settings, layout)
+
+
+def _train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
+    args.retrain |= os.environ.get(RETRAIN) == "1"
+    study.train(args, settings, layout)
+
+
+_ACTIONS = {"tune": _tune, "train": _train, "measure": _measure}
 
 
 def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

@@ -7,11 +7,11 @@ Both are written from the catalogue, the slices of the settings and the rules of
 import re
 from pathlib import Path
 
-from infwidth.catalogue import FIGURES, TABLES, picture_module, reader
+from infwidth.catalogue import FIGURES, LONG_TIER, TABLES, picture_module, reader
 from infwidth.claims.rules import labels
 from infwidth.claims.schema import Claim, Claims
 from infwidth.config.slices import SLICES
-from infwidth.experiments.registry import REGISTRY, STUDIES
+from infwidth.experiments.registry import REGISTRY
 from infwidth.layout import LONG, PUBLISHED, Layout
 
 START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
@@ -69,10 +69,10 @@ def artifact_page(page: str, claims: Claims) -> str:
 def _section(name: str, experiment: str, claims: Claims) -> str:
     kind = "figure" if name in FIGURES else "table"
     module = picture_module(name)
-    study = experiment in STUDIES
-    tier, options = (PUBLISHED / LONG, _LONG) if study else (PUBLISHED, "")
+    is_long = experiment in LONG_TIER
+    tier, options = (PUBLISHED / LONG, _LONG) if is_long else (PUBLISHED, "")
     published = tier if experiment == "claims" else tier / "measurements" / experiment
-    measured = Layout(LONG if study else "default").measurements(experiment)
+    measured = Layout(LONG if is_long else "default").measurements(experiment)
     shown = tier / f"{kind}s/{name}.{'png' if kind == 'figure' else 'md'}"
     decides = [label for claim, label in _labelled(claims) if name in (claim.figure, claim.table)]
     settings = [f"[{part}](configuration.md#{part})" for part in _settings(experiment)]
@@ -108,7 +108,7 @@ def _settings(experiment: str) -> list[str]:
 
 def _core_minutes(experiment: str) -> str:
     """Of a study in words: the file of its configuration has the estimate."""
-    return "hours" if experiment in STUDIES else f"{CORE_MINUTES[experiment]} core-minutes"
+    return "hours" if experiment in LONG_TIER else f"{CORE_MINUTES[experiment]} core-minutes"
 
 
 def _link(module: str) -> str:
@@ -128,7 +128,7 @@ def _claim_row(claim: Claim, label: str) -> str:
         or "the page of claims"
     )
     target = pictures[0] if pictures else "claims"
-    if claim.experiment in STUDIES:
+    if claim.experiment in LONG_TIER:
         target = claim.experiment + _LONG
     command = f"`snakemake --cores all {target}`"
     statement = claim.statement.replace("*", "\\*").replace("|", "\\|")

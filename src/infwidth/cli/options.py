@@ -4,9 +4,6 @@
 import argparse
 from pathlib import Path
 
-from infwidth.cli.parser import one_of
-from infwidth.config.variants import VARIANTS
-
 RETRAIN = "INFWIDTH_RETRAIN"
 """Environment variable: 1 where the workflow wants its runs trained anew."""
 
@@ -41,14 +38,3 @@ def settings_options(parser: argparse.ArgumentParser, command: str) -> None:
 def _files(text: str) -> list[str]:
     """A file's name; or several, as `make` hands them over."""
     return [text] if Path(text).exists() else text.split() or [text]
-
-
-def variant_option(parser: argparse.ArgumentParser) -> None:
-    """Adds which variant a command trains."""
-    parser.add_argument(
-        "--variant",
-        required=True,
-        type=one_of(VARIANTS, "variant"),
-        metavar="NAME",
-        help=", ".join(VARIANTS),
-    )

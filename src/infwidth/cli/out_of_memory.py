@@ -7,8 +7,7 @@ from infwidth.experiments.registry import REGISTRY
 
 _A_BATCH = "training.microbatch_tokens"
 GROWS_WITH = {
-    "tune": ("lm_width.reference_width", _A_BATCH),
-    "train": ("lm_width.widths", "width_limit.extra_widths", _A_BATCH),
+    **dict.fromkeys(("tune", "train"), ("lm_width.widths", _A_BATCH)),
     "optimizer_ablation train": (
         "optimizer_ablation.width",
         "optimizer_ablation.standard_widths",
@@ -24,7 +23,7 @@ def out_of_memory(arguments: argparse.Namespace) -> str:
     """Names the command, its arm, and the settings that its memory grows with."""
     command = getattr(arguments, "command", "")
     words = [command]
-    for name in ("experiment", "part", "variant", "arms", "rules", "widths"):
+    for name in ("experiment", "part", "arms", "rules"):
         given = getattr(arguments, name, None) or []
         words += [given] if isinstance(given, str) else given
     grows_with = GROWS_WITH.get(f"gather {getattr(arguments, 'experiment', '')}")

@@ -5,23 +5,21 @@ import argparse
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from infwidth.artifact.planning.runs import PlannedRun, Planner
+from infwidth.artifact.planning.texts import read_texts
 from infwidth.catalogue import STUDIES
 from infwidth.cli.options import settings_options
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST
-from infwidth.experiments.lm_width.plan import Place, first_places, report_places, widths_of
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
-from infwidth.stored import read_json
-
-if TYPE_CHECKING:
-    from infwidth.experiments.lm_width.measure import Bench
 
 _STYLES = {"done": "green", "training": "cyan", "stopped": "yellow", "diverged": "red"}
 
@@ -33,61 +31,60 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_status)
 
 
-class _Listed(NamedTuple):
-    """A run in the list: its place in the experiment, and its key."""
-
-    role: str
-    width: int | None
-    learning_rate: float | None
-    kappa: float | None
-    seed: int
-    key: str
-
-
 def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     if not (layout.tokens / MANIFEST).exists():
         console.print("No tokens yet: every run waits for `snakemake --cores all`.")
         return
-    bench = _bench(settings, layout)
-    table = Table(box=None, header_style="bold")
-    for column in ("variant", "H", "role", "η", "κ", "seed", "state", "step", "loss", "tokens/s"):
-        numeric = column in ("H", "η", "κ", "step", "loss", "tokens/s")
-        table.add_column(column, justify="right" if numeric else "left")
-    table.add_column("time left", justify="right")
-    counts: Counter[str] = Counter()
-    for name in settings.lm_width.variants if "lm_width" in settings.experiments else ():
-        for run in _runs(name, bench, settings, layout):
-            state = _state(layout.runs / run.key, settings.training.steps)
-            counts[state["state"]] += 1
-            style = _STYLES.get(state["state"], "")
-            rates = ("" if r is None else f"{r:g}" for r in (run.learning_rate, run.kappa))
-            table.add_row(
-                *(name, str(run.width), run.role, *rates, str(run.seed)),
-                f"[{style}]{state['state']}[/]" if style else state["state"],
-                *(state[column] for column in ("step", "loss", "speed", "left")),
-            )
-        if not layout.tuning(name).exists():
-            counts["waiting"] += _count_after_tuning(name, settings)
-            table.add_row(name, "", "report", "", "", "", "waits for its rate", "", "", "", "")
-    if table.rows:
+    planner = Planner(settings, layout, read_texts(settings, layout), platform_of_runs())
+    runs = planner.runs()
+    if "lm_width" in settings.experiments:
+        table, counts = _every_run([r for r in runs if r.experiment == "lm_width"], layout)
         console.print(table)
         console.print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     studies = [study for study in STUDIES if study in settings.experiments]
     if studies:
-        console.print(_studies(studies, settings, layout))
+        console.print(_studies(studies, runs, settings, layout))
 
 
-def _studies(studies: list[str], settings: Settings, layout: Layout) -> Table:
+def _every_run(runs: Sequence[PlannedRun], layout: Layout) -> tuple[Table, Counter[str]]:
+    """A row a run; those that wait for a rate are counted, and named once."""
+    table = Table(box=None, header_style="bold")
+    for column in ("part", "role", "η", "κ", "seed", "state", "step", "loss", "tokens/s"):
+        numeric = column in ("η", "κ", "step", "loss", "tokens/s")
+        table.add_column(column, justify="right" if numeric else "left")
+    table.add_column("time left", justify="right")
+    counts: Counter[str] = Counter()
+    waiting = set()
+    for run in runs:
+        if run.waits:
+            counts["waiting"] += 1
+            if (run.group, run.role) not in waiting:
+                waiting.add((run.group, run.role))
+                row = (run.group, run.role, "", "", "", "waits for its rate")
+                table.add_row(*row, *[""] * 4)
+            continue
+        state = _state(layout.runs / run.spec.key, run.spec.training.steps)
+        counts[state["state"]] += 1
+        style = _STYLES.get(state["state"], "")
+        trunk = run.role == "trunk"
+        rate = run.spec.training.trunk_learning_rate if trunk else run.spec.learning_rate
+        rates = ("" if r is None else f"{r:g}" for r in (rate, run.spec.kappa))
+        table.add_row(
+            *(run.group, run.role, *rates, str(run.spec.seed)),
+            f"[{style}]{state['state']}[/]" if style else state["state"],
+            *(state[column] for column in ("step", "loss", "speed", "left")),
+        )
+    return table, counts
+
+
+def _studies(
+    studies: list[str], runs: Sequence[PlannedRun], settings: Settings, layout: Layout
+) -> Table:
     """How far each condition of each study is: a run that several ask for counts once, at first."""
-    from infwidth.artifact.planning.runs import Planner
-    from infwidth.artifact.planning.texts import read_texts
-
-    planner = Planner(settings, layout, read_texts(settings, layout), platform_of_runs())
     table = Table(box=None, header_style="bold")
     for column in ("study", "condition", "done", "of at least", "now"):
         table.add_column(column, justify="right" if column in ("done", "of at least") else "left")
-    runs = planner.runs()
     for study in studies:
         for condition in dict.fromkeys(part.condition for part in parts_of(study, settings)):
             some = [
@@ -110,22 +107,6 @@ def _studies(studies: list[str], settings: Settings, layout: Layout) -> Table:
     return table
 
 
-def _bench(settings: Settings, layout: Layout) -> "Bench":
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.lm_width.measure import Bench
-    from infwidth.training.runs import Runs
-
-    dataset = TokenDataset.open(layout.tokens)
-    return Bench(
-        Runs(layout.runs, dataset, False, lambda *_: None),
-        settings.model,
-        settings.training,
-        dataset.digest,
-        dataset.vocabulary_size,
-        platform_of_runs(),
-    )
-
-
 def platform_of_runs() -> str:
     """The platform on which runs would train, as far as it shows without starting it."""
     from infwidth.training.lease import gpu_count, on_tpu_host
@@ -134,42 +115,6 @@ def platform_of_runs() -> str:
     if first:
         return "gpu" if first == "cuda" else first
     return "gpu" if gpu_count() else "tpu" if on_tpu_host() else "cpu"
-
-
-def _runs(name: str, bench: "Bench", settings: Settings, layout: Layout) -> list[_Listed]:
-    """The runs of a variant that are known: those of its tuning, then what its choice leads to."""
-    study = settings.lm_width
-    path = layout.tuning(name)
-    if not path.exists():
-        places = first_places(name, study.reference_width, study.tuning)
-        return [_planned(place, bench) for place in places]
-    tuned = read_json(path, f"infwidth tune --variant {name}", ("selection", "entries"))
-    places = _places_after_tuning(name, settings, tuned["selection"])
-    return [_tried(e) for e in tuned["entries"]] + [_planned(place, bench) for place in places]
-
-
-def _tried(entry: dict[str, Any]) -> _Listed:
-    rate = entry["trunk_learning_rate" if entry["role"] == "trunk" else "learning_rate"]
-    place = (entry["role"], entry["width"], rate, entry["kappa"], entry["seed"])
-    return _Listed(*place, entry["key"])
-
-
-def _planned(place: Place, bench: "Bench") -> _Listed:
-    spec = bench.spec(place)
-    trunk = place.role == "trunk"
-    rate = spec.training.trunk_learning_rate if trunk else spec.learning_rate
-    return _Listed(place.role, place.width, rate, spec.kappa, place.seed, spec.key)
-
-
-def _places_after_tuning(name: str, settings: Settings, selection: dict[str, Any]) -> list[Place]:
-    study = settings.lm_width
-    widths = widths_of(name, study.widths)
-    return report_places(name, widths, study.seeds, selection, study.sensitivity)
-
-
-def _count_after_tuning(name: str, settings: Settings) -> int:
-    # Which rate is chosen does not change how many runs follow.
-    return len(_places_after_tuning(name, settings, {"learning_rate": 1.0, "kappa": None}))
 
 
 def _state(folder: Path, steps: int) -> dict[str, str]:

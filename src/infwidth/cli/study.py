@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `infwidth measure` and `gather` do for language models, which are trained in parts."""
+"""What `infwidth measure`, `tune`, `train` and `gather` do for language models, part by part."""
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from infwidth.cli.bench import set_up_benches
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
+from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.registry import module
 from infwidth.experiments.study import Job, Part, conditions, jobs_of, parts_of
 from infwidth.layout import Layout
@@ -18,39 +20,68 @@ from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.tuning import Bench
 
 
 def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Tunes and trains the parts of a job, or of `args.part`."""
+    job, benches = _job(args, settings, layout)
+
+    from infwidth.experiments.runs import report_part, tune_part
+
+    done = []
+    for part in job.parts:
+        with benches(part.name) as bench:
+            done.append(report_part(bench, part, tune_part(bench, part)))
+    write_once(args.out or layout.part(args.experiment, args.part), {"parts": done})
+
+
+def tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
+    """Chooses the learning rates of the parts of a job of the paper's experiment."""
+    job, benches = _job(args, settings, layout)
+
+    from infwidth.experiments.runs import tune_part
+
+    done = []
+    for part in job.parts:
+        with benches(part.name) as bench:
+            done.append(tune_part(bench, part))
+    write_once(args.out or layout.tuning(args.part), {"parts": done})
+
+
+def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
+    """Trains the parts of a job of the paper's experiment at the rates that are chosen."""
+    job, benches = _job(args, settings, layout)
+
+    from infwidth.experiments.runs import report_part
+
+    files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
+    names = {name for part in job.parts for name in (part.name, part.reference) if name}
+    tuned = _tuned(files, names)
+    done = []
+    for part in job.parts:
+        reference = tuned[part.reference] if part.reference else None
+        with benches(part.name) as bench:
+            done.append(report_part(bench, part, tuned[part.name], reference))
+    write_once(args.out or layout.part(args.experiment, args.part), {"parts": done})
+
+
+def _job(
+    args: argparse.Namespace, settings: Settings | Job, layout: Layout
+) -> "tuple[Job, Callable[[str], AbstractContextManager[Bench]]]":
+    """The job that is asked for, and what opens the benches of its parts."""
     tokens = layout.tokens
     if isinstance(settings, Settings):
-        job = _job(args.experiment, args.part, settings)
+        job = _named_job(args.experiment, args.part, settings)
         if job.parts[0].vocabulary != settings.data.vocabulary:
             tokens = layout.other_tokens
     else:
         job = settings
     first = job.parts[0]
-    benches = set_up_benches(args, layout, first.model, first.training, tokens)
-
-    from infwidth.experiments.runs import run_part
-
-    out = args.out or layout.part(args.experiment, args.part)
-    done = []
-    for part in job.parts:
-        selection = None
-        if part.tuned_in:
-            made_by = f"infwidth measure {args.experiment} --part {part.tuned_in}"
-            tuned = read_json(out.with_name(f"{part.tuned_in}.json"), made_by, ("parts",))
-            selection = tuned["parts"][0]["selection"]
-        with benches(part.name) as bench:
-            done.append(run_part(bench, part, selection))
-    write_once(out, {"parts": done})
+    return job, set_up_benches(args, layout, first.model, first.training, tokens)
 
 
-def _job(study: str, name: str, settings: Settings) -> Job:
+def _named_job(study: str, name: str, settings: Settings) -> Job:
     jobs = jobs_of(study, settings)
     jobs = {part.name: Job(parts=[part]) for job in jobs.values() for part in job.parts} | jobs
     if name not in jobs:
@@ -58,39 +89,49 @@ def _job(study: str, name: str, settings: Settings) -> Job:
     return jobs[name]
 
 
+def _tuned(files: Iterable[Path], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What `infwidth tune` wrote of these parts, by name."""
+    made = {
+        part_name(part["variant"], part["width"]): part
+        for path in files
+        for part in read_json(path, "infwidth tune", ("parts",))["parts"]
+    }
+    for name in names:
+        if name not in made:
+            raise UserError(f"{name} is not tuned: run `infwidth tune --part {name}` first")
+    return made
+
+
 def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    """Writes the tables of an experiment that is measured in parts."""
+    """Writes the tables of an experiment that is measured in parts, and where its runs are from."""
+    from infwidth.data.tokens import TokenDataset
     from infwidth.experiments import runs as made
+    from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.run_origins import run_origins
+    from infwidth.experiments.run_rows import trained_again
 
     name = args.experiment
     files = args.parts or sorted(layout.part(name, "*").parent.glob("*.json"))
     parts = _read(name, files, parts_of(name, settings))
+    dataset = TokenDataset.open(args.tokens or layout.tokens)
+    runs = args.runs or layout.runs
     named = conditions(name, settings)
-    if name == "width_limit":
-        from infwidth.experiments.width_limit import measure as extrapolated
-        from infwidth.experiments.width_limit.plan import others as sources
-
-        others = {
-            kind: {path: read_json(path, command) for path, command in some.items()}
-            for kind, some in sources(settings, layout).items()
-        }
-        files = [*files, *others["trained"], *others["known"]]
-        chosen = extrapolated.choices(parts, others)
-        measuring = extrapolated.__name__
-
-        def tables(_: "TokenDataset", runs: Path) -> "dict[str, pd.DataFrame]":
-            return extrapolated.gather(parts, others, runs)
-
-    else:
-        chosen = {"selection": {part: found["selection"] for part, found in parts.items()}}
-        measuring = made.__name__
-        points = made.POINTS if named else None
-
-        def tables(_: "TokenDataset", runs: Path) -> "dict[str, pd.DataFrame]":
-            return made.gather(schemas(name), parts.values(), runs, points)
-
+    with trained_again(files):
+        tables = made.gather(
+            schemas(name),
+            parts.values(),
+            runs,
+            dataset.split("test").document_names(),
+            made.POINTS if named else None,
+        )
+        origins = run_origins(runs, tables["runs"]["key"])
+    more: dict[str, Any] = {
+        "runs": origins,
+        "corpus": dataset.manifest["corpus"]["statement"]["text"],
+        "selection": {part: found["selection"] for part, found in parts.items()},
+    }
     if named:
-        chosen["conditions"] = {
+        more["conditions"] = {
             each.name: {
                 "label": each.label,
                 "factors": dict(each.factors),
@@ -99,49 +140,11 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             }
             for each in named
         }
-    code = (measuring, module(name, "plan"))
-    write_gathered(args, layout, name, settings, files, tables, code, chosen)
-
-
-def write_gathered(
-    args: argparse.Namespace,
-    layout: Layout,
-    experiment: str,
-    settings: Settings,
-    files: Iterable[Path],
-    tables: "Callable[[TokenDataset, Path], dict[str, pd.DataFrame]]",
-    code: Sequence[str],
-    more: dict[str, Any],
-) -> None:
-    """Writes the tables of runs, where these come from, and the settings.
-
-    Args:
-      args: its `tokens`, `runs` and `out`.
-      layout: where these lie if `args` does not say it.
-      experiment: its name.
-      settings: those that it ran with.
-      files: what commands that train wrote; those of a run that is lost are set aside.
-      tables: makes them from the tokens and the folder of runs.
-      code: modules that make them.
-      more: to be written beside the settings.
-    """
-    from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.recording import write_measurements
-    from infwidth.experiments.run_origins import run_origins
-    from infwidth.experiments.run_rows import trained_again
-
-    dataset = TokenDataset.open(args.tokens or layout.tokens)
-    runs = args.runs or layout.runs
-    with trained_again(files):
-        made = tables(dataset, runs)
-        keys = [key for table in made.values() if "role" in table for key in table["key"]]
-        origins = run_origins(runs, keys)
     write_measurements(
-        args.out or layout.measurements(experiment),
-        made,
+        args.out or layout.measurements(name),
+        tables,
         settings.model_dump(mode="json", exclude={"retrain"})
-        | origin(code, computes=False)
-        | {"runs": origins, "corpus": dataset.manifest["corpus"]["statement"]["text"]}
+        | origin((made.__name__, module(name, "plan")), computes=False)
         | more,
     )
 

@@ -6,15 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from infwidth.catalogue import EXPERIMENTS, STUDIES
+from infwidth.catalogue import EXPERIMENTS, LONG_TIER
 from infwidth.config.section import (
     Fraction,
     Section,
     Seed,
-    Width,
     each_once,
-    known_variants,
-    seeds_apart,
     whole_chunks,
 )
 from infwidth.config.shared import (
@@ -23,9 +20,7 @@ from infwidth.config.shared import (
     MeshSettings,
     NumericsSettings,
     StatisticsSettings,
-    TuningSettings,
 )
-from infwidth.config.variants import VARIANTS
 from infwidth.experiments.architectures.settings import ArchitecturesSettings
 from infwidth.experiments.convergence.settings import ConvergenceSettings
 from infwidth.experiments.depth.settings import DepthSettings
@@ -34,6 +29,7 @@ from infwidth.experiments.feature_selection.settings import FeatureSelectionSett
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from infwidth.experiments.ladder.settings import LadderSettings
+from infwidth.experiments.lm_width.settings import LmWidthSettings
 from infwidth.experiments.memory.settings import MemorySettings
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS, changes_in
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
@@ -135,7 +131,7 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """Optimisation, evaluation, logging and checkpoints: the same for every variant."""
 
-    steps: Annotated[int, Field(ge=1)] = Field(1500, description="Training steps.")
+    steps: Annotated[int, Field(ge=1)] = Field(4500, description="Training steps.")
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Sequences a step, B.")
     microbatch_tokens: Annotated[int, Field(ge=1)] | None = Field(
         None,
@@ -156,7 +152,7 @@ class TrainingSettings(Section):
         description="λ: each step multiplies the readouts by 1 − s λ, s the schedule (decoupled "
         "weight decay; an ablation).",
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(100, description="Linear warm-up, in steps.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(300, description="Linear warm-up, in steps.")
     final_fraction: Fraction = Field(
         0.1, description="The cosine schedule ends at this fraction of the peak rate."
     )
@@ -175,7 +171,7 @@ class TrainingSettings(Section):
         50, description="Steps a compiled chunk, and between two rows of metrics.jsonl."
     )
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
-        500, description="Steps between checkpoints; a multiple of log_every."
+        1000, description="Steps between checkpoints; a multiple of log_every."
     )
     divergence_factor: Annotated[float, Field(gt=1)] = Field(
         1.5, description="A loss above its start by this factor ends a run as diverged."
@@ -192,49 +188,6 @@ class TrainingSettings(Section):
                 f"batch_size ({self.batch_size}) must be a multiple of mesh.data × mesh.fsdp "
                 f"({self.mesh.batch_parts})"
             )
-        return self
-
-
-class SensitivitySettings(Section):
-    """Extra rates at the ends of the width axis, for fig3 (first seed, validation loss)."""
-
-    widths: list[Width] = Field([16, 1024], description="Widths at which rates are varied.")
-    factors: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.333, 3.0], description="Multiples of the chosen readout rate."
-    )
-
-    _no_duplicates = each_once("widths", "factors")
-
-
-class LmWidthSettings(Section):
-    """The paper's experiment: final loss over MLP width, every variant."""
-
-    variants: list[str] = Field(
-        list(VARIANTS), min_length=1, description="Rows of the table of variants."
-    )
-    widths: list[Width] = Field([16, 64, 256, 1024], min_length=1, description="MLP widths H.")
-    reference_width: Width = Field(256, description="The width at which rates are tuned.")
-    seeds: list[Seed] = Field(
-        [30, 31, 32, 33, 34, 35],
-        min_length=1,
-        description="Seeds of the reported runs; none of the tuning seeds. On those of the "
-        "default nothing had been seen when the rules of config/claims.yaml were written.",
-    )
-    widths_per_job: Annotated[int, Field(ge=1)] = Field(
-        1, description="Widths of one variant that share a process; raise it where runs are short."
-    )
-    tuning: TuningSettings = Field(default_factory=TuningSettings)
-    sensitivity: SensitivitySettings = Field(default_factory=SensitivitySettings)
-
-    _no_duplicates = each_once("widths", "seeds", "variants")
-    _known_variants = known_variants("variants")
-    _seeds_apart = seeds_apart("seeds")
-
-    @model_validator(mode="after")
-    def _sensitivity_is_at_widths_that_run(self) -> "LmWidthSettings":
-        stray = sorted(set(self.sensitivity.widths) - set(self.widths))
-        if stray:
-            raise ValueError(f"sensitivity.widths has {stray[0]}, which is not one of widths")
         return self
 
 
@@ -258,7 +211,7 @@ class Settings(Section):
         description="Forget cached runs and train anew (with `--forceall`, or `-R` and a rule).",
     )
     experiments: list[str] = Field(
-        [name for name in EXPERIMENTS if name not in (*STUDIES, "claims")],
+        [name for name in EXPERIMENTS if name not in (*LONG_TIER, "claims")],
         min_length=1,
         description="What `all`, `figures`, `tables`, `claims` and `infwidth plan` cover. What is "
         "named itself, as in `snakemake ladder`, is made in any case.",

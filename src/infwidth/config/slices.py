@@ -39,14 +39,6 @@ SLICES: dict[str, tuple[str, ...]] = {
     "data shard": _TOKENS,
     "data tokenize": _TOKENS,
     "data show": ("model.context", "training.batch_size"),
-    "tune": ("model", "training", "lm_width.reference_width", "lm_width.tuning"),
-    "train": (
-        "model",
-        "training",
-        "lm_width.seeds",
-        "lm_width.sensitivity",
-    ),
-    "collect": ("name", "data", "model", "training", "lm_width", "statistics"),
     "optimizer_ablation train": (
         "model",
         "training",

@@ -52,7 +52,7 @@ REGISTRY: dict[str, Row] = {
         ("fig1_loss_vs_width", "fig2_loss_curves", "fig3_learning_rate_sensitivity"),
         ("table1_final_loss", "table2_gap_closed", "table3_hyperparameters", "table4_compute"),
         45,
-        ("tune", "train", "collect"),
+        settings=("data", "model", "training", "lm_width", "statistics"),
     ),
     "convergence": Row(
         "Do finite models come to the exact kernel machine as they widen, and how fast?",
@@ -103,8 +103,7 @@ REGISTRY: dict[str, Row] = {
         "Which part of the optimizer closes the gap, and where?",
         ("fig9_optimizer_ablation",),
         ("table6_ablation",),
-        101,
-        (
+        commands=(
             "optimizer_ablation train",
             "optimizer_ablation digits",
             "optimizer_ablation collect",
@@ -133,10 +132,9 @@ REGISTRY: dict[str, Row] = {
         "Do the ADAM variants meet the unfrozen model as the width grows?",
         ("fig12_width_limit",),
         ("table8_width_limit",),
-        52,
-        grows_with=("lm_width.widths", "width_limit.extra_widths", "training.microbatch_tokens"),
+        grows_with=("width_limit.widths", "training.microbatch_tokens"),
         settings=(
-            *("data.vocabulary", "model", "training", "lm_width", "infinite_lm", "width_limit"),
+            *("data.vocabulary", "model", "training", "width_limit"),
             *("statistics.confidence", "statistics.judge"),
         ),
     ),
@@ -170,7 +168,7 @@ REGISTRY: dict[str, Row] = {
 STUDIES = ("ladder", "depth", "readings", "scales")
 """Those that are lists of conditions."""
 
-IN_PARTS = ("infinite_lm", "width_limit", *STUDIES)
+IN_PARTS = ("lm_width", "infinite_lm", "width_limit", *STUDIES)
 """Those that train language models in parts, variant by variant."""
 
 BENCHES = tuple(name for name, row in REGISTRY.items() if row.code)

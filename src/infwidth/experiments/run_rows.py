@@ -47,7 +47,30 @@ def run_row(entry: Entry, runs: Path) -> dict[str, Any]:
     Raises:
       LostRun: the run's result is damaged or gone.
     """
-    return row_of(entry, result_of(entry["key"], runs))
+    result = result_of(entry["key"], runs)
+    return {
+        "key": entry["key"],
+        "role": entry["role"],
+        "variant": entry["variant"],
+        "width": math.inf if entry["width"] is None else float(entry["width"]),
+        "learning_rate": _number(entry["learning_rate"]),
+        "kappa": _number(entry["kappa"]),
+        "trunk_learning_rate": entry["trunk_learning_rate"],
+        "seed": entry["seed"],
+        "status": result["status"],
+        "steps": result["steps"],
+        "train_loss": _number(result.get("train_loss")),
+        "validation_loss": _number(result.get("validation_loss")),
+        "test_loss": _number(result.get("test_loss")),
+        "sgd_unit": _number(result["rate_unit"]),
+        "tokens": result["tokens"],
+        "flops": float(result["flops"]),
+        "device_seconds": result["device_seconds"],
+        "device": result["device"],
+        "parameters_trained": result["parameters_trained"],
+        "optimizer_state_bytes": result["optimizer_bytes"],
+        **{f"parameters_{group}": count for group, count in result["parameters"].items()},
+    }
 
 
 def result_of(key: str, runs: Path) -> dict[str, Any]:
@@ -68,30 +91,6 @@ def rows_of(key: str, runs: Path) -> list[Row]:
     if not is_whole(rows, result_of(key, runs)):
         raise LostRun(runs / key, METRICS)
     return rows
-
-
-def row_of(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
-    """The row of a run whose result is read."""
-    return {
-        "key": entry["key"],
-        "role": entry["role"],
-        "variant": entry["variant"],
-        "width": math.inf if entry["width"] is None else float(entry["width"]),
-        "learning_rate": _number(entry["learning_rate"]),
-        "kappa": _number(entry["kappa"]),
-        "trunk_learning_rate": entry["trunk_learning_rate"],
-        "seed": entry["seed"],
-        "status": result["status"],
-        "steps": result["steps"],
-        "train_loss": _number(result.get("train_loss")),
-        "validation_loss": _number(result.get("validation_loss")),
-        "test_loss": _number(result.get("test_loss")),
-        "sgd_unit": _number(result["rate_unit"]),
-        "tokens": result["tokens"],
-        "flops": float(result["flops"]),
-        "device_seconds": result["device_seconds"],
-        "device": result["device"],
-    }
 
 
 def _number(value: float | None) -> float:

@@ -3,18 +3,18 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from infwidth.experiments.lm_width.measure import Bench, Named, tune
-from infwidth.experiments.lm_width.plan import Place
-from infwidth.experiments.run_rows import Entry, rows_of, run_row
+from infwidth.experiments.places import Place
+from infwidth.experiments.run_rows import Entry, result_of, rows_of, run_row
 from infwidth.experiments.schema import Table
 from infwidth.experiments.study import Part
+from infwidth.experiments.tuning import Bench, Named, tune
 from infwidth.infinite.room import require_memory
 from infwidth.stats.selection import Cell, neighbours
 
@@ -22,15 +22,14 @@ POINTS = 100
 """Of a curve of a study, at most."""
 
 
-def run_part(bench: Bench, part: Part, selection: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Tunes a variant in a condition at a width, and runs it on the reporting seeds.
+def tune_part(bench: Bench, part: Part) -> dict[str, Any]:
+    """Tunes a variant in a condition at a width, by validation loss on the tuning seeds.
 
     Runs that are there already are found, not made again.
 
     Args:
       bench: with the tokens of the part's vocabulary.
       part: which, and its settings.
-      selection: what tuning chose, where another part did that.
 
     Returns:
       `condition`, `variant`, `width`; `selection`, what tuning chose and tried; `entries`, the
@@ -43,16 +42,12 @@ def run_part(bench: Bench, part: Part, selection: dict[str, Any] | None = None) 
         tokens = part.training.batch_size * part.model.context
         require_memory(part.training.steps, tokens, part.model.d_model, part.model.layers)
     search = replace(bench, model=part.model, training=part.search)
-    full = replace(search, training=part.training)
-    entries: list[Entry] = []
-    if selection is None:
-        named = Named(part.name, part.rates, part.trunk_rate)
-        selection, entries = tune(search, part.variant, part.width, part.tuning, named)
+    named = Named(part.name, part.rates, part.trunk_rate)
+    selection, entries = tune(search, part.variant, part.width, part.tuning, named)
     if part.is_checked:
+        full = replace(search, training=part.training)
         selection, checks = _checked(full, part, selection)
         entries = entries + checks
-    places = part.report_places(Cell(selection["learning_rate"], selection["kappa"]))
-    entries += [full.run(place)[0] for place in places]
     return {
         "condition": part.condition,
         "variant": part.variant,
@@ -60,6 +55,31 @@ def run_part(bench: Bench, part: Part, selection: dict[str, Any] | None = None) 
         "selection": selection,
         "entries": entries,
     }
+
+
+def report_part(
+    bench: Bench, part: Part, tuned: dict[str, Any], reference: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Runs a tuned part on the reporting seeds.
+
+    Args:
+      bench: as of `tune_part`.
+      part: which, and its settings.
+      tuned: what `tune_part` returned of it.
+      reference: the same of the part whose rate the runs at one rate take, if there are any.
+
+    Returns:
+      As `tune_part`, with the entries of these runs, too.
+    """
+    full = replace(bench, model=part.model, training=part.training)
+    one_rate = None if reference is None else _chosen(reference)
+    places = part.report_places(_chosen(tuned), one_rate)
+    entries = [full.run(place)[0] for place in places]
+    return tuned | {"entries": tuned["entries"] + entries}
+
+
+def _chosen(made: dict[str, Any]) -> Cell:
+    return Cell(made["selection"]["learning_rate"], made["selection"]["kappa"])
 
 
 def _checked(
@@ -101,14 +121,17 @@ def gather(
     schema: Mapping[str, Table],
     parts: Iterable[Mapping[str, Any]],
     runs: Path,
+    documents: Sequence[str],
     points: int | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """The tables of runs and of loss curves.
+    """The tables of an experiment.
 
     Args:
-      schema: of `runs` and `curves`.
-      parts: what `run_part` returned.
+      schema: of `runs`, and of `curves` (training losses of the reported runs) and `documents`
+        (their losses on each test document) where it has these.
+      parts: what `report_part` returned.
       runs: the folder of runs.
+      documents: the names of the test documents.
       points: of a curve, at most; None for all.
 
     Raises:
@@ -120,8 +143,20 @@ def gather(
         for entry in part["entries"]
     ]
     reported = sorted({row["key"] for row in rows if row["role"] == "report"})
-    curves = (point for key in reported for point in curve(key, runs, points))
-    return {"runs": schema["runs"].frame(rows), "curves": schema["curves"].frame(curves)}
+    made = {
+        "runs": rows,
+        "curves": (point for key in reported for point in curve(key, runs, points)),
+        "documents": (row for key in reported for row in _document_rows(key, runs, documents)),
+    }
+    return {name: table.frame(made[name]) for name, table in schema.items()}
+
+
+def _document_rows(key: str, runs: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    found = result_of(key, runs).get("test_documents", {})
+    columns = (found.get(column, []) for column in ("document", "loss_sum", "tokens"))
+    for document, loss_sum, tokens in zip(*columns, strict=True):
+        row = {"document": document, "name": names[document], "loss_sum": loss_sum}
+        yield {"key": key, "tokens": tokens} | row
 
 
 def curve(key: str, runs: Path, points: int | None = None) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from infwidth.config.section import Section, Seed
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width.plan import Place, has_mlps
+from infwidth.experiments.places import Place, has_mlps
 from infwidth.experiments.registry import REGISTRY, STUDIES, module
 from infwidth.stats.selection import Cell
 
@@ -67,8 +67,9 @@ class Part(Section):
       tuning: the search.
       seeds: of the reported runs.
       reports: of these role and width, None where it is infinite.
+      reference: the part whose choice the runs at one rate take.
+      one_rate_seeds: of the runs at one rate.
       rates, trunk_rate: the settings that the rates come from, for messages.
-      tuned_in: the job that chose the rate, if it is another.
     """
 
     name: str
@@ -82,9 +83,10 @@ class Part(Section):
     tuning: TuningSettings
     seeds: list[Seed]
     reports: list[tuple[str, int | None]]
+    reference: str = ""
+    one_rate_seeds: tuple[Seed, ...] = ()
     rates: str
     trunk_rate: str = "training.trunk_learning_rate"
-    tuned_in: str = ""
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -96,8 +98,8 @@ class Part(Section):
         """Whether its choice, of a shorter search, is checked at full length."""
         return self.search != self.training
 
-    def report_places(self, chosen: Cell) -> list[Place]:
-        """The reported runs.
+    def report_places(self, chosen: Cell, reference: Cell | None = None) -> list[Place]:
+        """The reported runs, and those at one rate.
 
         In the NTK parametrization f = H^−½ Σ M'_h g_h with M', ω ~ N(0, 1), and Adam moves both by
         steps proportional to H^−½. In the mean-field variable M = √H M' the readout's rate is the
@@ -105,6 +107,7 @@ class Part(Section):
 
         Args:
           chosen: the readout's rate, and κ at H_ref, the width of the tuning.
+          reference: what the part `reference` chose, if this one has runs at one rate.
         """
         places = []
         for role, width in self.reports:
@@ -114,6 +117,11 @@ class Part(Section):
                 kappa = float(f"{kappa * (self.width / width) ** 0.5:.6g}")
             cell = chosen._replace(kappa=kappa)
             places += [Place(role, self.variant, width, cell, seed) for seed in self.seeds]
+        if reference is not None:
+            places += [
+                Place("one_rate", self.variant, self.width, reference, seed)
+                for seed in self.one_rate_seeds
+            ]
         return places
 
 
@@ -121,6 +129,11 @@ class Job(Section):
     """The parts of one process, which read the same text."""
 
     parts: list[Part]
+
+    def for_tuning(self) -> "Job":
+        """The same job without what its searches do not read: seeds and places of the reports."""
+        nothing = {"seeds": [], "reports": [], "reference": "", "one_rate_seeds": ()}
+        return Job(parts=[part.model_copy(update=nothing) for part in self.parts])
 
 
 def conditions(experiment: str, settings: Settings) -> list[Condition]:
@@ -149,7 +162,7 @@ def parts_of(experiment: str, settings: Settings) -> list[Part]:
 
 def jobs_of(experiment: str, settings: Settings) -> dict[str, Job]:
     """The jobs of an experiment by name, in order; neighbouring parts share a process."""
-    size = getattr(settings, experiment).parts_per_job if experiment in STUDIES else 1
+    size = getattr(getattr(settings, experiment), "parts_per_job", 1)
     parts = parts_of(experiment, settings)
     named: dict[str, Job] = {}
     for vocabulary in dict.fromkeys(part.vocabulary for part in parts):

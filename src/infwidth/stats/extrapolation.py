@@ -25,6 +25,17 @@ Floats = NDArray[np.float64]
 MOST_SKIPPED = 2
 """Narrowest widths that a model may leave out."""
 
+EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""b of the models of a loss over width."""
+
+FEWEST_WIDTHS, LEAST_SPAN = 6, 64
+"""With fewer widths, or the largest less than so many times the smallest, no limit is judged."""
+
+
+def enough(widths: Sequence[int]) -> bool:
+    """Whether a limit may be judged from these widths, ascending."""
+    return len(widths) >= FEWEST_WIDTHS and widths[-1] / widths[0] >= LEAST_SPAN
+
 
 class Model(NamedTuple):
     """Which powers of the width, and of how many narrowest widths nothing is asked."""
@@ -99,9 +110,15 @@ class Extrapolation:
         return [fit for fit in self.fits if not fit.p_misfit < 1 - confidence]
 
     def effect(self, where: str) -> Effect:
-        """The limit; tests and interval hold for every model, the rejected ones included."""
+        """The limit; tests and interval hold for every model, the rejected ones included.
+
+        From too few widths it has no error, hence no test.
+        """
+        effect = self.best.effect(where, self.lost)
+        if not enough(self.widths):
+            return replace(effect, error=math.nan)
         readings = tuple(fit.effect(where, self.lost) for fit in self.fits)
-        return replace(self.best.effect(where, self.lost), readings=readings)
+        return replace(effect, readings=readings)
 
     def interval(self, confidence: float) -> Interval:
         """The limit by the best model, and the union of the intervals of all models."""
@@ -121,7 +138,7 @@ class Extrapolation:
         return replace(readings[0], estimate=estimate, readings=readings).interval(confidence)
 
 
-def all_models(widths: int, exponents: Sequence[float]) -> list[Model]:
+def all_models(widths: int, exponents: Sequence[float] = EXPONENTS) -> list[Model]:
     """The models that so many widths can put to the test: a width more than unknowns, at least.
 
     One power each, with up to `MOST_SKIPPED` of the narrowest widths left out, and the least and
@@ -149,7 +166,7 @@ def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
 
 
 def extrapolate(
-    widths: Sequence[int], values_SxW: ArrayLike, exponents: Sequence[float]
+    widths: Sequence[int], values_SxW: ArrayLike, exponents: Sequence[float] = EXPONENTS
 ) -> Extrapolation:
     """Fits every model to the seeds that have a number at every width.
 

@@ -10,18 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infwidth.artifact.planning.texts import Text
-from infwidth.catalogue import STUDIES
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width.plan import (
-    Place,
-    first_places,
-    has_mlps,
-    report_places,
-    run_spec,
-    widths_of,
-)
 from infwidth.experiments.optimizer_ablation.plan import (
     Arm,
     arms,
@@ -31,6 +22,13 @@ from infwidth.experiments.optimizer_ablation.plan import (
     tuned_widths_of_arm,
     widths_of_arm,
 )
+from infwidth.experiments.places import (
+    Place,
+    first_places,
+    has_mlps,
+    run_spec,
+)
+from infwidth.experiments.registry import IN_PARTS, STUDIES
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
@@ -46,7 +44,7 @@ class PlannedRun(NamedTuple):
     Attributes:
       experiment: the first that asks for it.
       group: its variant, in the ablation after its context.
-      role: "trunk", "tuning", "check", "sensitivity" or "report".
+      role: "trunk", "tuning", "check", "one_rate" or "report".
       spec: all that its numbers depend on; of a run that waits, rates are multiples of the chosen.
       waits_for: the tuning that has still to choose its rate; empty where that is done.
     """
@@ -103,9 +101,8 @@ class Planner:
         """
         self.searches = []
         covered = self._settings.experiments
-        experiments = [self._lm_width(), self._in_parts("width_limit"), self._ablation()]
-        others = ("infinite_lm", *(study for study in STUDIES if study in covered))
-        experiments += [self._in_parts(name) for name in others]
+        parts = [self._in_parts(name) for name in IN_PARTS if name in covered]
+        experiments = [*parts[:1], self._ablation(), *parts[1:]]
         found: dict[tuple[RunSpec, str], PlannedRun] = {}
         for runs in experiments:
             for run in runs:
@@ -113,27 +110,6 @@ class Planner:
                     found.setdefault((run.spec, run.waits_for), run)
         self.searches = [search for search in self.searches if search.experiment in covered]
         return list(found.values())
-
-    def _lm_width(self) -> Iterator[PlannedRun]:
-        study, limit = self._settings.lm_width, self._settings.width_limit
-        extra = set(limit.extra_widths) - set(study.widths)
-        for name in dict.fromkeys([*study.variants, *limit.variants]):
-            first = "lm_width" if name in study.variants else "width_limit"
-            tuned = _read(self._layout.tuning(name), f"infwidth tune --variant {name}")
-            tuning = self._tuning(first, name, name, study.reference_width, study.tuning, tuned)
-            yield from self._planned(first, name, tuning.places, tuning.waits_for)
-            reported: dict[str, set[int]] = {"lm_width": set(), "width_limit": set()}
-            reported[first] |= set(study.widths)
-            reported["width_limit"] |= extra if name in limit.variants else set()
-            for experiment, widths in reported.items():
-                places = report_places(
-                    name,
-                    widths_of(name, list(widths)) if widths else [],
-                    study.seeds,
-                    tuning.selection,
-                    study.sensitivity,
-                )
-                yield from self._planned(experiment, name, places, tuning.waits_for)
 
     def _ablation(self) -> Iterator[PlannedRun]:
         own = self._settings.optimizer_ablation
@@ -153,7 +129,7 @@ class Planner:
         tuning = self._tuning(
             *("optimizer_ablation", group, arm.variant, tuned_width, own.tuning, tuned)
         )
-        chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+        chosen = _chosen(tuning)
         places = tuning.places + [
             Place("report", arm.variant, width, chosen._replace(learning_rate=rate), seed)
             for width in widths
@@ -171,25 +147,30 @@ class Planner:
     def _in_parts(self, name: str) -> Iterator[PlannedRun]:
         """The runs of an experiment that trains in parts."""
         files = sorted(self._layout.part(name, "*").parent.glob("*.json"))
+        if name == "lm_width":
+            # What is trained stands for its tuning, too.
+            files = [*sorted(self._layout.tuning("*").parent.glob("*.json")), *files]
         done = {
             (part["condition"], part["variant"], part["width"]): part
             for path in files
             for part in read_json(path, f"infwidth measure {name}", ("parts",))["parts"]
         }
         tunings: dict[str, _Tuning] = {}
-        for part in parts_of(name, self._settings):
+        parts = parts_of(name, self._settings)
+        for part in parts:
             made = done.get(part.place)
-            if part.tuned_in:
-                group, tuning = part.tuned_in, tunings[part.tuned_in]._replace(places=[])
-            else:
-                group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
-                tuning = self._tuning(name, group, part.variant, part.width, part.tuning, made)
-                tunings[part.name] = tuning
+            group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
+            tunings[part.name] = self._tuning(
+                *(name, group, part.variant, part.width, part.tuning, made)
+            )
+        for part in parts:
+            made, tuning = done.get(part.place), tunings[part.name]
+            group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
             text = self._texts[part.vocabulary != self._settings.data.vocabulary]
             yield from self._planned(
                 *(name, group, tuning.places, tuning.waits_for, part.model, part.search, text)
             )
-            chosen = Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+            chosen = _chosen(tuning)
             cells = []
             if part.is_checked:
                 # Of a search that is not done the rates are multiples of its choice.
@@ -203,6 +184,13 @@ class Planner:
             yield from self._planned(
                 *(name, group, places, tuning.waits_for, part.model, part.training, text)
             )
+            if part.reference:
+                other = tunings[part.reference]
+                places = part.report_places(chosen, _chosen(other))
+                places = [place for place in places if place.role == "one_rate"]
+                yield from self._planned(
+                    *(name, group, places, other.waits_for, part.model, part.training, text)
+                )
 
     def _tuning(
         self,
@@ -245,7 +233,7 @@ class Planner:
             digest = text.digest or _UNKNOWN
             spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
             role = "report" if place.role == "extra" else place.role
-            waits = role in ("report", "sensitivity", "check")
+            waits = role in ("report", "one_rate", "check")
             yield PlannedRun(experiment, group, role, spec, waits_for if waits else "")
 
 
@@ -270,10 +258,8 @@ def _most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
     return max(reached) - rates * kappas
 
 
-def _read(path: Path, made_by: str) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    return read_json(path, made_by, ("selection", "entries"))
+def _chosen(tuning: _Tuning) -> Cell:
+    return Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
 
 
 def _parts(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:

@@ -34,7 +34,7 @@ def _runs(plan: dict[str, Any]) -> str:
                 row["experiment"],
                 _count(roles.get("trunk", 0)),
                 _count(roles.get("tuning", 0) + roles.get("check", 0)),
-                _count(roles.get("sensitivity", 0)),
+                _count(roles.get("one_rate", 0)),
                 _count(roles.get("report", 0)),
                 f"{row['most_extra_runs']:,}",
                 _count(states.get("done", 0)),
@@ -44,8 +44,9 @@ def _runs(plan: dict[str, Any]) -> str:
             ]
         )
     total = sum(row["runs"] for row in plan["experiments"])
-    names = ("trunk", "tuning", "sensit.", "report", "at most +", "done", "tokens", "FLOPs", "left")
-    table = _table(("experiment", *names), rows)
+    roles = ("trunk", "tuning", "one rate", "report")
+    names = ("experiment", *roles, "at most +", "done", "tokens", "FLOPs", "left")
+    table = _table(names, rows)
     left, right = zip(*_OTHERS, strict=True)
     others = "\n".join(f"  {a:50}{b}" for a, b in zip(left, right, strict=True))
     return (

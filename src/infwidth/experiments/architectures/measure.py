@@ -22,14 +22,14 @@ from infwidth.config.variants import VARIANTS
 from infwidth.data.digits import load_digits
 from infwidth.experiments.architectures.models import Outcome, Problem, Program, make_problem
 from infwidth.experiments.architectures.settings import Architecture, ArchitecturesSettings
-from infwidth.experiments.lm_width.plan import (
+from infwidth.experiments.parts import Keeper, Parts
+from infwidth.experiments.places import (
     Place,
     first_places,
     has_mlps,
     tuning_places,
     widths_of,
 )
-from infwidth.experiments.parts import Keeper, Parts
 from infwidth.experiments.registry import REGISTRY
 from infwidth.stats.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.training.spec import variants_digest

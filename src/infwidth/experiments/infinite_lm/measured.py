@@ -18,6 +18,7 @@ from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import CURVES, runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.reading import require
+from infwidth.stats.extrapolation import Extrapolation, extrapolate
 from infwidth.stats.statistics import SampleMean, mean_interval
 
 TABLES = {"runs": runs_table("variant"), "curves": CURVES}
@@ -89,6 +90,17 @@ class InfiniteLm(Experiment):
         freedom = (models - 1) * (seeds - 1)
         error = math.sqrt(float(np.square(left_CxS).sum()) / freedom / seeds)
         return float(special.stdtrit(freedom, (1 + self.confidence) / 2)) * error
+
+    def extrapolation_error(self, variant: str) -> Extrapolation:
+        """The test loss extrapolated from finite widths less that at infinite width, by seed."""
+        own, losses = self.settings["infinite_lm"], {}
+        for width in (*own["extrapolated_widths"], math.inf):
+            runs = self.rows("runs", variant=variant, width=width, status="done")
+            runs = runs[runs["role"].isin(("report", "extra"))]
+            losses[width] = dict(zip(runs["seed"], runs["test_loss"], strict=True))
+        table = pd.DataFrame(losses).reindex(sorted(own["seeds"]))
+        widths = sorted(own["extrapolated_widths"])
+        return extrapolate(widths, table[widths].sub(table[math.inf], axis=0))
 
     def diverged(self) -> int:
         """The number of reported runs that diverged."""

@@ -10,7 +10,7 @@ from infwidth.config.settings import Settings, TrainingSettings
 from infwidth.config.shared import MeshSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
-from infwidth.experiments.lm_width.plan import has_mlps, widths_of
+from infwidth.experiments.places import has_mlps, widths_of
 from infwidth.experiments.study import Part
 
 _OWN_TRAINING = (
@@ -29,7 +29,7 @@ def training_of(common: TrainingSettings, own: InfiniteLmSettings) -> TrainingSe
 
 
 def parts(settings: Settings) -> list[Part]:
-    """A part a variant. The role `extra` are finite runs for `width_limit` alone."""
+    """A part a variant; its runs of role `extra` are extrapolated from, and no more."""
     own = settings.infinite_lm
     training = training_of(settings.training, own)
     planned = []
@@ -38,7 +38,7 @@ def parts(settings: Settings) -> list[Part]:
             ("report", width) for width in widths_of(name, own.widths)
         ]
         if name in own.infinite_variants:
-            extra = sorted(set(own.extra_widths) - set(own.widths))
+            extra = sorted(set(own.extrapolated_widths) - set(own.widths))
             reports += [*(("extra", width) for width in extra), ("report", None)]
         planned.append(
             Part(

@@ -64,10 +64,10 @@ class InfiniteLmSettings(Section):
     widths: list[Width] = Field(
         [64, 256, 1024, 4096], min_length=1, description="Finite MLP widths H."
     )
-    extra_widths: list[Width] = Field(
-        [16, 32, 512],
-        description="Further widths of infinite_variants: with them these have all the widths "
-        "that width_limit extrapolates from, and it tries its method where the limit is known.",
+    extrapolated_widths: list[Width] = Field(
+        [16, 32, 64, 256, 512, 1024],
+        description="Widths from which the loss of infinite_variants is extrapolated to infinity, "
+        "as width_limit does it, where the limit is known.",
     )
     reference_width: Width = Field(256, description="The width at which rates are tuned.")
     seeds: list[Seed] = Field(
@@ -95,7 +95,7 @@ class InfiniteLmSettings(Section):
     tuning: InfiniteLmTuning = Field(default_factory=InfiniteLmTuning)
 
     _no_duplicates = each_once(
-        *("variants", "infinite_variants", "widths", "extra_widths", "seeds")
+        *("variants", "infinite_variants", "widths", "extrapolated_widths", "seeds")
     )
     _known_variants = known_variants("variants")
     _whole_chunks = whole_chunks()

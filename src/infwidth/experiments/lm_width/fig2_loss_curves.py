@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.layout import (
     EndLabel,
     end_labels,
@@ -66,7 +66,7 @@ def draw(measured: Measurements) -> Figure:
         axes.set_xlim(0, 1.02 * last)
     grid[0, 0].set_ylabel("training loss\n(nats per token)")
     if len(rows) == 2:
-        grid[1, 0].set_ylabel(f"minus {VARIANTS[BASELINE].label.lower()}\n(nats per token)")
+        grid[1, 0].set_ylabel(f"minus {ALL_VARIANTS[BASELINE].label.lower()}\n(nats per token)")
     foot = small_print(figure, _print(measured, len(rows) == 2))
     right = label_width(figure, [label for row in labels for label in row])
     figure.align_ylabels()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure 3: validation loss over the readout's learning rate, a panel a variant."""
+"""Figure 3: loss over the readout's learning rate at every width, and over width at one rate."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.layout import (
     EndLabel,
     end_labels,
@@ -22,103 +22,122 @@ from infwidth.drawing.layout import (
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
 from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.panels import Series, lines
 from infwidth.stats.selection import race_note
+from infwidth.stats.statistics import mean_interval
 
 COLUMNS = 3
 LABEL_SIZE = 6.5
 _PAST_THE_MARKER = 1.25
 
-_SOLID, _DASHED, _DOTTED, _MIXED = "-", (0, (3, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1))
+_STYLES = ((0, (1, 1)), (0, (3, 1.5)), "-", (0, (4, 1, 1, 1)), (0, (6, 1)), (0, (2, 1)))
+"""Lines of the widths, in turn."""
 
 
 class Curve(NamedTuple):
-    """Validation loss over the rate, at one width (and κ).
+    """Validation loss over the rate, at one width (and the chosen κ).
 
     Attributes:
         name: label at its end.
         table: by rate, ascending: columns mean, low and high over seeds; NaN where a run diverged.
         line: line style.
-        filled: whether markers are filled (the curve that the choice was made on).
+        chosen: the rate that tuning chose; its marker is filled.
     """
 
     name: str
     table: pd.DataFrame
     line: str | tuple
-    filled: bool
+    chosen: float | None
 
 
 @paper_style()
 def draw(measured: Measurements) -> Figure:
-    """The reference width from tuning; the smallest and the largest where they were run."""
-    curves = {name: _curves(measured, name) for name in VARIANTS if name != "constant"}
+    """A panel a variant: the search at every width. Below: test losses, tuned and at one rate."""
+    curves = {name: _curves(measured, name) for name in ALL_VARIANTS if name != "constant"}
     curves = {name: found for name, found in curves.items() if found}
-    rows = max(math.ceil(len(curves) / COLUMNS), 1)
-    columns = min(max(len(curves), 1), COLUMNS)
-    figure = new_figure(TEXT_WIDTH, 0.95 + 1.45 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    at_one_rate = [v for v in measured.variants if v != "constant" and _one_rate(measured, v)]
+    searched = -(-len(curves) // COLUMNS)
+    rows = max(searched + bool(at_one_rate), 1)
+    figure = new_figure(TEXT_WIDTH, 1.0 + 1.5 * rows)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False)
     panels = dict(zip(curves, grid.flat, strict=False))
-    for axes in list(grid.flat)[max(len(curves), 1) :]:
+    below: Any = grid[searched, :2] if at_one_rate else ()
+    for axes in set(grid.flat) - {*panels.values(), *below}:
         axes.remove()
     every = [curve for found in curves.values() for curve in found]
-    _rate_axis(grid[0, 0], every)
-    if not every:
-        grid[0, 0].set_xticks([])
-        grid[0, 0].set_yticks([])
-        grid[0, 0].text(0.5, 0.5, "no tuning run", transform=grid[0, 0].transAxes, ha="center")
     limits = _limits(every)
-    grid[0, 0].set_ylim(*limits)
-    control = _control(measured)
     labels = {}
     for name, axes in panels.items():
-        if control is not None and limits[0] < control < limits[1]:
-            axes.axhline(control, color=look("constant").color, linestyle=look("constant").line)
+        _rate_axis(axes, every)
+        axes.set_ylim(*limits)
+        axes.tick_params(labelleft=axes in grid[:, 0])
         axes.set_title(notes.label(measured, name), loc="left", pad=5, color=look(name).ink)
-        _mark_choice(axes, measured, name)
-        labels[name] = [_curve(axes, name, curve, limits[1]) for curve in curves[name]]
-        # Where rows below are shorter, the last panel of a column carries the axis.
-        axes.tick_params(labelbottom=True)
-    for axes in grid[:, 0]:
+        labels[axes] = [_curve(axes, name, curve, limits[1]) for curve in curves[name]]
+    # Where rows below are shorter, the last panel of a column carries the label.
+    for column in grid[:searched].T:
+        [*_, last] = [axes for axes in column if axes in labels] or [None]
+        if last is not None:
+            last.set_xlabel("learning rate of the readout")
+    for axes in grid[:searched, 0]:
         axes.set_ylabel("validation loss\n(nats per token)")
-    foot = small_print(figure, _print(measured, bool(curves), control is not None))
+    beside = _over_width(measured, at_one_rate, below) if at_one_rate else []
+    foot = small_print(figure, _print(measured, bool(curves)))
     gap = 0.08 + max((label_width(figure, x, LABEL_SIZE) for x in labels.values()), default=0.1)
-    set_margins(figure, gap, 0.26, foot + 0.42, column_gap=gap, row_gap=0.45)
-    figure.supxlabel(
-        "learning rate of the readout, in units of the first step's rms",
-        fontsize=8,
-        x=0.5,
-        y=(foot + 0.04) / figure.get_figheight(),
-        va="bottom",
-    )
-    for name, axes in panels.items():
-        end_labels(axes, labels[name], LABEL_SIZE)
+    set_margins(figure, gap, 0.26, foot + 0.42, column_gap=gap, row_gap=0.62)
+    for axes, some in labels.items():
+        end_labels(axes, some, LABEL_SIZE)
+    if beside:  # in the place of the last column
+        end_labels(below[1], beside, LABEL_SIZE)
     return figure
 
 
 def _curves(measured: Measurements, variant: str) -> list[Curve]:
-    """What was run of a variant: at the reference width, and at other widths for sensitivity."""
-    runs = measured.runs[measured.runs["variant"] == variant]
-    tuning = runs[runs["role"] == "tuning"]
-    if tuning.empty:
-        return []
-    kappa = measured.selection.get(variant, {}).get("kappa")
-    others = runs[(runs["role"] == "sensitivity") & (runs["width"] != measured.reference_width)]
-    if kappa is not None:
-        others = others[np.isclose(others["kappa"], kappa)]
-        at_kappa = tuning[np.isclose(tuning["kappa"], kappa)]
-    else:
-        at_kappa = tuning
-    found = [Curve(f"{measured.reference_width:,}", _by_rate(at_kappa), _SOLID, True)]
-    ends = {min(others["width"], default=0): _DASHED, max(others["width"], default=0): _DOTTED}
-    for width, line in ends.items():
-        if width:
-            varied = others[others["width"] == width]
-            # Between the rates beside it stands the chosen one, in the reported run of that seed.
-            same = (runs["width"] == width) & runs["seed"].isin(varied["seed"])
-            rows = pd.concat([varied, runs[same & (runs["role"] == "report")]])
-            found.append(Curve(f"{width:,}", _by_rate(rows), line, False))
-    if kappa is not None and kappa != 1.0 and (tuning["kappa"] == 1.0).any():
-        found.append(Curve("κ = 1", _by_rate(tuning[tuning["kappa"] == 1.0]), _MIXED, False))
+    """The search of a variant at every width, at the κ that was chosen there."""
+    found = []
+    for width, line in zip(measured.widths, _STYLES * len(measured.widths), strict=False):
+        runs = measured.cell(variant, width, "tuning")
+        choice = measured.choice(variant, width)
+        if runs.empty or choice is None:
+            continue
+        if choice["kappa"] is not None:
+            runs = runs[np.isclose(runs["kappa"], choice["kappa"])]
+        # The search alone: its choice may have been moved by runs at full length.
+        chosen = choice.get("searched_learning_rate", choice["learning_rate"])
+        found.append(Curve(f"{width:,}", _by_rate(runs), line, chosen))
     return found
+
+
+def _one_rate(measured: Measurements, variant: str) -> bool:
+    return all(measured.losses(variant, width, "one_rate") for width in measured.widths)
+
+
+def _over_width(measured: Measurements, variants: list[str], panels: Any) -> list[EndLabel]:
+    """Test loss over width on the same seeds: tuned at every width, and at one rate."""
+    ends = {}
+    every: list[float] = []
+    titles = ("tuned at every width", f"at the rate of $H$ = {measured.reference_width:,}")
+    for axes, title, role in zip(panels, titles, ("report", "one_rate"), strict=True):
+        series = []
+        for variant in variants:
+            intervals = []
+            for width in measured.widths:
+                seeds = measured.losses(variant, width, "one_rate")
+                losses = measured.losses(variant, width, role)
+                some = [loss for seed, loss in losses.items() if seed in seeds]
+                intervals.append(mean_interval(some, measured.statistics.confidence))
+            series.append(Series(look(variant), intervals))
+            ends[variant] = intervals[-1].estimate
+            every += [x for i in intervals for x in (i.lower, i.upper) if math.isfinite(x)]
+            every += [i.estimate for i in intervals]
+        lines(axes, measured.widths, series)
+        axes.set_title(title, loc="left", pad=5)
+        axes.set_xlabel("MLP width $H$")
+    pad = 0.05 * (max(every) - min(every)) or 1e-3
+    for axes in panels:
+        axes.set_ylim(min(every) - pad, max(every) + pad)
+    panels[0].set_ylabel("test loss\n(nats per token)")
+    panels[1].tick_params(labelleft=False)
+    return [EndLabel(ends[v], notes.label(measured, v), look(v).ink) for v in variants]
 
 
 def _by_rate(runs: pd.DataFrame) -> pd.DataFrame:
@@ -148,11 +167,13 @@ def _curve(axes: Axes, variant: str, curve: Curve, top: float) -> EndLabel:
         mean,
         color=style.color,
         linestyle=curve.line,
-        linewidth=1.2 if curve.filled else 0.9,
+        linewidth=0.9,
     )
-    face = style.color if curve.filled else "white"
-    dots: dict[str, Any] = {"color": style.color, "markerfacecolor": face, "markeredgewidth": 0.7}
-    axes.plot(rates, within, linestyle="", marker=style.marker, markersize=3.2, **dots)
+    dots: dict[str, Any] = {"linestyle": "", "marker": style.marker, "markersize": 3.2}
+    dots |= {"color": style.color, "markeredgewidth": 0.7}
+    axes.plot(rates, within, markerfacecolor="white", **dots)
+    chosen = rates == curve.chosen
+    axes.plot(rates[chosen], within[chosen], markerfacecolor=style.color, **dots)
     above = rates[mean > top]
     edge: dict[str, Any] = {
         "linestyle": "",
@@ -165,22 +186,6 @@ def _curve(axes: Axes, variant: str, curve: Curve, top: float) -> EndLabel:
     finite = np.isfinite(mean)
     end = float(mean[finite][-1]) if finite.any() else top
     return EndLabel(end, curve.name, style.ink, float(rates[-1]) * _PAST_THE_MARKER)
-
-
-def _mark_choice(axes: Axes, measured: Measurements, variant: str) -> None:
-    """A vertical line at the rate that the reported runs use."""
-    chosen = measured.selection.get(variant, {}).get("learning_rate")
-    if chosen is not None:
-        axes.axvline(chosen, color="#999999", linewidth=0.8, zorder=0)
-
-
-def _control(measured: Measurements) -> float | None:
-    """Validation loss without MLPs, at the trunk's rate; None if not run."""
-    runs = measured.runs
-    fixed = measured.settings["training"]["trunk_learning_rate"]
-    runs = runs[(runs["role"] == "trunk") & np.isclose(runs["trunk_learning_rate"], fixed)]
-    loss = float(runs.loc[runs["status"] == "done", "validation_loss"].mean())
-    return loss if math.isfinite(loss) else None
 
 
 def _rate_axis(axes: Axes, curves: list[Curve]) -> None:
@@ -207,24 +212,22 @@ def _limits(curves: list[Curve]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _others_note(measured: Measurements) -> str:
-    runs = measured.runs
-    count = runs.loc[runs["role"] == "sensitivity", "seed"].nunique()
-    return "mean and range over the first reported seeds" if count > 1 else "one reported seed"
-
-
-def _print(measured: Measurements, anything: bool, control: bool) -> str:
-    runs = measured.runs
-    seeds = runs.loc[runs["role"] == "tuning", "seed"].nunique()
-    over = f"mean and range over {seeds} tuning seeds" if seeds > 1 else "one tuning seed"
+def _print(measured: Measurements, anything: bool) -> str:
+    own, training = measured.settings["lm_width"], measured.settings["training"]
+    seeds = own.get("tuning", {}).get("seeds", [])
+    steps = min(own.get("search_steps", training["steps"]), training["steps"])
+    over = f"mean and range over up to {len(seeds)} tuning seeds" if seeds else ""
+    count = own.get("one_rate_seeds", 0)
     parts = [
-        f"Filled: width {measured.reference_width:,}, where rates are tuned ({over}). Open: other "
-        f"MLP widths, {_others_note(measured)}. Vertical line: the rate chosen. × diverged; caret: "
-        "above the axis."
+        f"Above: the search, {steps:,} steps, {over}; a line a width. Rates are in units of the "
+        "first step's rms. Filled: chosen. × diverged; caret: above the axis."
         if anything
         else "",
-        race_note(measured.settings["lm_width"].get("tuning", {})),
-        "Dotted level: no MLPs." if control else "",
+        race_note(own.get("tuning", {})),
+        f"Below: final losses, {measured.statistics.confidence:.0%} t intervals over the first "
+        f"{count} seeds."
+        if count
+        else "",
         notes.warning(measured),
         notes.reconstruction_note(measured),
     ]

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.shared import StatisticsSettings
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import digest, read_json, require
+from infwidth.reading import require
 from infwidth.stats.selection import Choice, Trial, choose
 
 _PARAMETERS = tuple(f"parameters_{kind}" for kind in PARAMETERS)
@@ -38,10 +39,7 @@ TABLES = {
 }
 SELECTION_KEYS = ("learning_rate", "kappa", "interior", "note", "trials", "extensions")
 TRIAL_KEYS = ("learning_rate", "kappa", "mean_validation_loss", "status")
-ROLES = ("trunk", "tuning", "sensitivity", "report")
-SELECTION = "selection.json"
-FILES = ("runs.parquet", "documents.parquet", "curves.parquet", SELECTION, SETTINGS)
-"""In the order in which the records of figures and tables name them."""
+ROLES = ("trunk", "tuning", "check", "one_rate", "report")
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,9 @@ class Measurements(Experiment):
     """Everything that tables and figures are made from.
 
     Attributes:
-        selection: by variant (and "trunk"), what tuning chose and every cell that it tried.
         statistics: the settings of intervals and verdicts.
     """
 
-    selection: dict[str, dict[str, Any]]
     statistics: StatisticsSettings
 
     @property
@@ -80,7 +76,7 @@ class Measurements(Experiment):
     def variants(self) -> list[str]:
         """The variants reported, in the order of the table of variants."""
         present = set(self.reported["variant"])
-        return [variant for variant in VARIANTS if variant in present]
+        return [variant for variant in ALL_VARIANTS if variant in present]
 
     @property
     def widths(self) -> list[int]:
@@ -90,7 +86,7 @@ class Measurements(Experiment):
 
     @property
     def reference_width(self) -> int:
-        """The width at which learning rates were tuned."""
+        """The width whose rate the runs at one rate have."""
         return int(self.settings["lm_width"]["reference_width"])
 
     @property
@@ -98,16 +94,16 @@ class Measurements(Experiment):
         """The seeds that every cell was to report, whether or not its run is there."""
         return sorted(self.settings["lm_width"]["seeds"])
 
-    def cell(self, variant: str, width: int) -> pd.DataFrame:
-        """The reported runs of a variant at a width, by seed; `constant` serves every width."""
+    def cell(self, variant: str, width: int, role: str = "report") -> pd.DataFrame:
+        """The runs of a variant at a width, by seed; `constant` serves every width."""
         width = 0 if variant == "constant" else width
-        runs = self.reported
+        runs = self.runs[self.runs["role"] == role]
         chosen = runs[(runs["variant"] == variant) & (runs["width"] == width)]
         return chosen.sort_values("seed")
 
-    def losses(self, variant: str, width: int) -> dict[int, float]:
-        """Test loss by seed of the runs that finished."""
-        runs = self.cell(variant, width)
+    def losses(self, variant: str, width: int, role: str = "report") -> dict[int, float]:
+        """Test loss by seed of the runs that finished; role `one_rate`: at the one rate."""
+        runs = self.cell(variant, width, role)
         runs = runs[(runs["status"] == "done") & np.isfinite(runs["test_loss"])]
         return dict(zip(runs["seed"].astype(int).tolist(), runs["test_loss"].tolist(), strict=True))
 
@@ -146,10 +142,16 @@ class Measurements(Experiment):
         wide = wide.loc[keys].astype(np.float64)
         return wide["loss_sum"].to_numpy(), wide["tokens"].to_numpy()
 
-    def trials(self, name: str) -> list[Trial]:
-        """The cells that tuning tried for a variant (or "trunk"), each with its mean loss."""
+    def choice(self, variant: str, width: int) -> dict[str, Any] | None:
+        """What tuning chose for a variant at a width, and every cell that it tried."""
+        name = part_name(variant, 0 if variant == "constant" else width)
+        chosen: dict[str, Any] | None = self.settings["selection"].get(name)
+        return chosen
+
+    def trials(self, variant: str, width: int) -> list[Trial]:
+        """The cells that tuning tried for a variant at a width, each with its mean loss."""
         found = []
-        for row in self.selection.get(name, {}).get("trials", []):
+        for row in (self.choice(variant, width) or {"trials": []})["trials"]:
             lost = row["status"] != "done" or row["mean_validation_loss"] is None
             loss = math.nan if lost else float(row["mean_validation_loss"])
             rate = float(row["learning_rate"])
@@ -157,9 +159,9 @@ class Measurements(Experiment):
             found += [Trial(rate, loss, n, lost, row["kappa"]) for n in range(row["seeds"])]
         return found
 
-    def choice_at_kappa(self, variant: str, kappa: float) -> Choice | None:
+    def choice_at_kappa(self, variant: str, width: int, kappa: float) -> Choice | None:
         """What tuning would have chosen had κ been held at this value; None if never tried."""
-        trials = [trial for trial in self.trials(variant) if trial.kappa == kappa]
+        trials = [trial for trial in self.trials(variant, width) if trial.kappa == kappa]
         return choose(trials, self.tolerance) if trials else None
 
     @property
@@ -174,20 +176,16 @@ def load(folder: Path | str) -> Measurements:
     Raises:
         UserError: a file is missing or unreadable, or lacks a column or key.
     """
-    tables = MeasuredTables.load(folder, TABLES, "corpus", "lm_width", "statistics")
-    tables.require_known("runs", role=ROLES, variant=VARIANTS)
-    path = tables.folder / SELECTION
-    digests = tables.digests | {SELECTION: digest(path)}
-    tables = replace(tables, digests={name: digests[name] for name in FILES})
-    selection = read_json(path, ())
-    for name, entry in selection.items():
+    tables = MeasuredTables.load(folder, TABLES, "corpus", "lm_width", "statistics", "selection")
+    tables.require_known("runs", role=ROLES, variant=ALL_VARIANTS)
+    path = tables.folder / SETTINGS
+    for name, entry in tables.settings["selection"].items():
         require(path, f"the entry of '{name}'", entry, SELECTION_KEYS)
         for trial in entry["trials"]:
             require(path, f"a trial of '{name}'", trial, TRIAL_KEYS)
-    path = tables.folder / SETTINGS
     keys = ("widths", "reference_width", "seeds")
     require(path, "lm_width", tables.settings["lm_width"], keys)
-    measured = Measurements(tables, selection, _statistics(path, tables.settings))
+    measured = Measurements(tables, _statistics(path, tables.settings))
     if measured.reported.empty:
         path = tables.folder / "runs.parquet"
         raise UserError(f"{path}: no row has role 'report'; train the reported runs first")

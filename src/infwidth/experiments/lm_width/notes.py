@@ -1,34 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small print that figures share: what is reconstructed, which corpus, what is uncertain."""
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.measured import Measurements
 
 
 def reconstruction_note(measured: Measurements) -> str:
     """Said on every figure."""
-    star = any(VARIANTS[name].readout == "adam_star" for name in measured.variants)
+    star = any(ALL_VARIANTS[name].readout == "adam_star" for name in measured.variants)
     corpus = f"Corpus: {measured.settings['corpus']}."
     return f"ADAM* is our reconstruction of the paper's rule. {corpus}" if star else corpus
 
 
-def is_marked(measured: Measurements, variant: str) -> bool:
-    """Whether tuning left the variant's optimum unbracketed."""
-    entry = measured.selection.get(variant)
-    return variant != "constant" and entry is not None and not entry["interior"]
+def not_interior(measured: Measurements, variant: str) -> dict[int, str]:
+    """The widths at which tuning left the variant's optimum unbracketed, and its note on each."""
+    if variant == "constant":
+        return {}
+    chosen = {width: measured.choice(variant, width) for width in measured.widths}
+    return {
+        width: entry["note"]
+        for width, entry in chosen.items()
+        if entry is not None and not entry["interior"]
+    }
 
 
 def label(measured: Measurements, variant: str) -> str:
-    """The variant's name, with a dagger where its rate is not interior."""
-    return VARIANTS[variant].label + (" †" if is_marked(measured, variant) else "")
+    """The variant's name, with a dagger where its rate is not interior at some width."""
+    return ALL_VARIANTS[variant].label + (" †" if not_interior(measured, variant) else "")
 
 
 def warning(measured: Measurements) -> str:
     """The sentence that explains the dagger, or nothing; equal reasons are said once."""
     reasons: dict[str, list[str]] = {}
     for name in measured.variants:
-        if is_marked(measured, name):
-            reasons.setdefault(measured.selection[name]["note"], []).append(VARIANTS[name].label)
+        for width, note in not_interior(measured, name).items():
+            reasons.setdefault(note, []).append(f"{ALL_VARIANTS[name].label} at {width:,}")
     return " ".join(
         f"† Not interior, {reason}: {'; '.join(names)}." for reason, names in reasons.items()
     )

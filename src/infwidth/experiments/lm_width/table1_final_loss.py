@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
 from infwidth.experiments.lm_width.comparisons import CellLoss, cell_loss
 from infwidth.experiments.lm_width.measured import Measurements
@@ -26,7 +26,7 @@ def build(measured: Measurements) -> Table:
             document_halves.append(cell.over_documents.half_width)
             if variant != "constant" or width == measured.widths[0]:
                 raw.append(_row(variant, 0 if variant == "constant" else width, cell))
-        shown.append({"Variant": VARIANTS[variant].label} | cells)
+        shown.append({"Variant": ALL_VARIANTS[variant].label} | cells)
     finite = [half for half in document_halves if math.isfinite(half)]
     caption = sentences(
         [

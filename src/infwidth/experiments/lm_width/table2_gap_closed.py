@@ -39,8 +39,8 @@ PAIRS = (
     Pair("frozen", "unfrozen", "frozen − unfrozen"),
 )
 OURS = (
-    Pair("ntk_normalized", "frozen", "NTK normalized − frozen"),
-    Pair("adam_star_normalized", "frozen", "ADAM* normalized − frozen"),
+    Pair("ntk_measured", "frozen", "NTK on measured scales − frozen"),
+    Pair("adam_star_measured", "frozen", "ADAM* on measured scales − frozen"),
 )
 """Compared in the CSV only: rows that are not the paper's."""
 

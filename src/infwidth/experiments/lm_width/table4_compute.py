@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.table import Table, count, number, sentences
 from infwidth.experiments.lm_width.measured import Measurements
 from infwidth.experiments.lm_width.notes import corpus_note
@@ -36,7 +36,7 @@ def build(measured: Measurements) -> Table:
     shown = pd.DataFrame(
         [
             {
-                "Variant": VARIANTS[row["variant"]].label,
+                "Variant": ALL_VARIANTS[row["variant"]].label,
                 "H": "any" if row["variant"] == "constant" else f"{row['width']:,}",
                 "parameters": count(
                     sum(row[f"parameters_{part}"] for part in ("trunk", "features", "readout"))

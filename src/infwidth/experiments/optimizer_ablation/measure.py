@@ -13,8 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.experiments.lm_width.measure import Bench, Named, tune
-from infwidth.experiments.lm_width.plan import Place
 from infwidth.experiments.optimizer_ablation.plan import (
     Arm,
     in_context,
@@ -25,7 +23,9 @@ from infwidth.experiments.optimizer_ablation.plan import (
     widths_of_arm,
 )
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from infwidth.experiments.places import Place
 from infwidth.experiments.run_rows import run_row
+from infwidth.experiments.tuning import Bench, Named, tune
 from infwidth.stats.selection import Cell
 
 

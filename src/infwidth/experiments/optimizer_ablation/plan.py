@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width.plan import has_mlps
 from infwidth.experiments.optimizer_ablation.contexts import (
     BASE,
     CONTEXTS,
@@ -15,6 +14,7 @@ from infwidth.experiments.optimizer_ablation.contexts import (
     context_of,
 )
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from infwidth.experiments.places import has_mlps
 
 
 class Arm(NamedTuple):

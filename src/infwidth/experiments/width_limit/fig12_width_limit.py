@@ -21,9 +21,16 @@ from infwidth.drawing.layout import (
     width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
-from infwidth.experiments.width_limit.measured import MEAN_FIELD, NTK, SCALES, WidthLimit
+from infwidth.experiments.width_limit.measured import SCALES, WidthLimit
+from infwidth.experiments.width_limit.plan import MEAN_FIELD, NTK
 from infwidth.experiments.width_limit.settings import REFERENCE
-from infwidth.stats.extrapolation import Extrapolation
+from infwidth.stats.extrapolation import (
+    EXPONENTS,
+    FEWEST_WIDTHS,
+    LEAST_SPAN,
+    Extrapolation,
+    enough,
+)
 from infwidth.stats.statistics import Interval, mean_interval
 
 _SHORT = {"adam_star": "ADAM*", "adam_star_normalized": "normalized"}
@@ -60,7 +67,7 @@ class Panel(NamedTuple):
 
 @paper_style()
 def draw(measured: WidthLimit) -> Figure:
-    """Paired differences by parametrization; below, losses, and a check of the method."""
+    """Paired differences by parametrization; below, losses."""
     panels = _panels(measured)
     rows = -(-len(panels) // 2)
     figure = new_figure(TEXT_WIDTH, 1.4 + 1.65 * rows)
@@ -104,9 +111,6 @@ def _panels(measured: WidthLimit) -> list[Panel]:
         Series(measured.loss(v, p), _label(v, p), look(v), p == NTK) for v, p in measured.models
     ]
     panels.append(Panel("test loss", "nats per token", losses, has_zero=False))
-    checks = [Series(measured.check(v), _label(v), look(v)) for v in measured.known_variants]
-    if checks:
-        panels.append(Panel("check: loss above its exact limit", "nats per token", checks))
     return panels
 
 
@@ -193,23 +197,19 @@ def _same_limits(panels: Sequence[Axes]) -> None:
 
 def _print(measured: WidthLimit) -> str:
     settings, confidence = measured.settings, f"{measured.confidence:.0%}"
-    own = settings["width_limit"]
-    exponents = sorted(own["exponents"])
     parts = [
         f"Means over {_seeds(measured)} with {confidence} t intervals, paired by seed.",
         "Open: 1/√H, the NTK parametrization.",
-        f"Lines: fits of $L_\\infty+aH^{{-b}}$, $b$ from {exponents[0]:g} to {exponents[-1]:g}; at "
+        f"Lines: fits of $L_\\infty+aH^{{-b}}$, $b$ from {EXPONENTS[0]:g} to {EXPONENTS[-1]:g}; at "
         "∞, thick: models that fit, thin: all models, by which claims are judged.",
     ]
     unfitted = _unfitted(measured)
     if unfitted:
         parts.append(f"No model fits: {unfitted}.")
-    if measured.known_variants:
-        parts.append("Check: limits that are known; the method should find 0.")
-    if not measured.enough:
+    if not enough(measured.widths):
         parts.append(
-            f"Fewer than {own['fewest_widths']} widths, or a span below {own['least_span']:g}: too "
-            "little to judge a limit by."
+            f"Fewer than {FEWEST_WIDTHS} widths, or a span below {LEAST_SPAN}: too little to judge "
+            "a limit by."
         )
     parts += [f"{name}: not interior, {note}." for name, note in measured.not_interior().items()]
     parts.append(f"ADAM* is our reconstruction of the paper's rule. Corpus: {settings['corpus']}.")

@@ -1,78 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of the extrapolation to infinite width: which runs it needs (without JAX)."""
+"""The parts of the extrapolation to infinite width: tuned once, run at all widths (no JAX)."""
 
-from pathlib import Path
-
-from infwidth.config.settings import LmWidthSettings, Settings
-from infwidth.experiments.lm_width.plan import jobs
+from infwidth.config.settings import Settings
 from infwidth.experiments.study import Part
-from infwidth.experiments.width_limit.settings import REFERENCE, WidthLimitSettings
-from infwidth.layout import Layout
+from infwidth.experiments.width_limit.settings import REFERENCE
 
-TUNED = "ntk"
-"""The part that chooses the rates of the unfrozen model in the NTK parametrization."""
-
-
-def mean_field_jobs(lm_width: LmWidthSettings, own: WidthLimitSettings) -> list[tuple[str, str]]:
-    """The jobs of `infwidth train` that the variants need, as (variant, widths).
-
-    At lm_width's widths they are lm_width's own jobs.
-    """
-    extra = [width for width in own.extra_widths if width not in lm_width.widths]
-    return [
-        job
-        for widths in (lm_width.widths, extra)
-        for job in jobs(lm_width.model_copy(update={"variants": own.variants, "widths": widths}))
-    ]
+MEAN_FIELD, NTK = "mean-field", "ntk"
+"""How the unfrozen model is parametrized: f = (1/H) Σ M_h g_h, or f = H^−½ Σ M'_h g_h."""
 
 
 def parts(settings: Settings) -> list[Part]:
-    """The unfrozen model in the NTK parametrization: tuned as lm_width's are, then at all widths.
+    """Every variant in the mean-field parametrization; the unfrozen model in the NTK's, too.
 
-    Its readout starts at M = √H M', M' ~ N(0, 1), where f = H^−½ Σ M'_h g_h. Widths are grouped as
-    lm_width's.
+    There its readout starts at M = √H M', M' ~ N(0, 1), and it becomes lazy as the width grows.
+    ADAM* on fixed features has the same kernel in both.
     """
-    study, own = settings.lm_width, settings.width_limit
-    tuning = Part(
-        name=TUNED,
-        condition=TUNED,
-        variant=REFERENCE,
-        width=study.reference_width,
-        vocabulary=settings.data.vocabulary,
-        model=settings.model.model_copy(update={"readout_init": "ntk"}),
-        training=settings.training,
-        search=settings.training,
-        tuning=study.tuning,
-        seeds=study.seeds[: own.ntk_seeds],
-        reports=[],
-        rates="lm_width.tuning.learning_rates",
-    )
-    widths = sorted({*study.widths, *own.extra_widths})
-    groups = jobs(study.model_copy(update={"variants": [REFERENCE], "widths": widths}))
-    return [tuning] + [
-        tuning.model_copy(
-            update={
-                "name": f"{TUNED}_{group}",
-                "condition": f"{TUNED}_{group}",
-                "reports": [("report", int(width)) for width in group.split("_")],
-                "tuned_in": TUNED,
-            }
-        )
-        for _, group in groups
-    ]
-
-
-def others(settings: Settings, layout: Layout) -> dict[str, dict[Path, str]]:
-    """What other experiments train for this one: files, and the commands that write them."""
     own = settings.width_limit
-    return {
-        "tuned": {layout.tuning(name): f"infwidth tune --variant {name}" for name in own.variants},
-        "trained": {
-            layout.trained(name, widths): f"infwidth train --variant {name} --widths {widths}"
-            for name, widths in mean_field_jobs(settings.lm_width, own)
-        },
-        "known": {
-            layout.part("infinite_lm", name): f"infwidth measure infinite_lm --part {name}"
-            for name in settings.infinite_lm.infinite_variants
-        },
+    planned = [
+        Part(
+            name=f"{MEAN_FIELD}-{variant}",
+            condition=MEAN_FIELD,
+            variant=variant,
+            width=own.reference_width,
+            vocabulary=settings.data.vocabulary,
+            model=settings.model,
+            training=settings.training,
+            search=settings.training,
+            tuning=own.tuning,
+            seeds=own.seeds,
+            reports=[("report", width) for width in sorted(own.widths)],
+            rates="width_limit.tuning.learning_rates",
+        )
+        for variant in own.variants
+    ]
+    lazy = {
+        "name": f"{NTK}-{REFERENCE}",
+        "condition": NTK,
+        "model": settings.model.model_copy(update={"readout_init": "ntk"}),
+        "seeds": own.seeds[: own.ntk_seeds],
     }
+    reference = next(part for part in planned if part.variant == REFERENCE)
+    return [*planned, reference.model_copy(update=lazy)]

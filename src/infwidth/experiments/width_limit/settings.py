@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from infwidth.config.section import Section, Width, each_once
+from infwidth.config.section import Section, Seed, Width, each_once, seeds_apart
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import VARIANTS
 
 REFERENCE = "unfrozen"
@@ -13,38 +14,37 @@ REFERENCE = "unfrozen"
 
 
 class WidthLimitSettings(Section):
-    """Losses over width extrapolated to infinity; runs, rates and seeds are those of lm_width.
+    """Losses over width extrapolated to infinity, at the rate of one width.
 
     The unfrozen model also runs in the NTK parametrization, f = H^−½ Σ M_h g_h with Adam's rates
     proportional to H^−½, in which its features stop to move as the width grows.
     """
 
     variants: list[str] = Field(
-        ["unfrozen", "adam_star", "adam_star_normalized"],
+        ["unfrozen", "frozen", "adam_star", "adam_star_normalized"],
         min_length=2,
         description="`unfrozen`, and the variants whose loss is compared with it.",
     )
-    extra_widths: list[Width] = Field(
-        [32, 512], description="Widths of these variants besides lm_width.widths."
+    widths: list[Width] = Field(
+        [16, 32, 64, 256, 512, 1024],
+        min_length=1,
+        description="MLP widths H; with fewer than 6, or a span below 64, no limit is judged.",
+    )
+    reference_width: Width = Field(256, description="The width at which rates are tuned.")
+    seeds: list[Seed] = Field(
+        [30, 31, 32, 33, 34, 35],
+        min_length=1,
+        description="Seeds of the reported runs; none of the tuning seeds.",
     )
     ntk_seeds: Annotated[int, Field(ge=1)] = Field(
         3,
-        description="How many of lm_width.seeds, from the first, the runs in the NTK "
-        "parametrization use. Their rates are tuned as lm_width's are.",
+        description="How many of the seeds, from the first, the runs in the NTK parametrization "
+        "use. Their rates are tuned as the others are.",
     )
-    exponents: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
-        min_length=1,
-        description="Exponents b of the models L(H) = L∞ + a H^−b.",
-    )
-    fewest_widths: Annotated[int, Field(ge=3)] = Field(
-        6, description="With fewer widths no limit is judged."
-    )
-    least_span: Annotated[float, Field(gt=1)] = Field(
-        64.0, description="Nor where the largest width is less than so many times the smallest."
-    )
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
 
-    _no_duplicates = each_once("variants", "extra_widths", "exponents")
+    _no_duplicates = each_once("variants", "widths", "seeds")
+    _seeds_apart = seeds_apart("seeds")
 
     @field_validator("variants")
     @classmethod

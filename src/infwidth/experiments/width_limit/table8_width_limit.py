@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table 8: losses and paired differences extrapolated to infinite width, and the method's check."""
+"""Table 8: losses and paired differences extrapolated to infinite width."""
 
 import math
 from typing import Any
@@ -10,12 +10,18 @@ from infwidth.config.variants import VARIANTS
 from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
 from infwidth.experiments.width_limit.measured import WidthLimit, model_label
 from infwidth.experiments.width_limit.settings import REFERENCE
-from infwidth.stats.extrapolation import Extrapolation
+from infwidth.stats.extrapolation import (
+    EXPONENTS,
+    FEWEST_WIDTHS,
+    LEAST_SPAN,
+    Extrapolation,
+    enough,
+)
 from infwidth.stats.statistics import Interval, mean_interval
 
 
 def build(measured: WidthLimit) -> Table:
-    """One row a loss, a paired difference and a check, with its limit."""
+    """One row a loss and a paired difference, with its limit."""
     rows = [
         _row(measured, "loss", model_label(variant, p), measured.loss(variant, p))
         for variant, p in measured.models
@@ -28,10 +34,6 @@ def build(measured: WidthLimit) -> Table:
             measured.difference(c),
         )
         for c in measured.comparisons
-    ]
-    rows += [
-        _row(measured, "check", f"{VARIANTS[v].label} − its exact limit", measured.check(v))
-        for v in measured.known_variants
     ]
     raw = pd.DataFrame(rows)
     widest = measured.widths[-1]
@@ -77,7 +79,7 @@ def _row(measured: WidthLimit, kind: str, label: str, limit: Extrapolation) -> d
         "models_fitting": len(limit.fitting(confidence)),
         "seeds": len(limit.values_SxW),
         "seeds_lost": limit.lost,
-        "enough_widths": measured.enough,
+        "enough_widths": enough(limit.widths),
     }
 
 
@@ -97,27 +99,23 @@ def _p(value: float) -> str:
 
 
 def _caption(measured: WidthLimit) -> str:
-    own = measured.settings["width_limit"]
     widths = ", ".join(f"{width:,}" for width in measured.widths)
-    exponents = sorted(own["exponents"])
     return sentences(
         [
             f"Test loss in nats per token, extrapolated from H = {widths} to infinite width by "
-            f"L∞ + a H^−b, b from {exponents[0]:g} to {exponents[-1]:g}, with up to 2 of the "
+            f"L∞ + a H^−b, b from {EXPONENTS[0]:g} to {EXPONENTS[-1]:g}, with up to 2 of the "
             "narrowest widths left out, and by both ends' powers at once.",
             f"Intervals are unions, over models, of {measured.confidence:.0%} t intervals over "
             "seeds (differences are paired by seed); a model fits unless an F test of its misfit "
             f"has p < {1 - measured.confidence:.2g}.",
             "At ∞: by the model of the largest p. A loss that falls more slowly than "
-            f"H^−{exponents[0]:g} has a limit that none of these models finds.",
+            f"H^−{EXPONENTS[0]:g} has a limit that none of these models finds.",
             "The unfrozen model has two limits: with 1/H (mean-field) its features keep moving; "
             "with 1/√H (the NTK parametrization) they come to stand still.",
-            "Its exact limit: the infinite-width transformer of a setting of its own, where the "
-            "method should find 0.",
             ""
-            if measured.enough
-            else f"Fewer than {own['fewest_widths']} widths, or less than "
-            f"{own['least_span']:g} times the narrowest: too little to judge a limit by.",
+            if enough(measured.widths)
+            else f"Fewer than {FEWEST_WIDTHS} widths, or less than {LEAST_SPAN} times the "
+            "narrowest: too little to judge a limit by.",
             f"Corpus: {measured.settings['corpus']}. "
             "ADAM*'s formula is our reconstruction (B), not the paper's text.",
         ]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's experiment: final loss of a language model over the width of its MLPs, by variant.
+"""Runs of language models, and how the learning rate of a variant is chosen.
 
-Rates are tuned at one width on tuning seeds by validation loss; every width then runs on other
-seeds and is scored on the test split. Which runs there are stands in `plan`.
+A rate is tuned on tuning seeds by validation loss; reported runs have other seeds and are scored on
+the test split, too. The rule itself stands in `infwidth.stats.selection`.
 """
 
 import math
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import ModelSettings, TrainingSettings, TuningSettings
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.lm_width.plan import (
+from infwidth.experiments.places import (
     Place,
     first_places,
     has_mlps,
@@ -27,7 +28,7 @@ from infwidth.training.spec import RunSpec
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs of the experiment share.
+    """What the runs of a part share.
 
     Attributes:
       runs: gets the result of a run.
