@@ -137,7 +137,7 @@ def test_a_new_rule_changes_no_other_run(package):
 
 def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     entries = [
-        "infwidth.experiments.lm_width.measure.tune",
+        "infwidth.experiments.tuning.tune",
         "infwidth.experiments.optimizer_ablation.measure.run_arm",
     ]
     before, plan = digests(), plan_digest(entries)

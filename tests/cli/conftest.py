@@ -12,11 +12,11 @@ training: {steps: 20, warmup_steps: 2, log_every: 5, checkpoint_every: 10}
 lm_width:
   variants: [ntk, constant]
   widths: [4, 8, 16]
-  widths_per_job: 2
+  parts_per_job: 2
   reference_width: 4
+  one_rate_seeds: 1
   seeds: [10, 11]
-  tuning: {seeds: [0], learning_rates: [0.1, 1.0], trunk_factors: [0.333]}
-  sensitivity: {widths: [8], factors: [0.5, 2.0]}
+  tuning: {seeds: [0], learning_rates: [0.1, 1.0], race_margin: null, trunk_factors: [0.333]}
 """
 
 

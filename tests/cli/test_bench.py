@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands that train language models: on how many devices each sets its process up."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +18,9 @@ from infwidth.training import devices
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (["tune", "--variant", "ntk"], 2),
-        (["train", "--variant", "ntk", "--widths", "4"], 2),
-        (["measure", "width_limit", "--part", "ntk"], 2),
+        (["tune", "--part", "ntk-4"], 2),
+        (["train", "--part", "ntk-4"], 2),
+        (["measure", "width_limit", "--part", "ntk-unfrozen"], 2),
         (["optimizer_ablation", "train", "--arms", "base-ntk"], 2),
         # A model of infinite width keeps all in one place.
         (["measure", "infinite_lm", "--part", "ntk"], 1),
@@ -32,8 +31,6 @@ def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, w
         raise UserError(f"{devices} devices, compiled programs in {compile_cache}")
 
     monkeypatch.setattr(devices, "set_up", stop)
-    selection = json.dumps({"selection": {"learning_rate": 1.0, "kappa": 1.0}})
-    project.write("results/lm_width/tuning/ntk.json", selection)
     status, _, error = project.run(*words, "--config", "training={mesh: {data: 2}}")
     line = f"infwidth: {count} devices, compiled programs in results/compile_cache\n"
     assert (status, error) == (2, line)

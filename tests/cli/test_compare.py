@@ -164,8 +164,6 @@ def test_where_the_numbers_come_from_is_no_setting(experiment):
     here["made_by"] |= {"commit": "0" * 40, "device": "NVIDIA H100", "lock": None, "dirty": True}
     here["runs"] |= {"count": 1, "code": ["0" * 16], "platform": "gpu"}
     next(iter(here["selection"].values()))["trials"][0]["mean_validation_loss"] += 1e-3
-    if "selection_ntk" in here:
-        here["selection_ntk"]["trials"][0]["mean_validation_loss"] += 1e-3
     require_same_settings(Path("here"), published, here)
     here["training"]["b2"] = 0.5
     with pytest.raises(UserError, match=r"training\.b2 = 0\.5, and what is published with 0\.98"):

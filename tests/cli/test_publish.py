@@ -165,7 +165,7 @@ def test_what_is_damaged_is_set_aside_and_not_published(complete, name):
 
 def test_a_run_whose_record_is_damaged_is_not_published_and_is_trained_again(complete):
     [metrics] = complete.folder.glob("results/runs/*/metrics.jsonl")
-    vouching = complete.folder / "results/lm_width/train/ntk-64.json"
+    vouching = complete.folder / "results/lm_width/parts/ntk-64.json"
     write_json(vouching, {"entries": [{"key": metrics.parent.name}]})
     metrics.write_bytes(metrics.read_bytes()[:-9] + b"\n")
     status, _, error = complete.run("publish")

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`infwidth status`: which runs it lists, and under which keys it looks for them."""
 
-import json
-
 import pytest
 
+from infwidth.artifact.planning.runs import Planner
+from infwidth.artifact.planning.texts import Text
 from infwidth.cli import status
 from infwidth.config.errors import AS_BEFORE
+from infwidth.config.load import read_config, validate
+from infwidth.layout import Layout
 
+TEXT = Text("d", 258, None, 0)
 MANIFEST = "results/data/tokens/manifest.json"
-# Before tuning: two rates of ntk and two trunk rates of the control; afterwards three widths and
-# one width of two seeds, and two rates of sensitivity.
-FIRST, AFTERWARDS = 4, 3 * 2 + 2 + 2
+# Before tuning: two rates of ntk at three widths, two trunk rates of the control; afterwards two
+# seeds at three widths and of the control, one of them at one rate at two other widths.
+FIRST, AFTERWARDS = 3 * 2 + 2, 3 * 2 + 2 + 2
 
 
 def test_every_run_that_is_planned_waits(project):
@@ -20,28 +23,18 @@ def test_every_run_that_is_planned_waits(project):
     assert output.splitlines()[-1] == f"{FIRST + AFTERWARDS} waiting"
 
 
-def test_the_runs_of_a_tuning_are_found_by_the_keys_in_its_file(project):
-    entry = {
-        "role": "trunk",
-        "key": "0123456789abcdef",
-        "width": 0,
-        "learning_rate": None,
-        "kappa": None,
-        # No factor with a few decimals leads back to this rate.
-        "trunk_learning_rate": 0.01 * 0.33333333,
-        "seed": 0,
-    }
-    tuned = {"selection": {"learning_rate": 0.01, "kappa": None}, "entries": [entry]}
-    project.write("results/lm_width/tuning/constant.json", json.dumps(tuned))
-    run = f"results/runs/{entry['key']}"
+def test_a_run_is_found_by_its_key(project):
+    planner = Planner(validate(read_config([])), Layout("default"), (TEXT, TEXT), "cpu")
+    first = next(run for run in planner.runs() if run.role == "trunk")
+    run = f"results/runs/{first.spec.key}"
     project.write(f"{run}/metrics.jsonl", '{"step": 20, "loss": 5.0}\n')
     project.write(f"{run}/result.json", '{"status": "done"}')
     code, output, _ = project.run("status")
     assert code == 0
-    assert output.splitlines()[-1] == f"1 done, {2 + AFTERWARDS} waiting"
+    assert output.splitlines()[-1] == f"1 done, {FIRST - 1 + AFTERWARDS} waiting"
 
 
-def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
+def test_without_tokens_every_run_waits_but_a_damaged_manifest_is_a_mistake(project):
     project.write(MANIFEST, '{"files": ')
     assert project.run("status") == (
         2,
@@ -50,24 +43,18 @@ def test_without_tokens_every_run_waits_but_damaged_ones_are_a_mistake(project):
         "manifest.json.damaged: run `infwidth data tokenize`, or the workflow, again "
         f"{AS_BEFORE}\n",
     )
-    sizes = {"files": {"train.tokens.npy": {"bytes": 9}}, "digest": "d", "vocabulary": {"size": 1}}
-    project.write(MANIFEST, json.dumps(sizes))
-    project.write("results/data/tokens/train.tokens.npy", "short")
-    code, _, error = project.run("status")
-    assert code == 2
-    assert "is truncated or edited (5 bytes for 9), and its manifest set aside as" in error
     code, output, _ = project.run("status")
     assert code == 0
     assert "No tokens yet" in output
 
 
 def test_a_damaged_tuning_file_is_one_line(project):
-    project.write("results/lm_width/tuning/ntk.json", '{"selection": {}')
+    project.write("results/lm_width/tuning/ntk-4.json", '{"selection": {}')
     code, _, error = project.run("status")
     assert code == 2
     assert error == (
-        "infwidth: results/lm_width/tuning/ntk.json is damaged (not readable as JSON), set aside "
-        "as ntk.json.damaged: run `infwidth tune --variant ntk`, or the workflow, again "
+        "infwidth: results/lm_width/tuning/ntk-4.json is damaged (not readable as JSON), set aside "
+        "as ntk-4.json.damaged: run `infwidth measure lm_width`, or the workflow, again "
         f"{AS_BEFORE}\n"
     )
 

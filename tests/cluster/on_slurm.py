@@ -29,7 +29,7 @@ PROFILE = (
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
 )
 RUNS = Path("results/cluster/runs")
-TUNED = "results/cluster/lm_width/tuning/unfrozen.json"
+TUNED = "results/cluster/lm_width/tuning/unfrozen-4-and-1-more.json"
 TIMES = ("device_seconds",)
 # A run that two devices share: two processes on Slurm, one with two devices without.
 SHARED = ("--config", "training={mesh: {data: 2}, steps: 400}")

@@ -58,14 +58,6 @@ MISTAKES = {
         {"lm_width": {"tuning": {"trunk_factors": [2, 2]}}},
         ["lm_width.tuning.trunk_factors", "2.0 is given twice"],
     ),
-    "sensitivity's width twice": (
-        {"lm_width": {"sensitivity": {"widths": [16, 16]}}},
-        ["lm_width.sensitivity.widths", "16 is given twice"],
-    ),
-    "sensitivity's factor twice": (
-        {"lm_width": {"sensitivity": {"factors": [3, 3]}}},
-        ["lm_width.sensitivity.factors", "3.0 is given twice"],
-    ),
     "not finite": (
         {"training": {"trunk_learning_rate": float("inf")}},
         ["training.trunk_learning_rate", "finite"],
@@ -218,10 +210,10 @@ def test_a_command_reads_its_slice_alone_by_hand_and_from_the_workflow(command):
 
 
 def test_a_slice_is_narrow_inside_a_section():
-    limited = restrict(Settings(), SLICES["train"])
-    assert limited.lm_width.seeds == Settings().lm_width.seeds
+    limited = restrict(Settings(), SLICES["gather memory"])
+    assert limited.training.batch_size == Settings().training.batch_size
     with pytest.raises(AttributeError):
-        _ = limited.lm_width.tuning
+        _ = limited.training.steps
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ LM_WIDTH = Picture(
         "diverged, edges, a proxy": {
             "widths": (64, 256, 16_384),
             "diverged": frozenset({("ntk", 16_384, 10)} | {("adam_star", 256, s) for s in THREE}),
-            "edge": frozenset({"frozen", "ntk_normalized"}),
+            "edge": frozenset({"frozen", "ntk_measured"}),
         },
         "one width, few variants": {"widths": (256,), "variants": ("ntk", "frozen")},
         "no baseline": {"variants": ("ntk", "adam_star", "constant")},
@@ -212,7 +212,7 @@ PICTURES = {
             "one seed": {
                 **{"seeds": (10,), "ntk_seeds": (10,), "variants": ("unfrozen", "adam_star")}
             },
-            "two widths": {"widths": (4, 8), "known": ()},
+            "two widths": {"widths": (4, 8)},
             "many widths": {"widths": tuple(2**k for k in range(4, 15))},
             "all of a variant diverged": {
                 "seeds": (10, 11),

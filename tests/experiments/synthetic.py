@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from infwidth.config.variants import VARIANTS
+from infwidth.config.variants import ALL_VARIANTS
+from infwidth.experiments.lm_width.settings import LmWidthSettings
 from infwidth.stats.selection import Trial, selection_entry
 from tests.experiments.tables import write_table
 
@@ -17,6 +18,8 @@ RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 KAPPAS = (1.0, 4.0, 16.0)
 TOLERANCE = 0.003
 DOCUMENTS = 23
+ONE_RATE_SEEDS = 3
+BLANK = {"learning_rate": None, "kappa": None}
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Truth:
     """What the generator is told; every loss in nats per token."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 4096)
-    variants: tuple[str, ...] = tuple(VARIANTS)
+    variants: tuple[str, ...] = tuple(LmWidthSettings().variants)
     seeds: int = 5
     seed_sd: float = 0.012
     """Shared by all variants of a seed: what pairing removes."""
@@ -49,8 +52,8 @@ class Truth:
             "frozen": (1.590, 0.49),
             "ntk": (1.715, -0.33),
             "adam_star": (1.640, 0.20),
-            "ntk_normalized": (1.684, -0.02),
-            "adam_star_normalized": (1.606, 0.42),
+            "ntk_measured": (1.684, -0.02),
+            "adam_star_measured": (1.606, 0.42),
             "constant": (1.743, 0.0),
         }
     )
@@ -76,12 +79,12 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
     curves: list[dict] = []
     tokens_D = _noise("tokens").integers(2_000, 12_000, DOCUMENTS)
     document_D = _noise("documents").normal(0, truth.document_sd, DOCUMENTS)
-    selection = {"trunk": _trunk(truth, runs)}
+    selection = {"constant-0": _trunk(truth, runs)}
     for variant in truth.variants:
-        if variant != "constant":
-            selection[variant] = _tune(truth, variant, runs)
-        chosen = selection.get(variant, {"learning_rate": None, "kappa": None})
         for width in (0,) if variant == "constant" else truth.widths:
+            if width:
+                selection[f"{variant}-{width}"] = _tune(truth, variant, width, runs)
+            chosen = selection[f"{variant}-{width}"] if width else BLANK
             for seed in range(10, 10 + truth.seeds):
                 run = _run(truth, "report", variant, width, chosen, seed)
                 loss = truth.loss(variant, width)
@@ -98,14 +101,16 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
                     documents += _documents(run["key"], loss_D, tokens_D)
                 curves += _curve(truth, run, loss)
                 runs.append(run)
+                if width and seed < 10 + ONE_RATE_SEEDS:
+                    runs.append(run | {"role": "one_rate"})
     write_table(folder, "lm_width", "runs", runs)
     for name, rows, columns in (
         ("documents", documents, ["key", "document", "name", "loss_sum", "tokens"]),
         ("curves", curves, ["key", "step", "loss", "learning_rate_factor"]),
     ):
         write_table(folder, "lm_width", name, pd.DataFrame(rows, columns=columns))
-    (folder / "selection.json").write_text(json.dumps(selection))
-    (folder / "settings.json").write_text(json.dumps(_settings(truth)))
+    settings = _settings(truth) | {"selection": selection}
+    (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 
 
@@ -115,7 +120,7 @@ def _run(
     d_model, layers = 64, 2
     trunk = 2 * 256 * d_model + layers * 4 * d_model**2
     features, readout = layers * width * (d_model + 1), layers * width * d_model
-    words = VARIANTS[variant]
+    words = ALL_VARIANTS[variant]
     trained = trunk + readout + (features if words.features == "adam" else 0)
     state = {"adam": 2 * readout, "adam_star": readout + layers * d_model}.get(words.readout, 0)
     tokens = truth.steps * 32 * 64
@@ -156,33 +161,28 @@ def _tuning_loss(truth: Truth, variant: str, width: int, rate: float, kappa: flo
     return truth.loss(variant, width) + truth.spread * bowl
 
 
-def _tune(truth: Truth, variant: str, runs: list[dict]) -> dict:
+def _tune(truth: Truth, variant: str, width: int, runs: list[dict]) -> dict:
     kappas = KAPPAS if variant == "unfrozen" else (None,)
-    width, trials = truth.reference_width, []
+    trials = []
     for rate in RATES:
         for kappa in kappas:
             for seed in range(2):
-                run = _tuning_run(truth, "tuning", variant, width, rate, kappa, seed)
+                run = _tuning_run(truth, variant, width, rate, kappa, seed)
                 lost = run["status"] == "diverged"
                 trials.append(Trial(rate, run["validation_loss"], seed, lost, kappa))
                 runs.append(run)
-    entry = selection_entry(trials, TOLERANCE)
-    for width in sorted({min(truth.widths), max(truth.widths)}):
-        for factor in (0.333, 3.0) if entry["learning_rate"] else ():
-            rate = float(f"{entry['learning_rate'] * factor:.4g}")
-            runs.append(_tuning_run(truth, "sensitivity", variant, width, rate, entry["kappa"], 10))
-    return entry
+    return selection_entry(trials, TOLERANCE)
 
 
 def _tuning_run(
-    truth: Truth, role: str, variant: str, width: int, rate: float, kappa: float | None, seed: int
+    truth: Truth, variant: str, width: int, rate: float, kappa: float | None, seed: int
 ) -> dict:
     lost = variant in truth.all_rates_diverge
     lost = lost or any(name == variant and rate >= top for name, top in truth.diverging_rates)
     loss = _tuning_loss(truth, variant, width, rate, kappa)
     loss += _noise("tuning", seed).normal(0, truth.seed_sd)
     return _run(
-        *(truth, role, variant, width, {"learning_rate": rate, "kappa": kappa}, seed),
+        *(truth, "tuning", variant, width, {"learning_rate": rate, "kappa": kappa}, seed),
         status="diverged" if lost else "done",
         validation_loss=np.nan if lost else float(loss),
     )
@@ -192,9 +192,8 @@ def _trunk(truth: Truth, runs: list[dict]) -> dict:
     trials = []
     for rate in (0.0015, 0.003, 0.006):
         loss = truth.loss("constant", 0) + 0.1 * np.log2(rate / 0.005) ** 2
-        blank = {"learning_rate": None, "kappa": None}
         runs.append(
-            _run(truth, "trunk", "constant", 0, blank, 0, trunk_learning_rate=rate)
+            _run(truth, "trunk", "constant", 0, BLANK, 0, trunk_learning_rate=rate)
             | {"validation_loss": loss, "key": f"trunk-{rate}"}
         )
         trials.append(Trial(rate, loss, 0))
@@ -237,6 +236,7 @@ def _settings(truth: Truth) -> dict:
         "lm_width": {
             "widths": list(truth.widths),
             "reference_width": truth.reference_width,
+            "one_rate_seeds": ONE_RATE_SEEDS,
             "seeds": list(range(10, 10 + truth.seeds)),
             "variants": list(truth.variants),
             "tuning": {"tolerance": TOLERANCE, "learning_rates": list(RATES)},

@@ -2,11 +2,15 @@
 """The width experiment: its plan, and that tuning follows the rule."""
 
 import pytest
+from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import LmWidthSettings, TuningSettings
+from infwidth.config.settings import Settings
+from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.places import first_places, jobs, report_places, widths_of
+from infwidth.experiments.lm_width.plan import parts
+from infwidth.experiments.places import first_places, widths_of
+from infwidth.experiments.study import jobs_of
 from infwidth.experiments.tuning import Named, tune
 from infwidth.stats.selection import Cell
 
@@ -40,17 +44,37 @@ def bowl(best):
 
 
 def test_every_variant_has_every_width_once():
-    settings = LmWidthSettings(widths_per_job=4)
-    cells = [(name, int(h)) for name, widths in jobs(settings) for h in widths.split("_")]
-    wanted = [(n, h) for n in settings.variants for h in widths_of(n, settings.widths)]
-    assert sorted(cells) == sorted(wanted)
-    assert ("constant", 0) in cells
+    settings = Settings()
+    own = settings.lm_width
+    places = [(part.variant, part.width) for part in parts(settings)]
+    assert len(set(places)) == len(places)
+    assert set(places) == {(n, h) for n in own.variants for h in widths_of(n, own.widths)}
+    assert ("constant", 0) in places
 
 
 def test_one_more_width_leaves_the_other_jobs_as_they_are():
-    before = set(jobs(LmWidthSettings()))
-    after = set(jobs(LmWidthSettings(widths=[*LmWidthSettings().widths, 4096])))
-    assert before < after
+    before = jobs_of("lm_width", Settings())
+    after = jobs_of("lm_width", Settings(lm_width={"widths": [64, 256, 1024, 4096]}))
+    assert before == {name: after[name] for name in before}
+
+
+def test_a_search_is_shorter_and_its_choice_is_checked_at_full_length():
+    part, *_, control = parts(Settings())
+    assert (part.search.steps, part.training.steps, part.is_checked) == (1500, 4500, True)
+    assert part.search.warmup_steps / 1500 == part.training.warmup_steps / 4500
+    assert (control.variant, control.is_checked) == ("constant", False)
+    short = Settings(training={"steps": 1500, "warmup_steps": 100})
+    assert not any(part.is_checked for part in parts(short))
+    with pytest.raises(UserError, match=r"lm_width\.search_steps: steps must be a multiple"):
+        parts(Settings(lm_width={"search_steps": 1490}))
+
+
+def test_a_search_does_not_hang_on_what_is_reported():
+    one, other = (
+        jobs_of("lm_width", Settings(lm_width={"seeds": seeds}))["ntk-64"] for seeds in ([90], [91])
+    )
+    assert one != other
+    assert one.for_tuning() == other.for_tuning()
 
 
 def test_every_variant_starts_on_the_same_rates_and_seeds():
@@ -122,15 +146,17 @@ def test_the_trunk_is_checked_and_not_searched():
     assert {place.trunk_factor for place in bench.places} == {0.5, 1.0, 2.0}
 
 
-def test_reported_runs_use_the_chosen_rate_and_the_reporting_seeds():
-    settings = LmWidthSettings(widths=[16, 64], reference_width=64, sensitivity={"widths": [16]})
-    selection = {"learning_rate": 3.0, "kappa": None}
-    places = report_places("ntk", [16, 64], settings.seeds, selection, settings.sensitivity)
-    reported = [place for place in places if place.role == "report"]
-    assert {place.cell for place in reported} == {Cell(3.0)}
-    assert [(p.width, p.seed) for p in reported] == [
-        (h, s) for h in (16, 64) for s in settings.seeds
+def test_reported_runs_use_their_own_rate_and_the_first_seeds_that_of_the_reference_width():
+    settings = Settings(lm_width={"seeds": [90, 91, 92], "one_rate_seeds": 2})
+    part = next(part for part in parts(settings) if part.name == "ntk-64")
+    assert part.reference == "ntk-256"
+    places = part.report_places(Cell(3.0), Cell(10.0))
+    assert [(p.role, p.width, p.cell.learning_rate, p.seed) for p in places] == [
+        ("report", 64, 3.0, 90),
+        ("report", 64, 3.0, 91),
+        ("report", 64, 3.0, 92),
+        ("one_rate", 64, 10.0, 90),
+        ("one_rate", 64, 10.0, 91),
     ]
-    varied = [place for place in places if place.role == "sensitivity"]
-    assert {place.width for place in varied} == {16}
-    assert {place.seed for place in varied} == {settings.seeds[0]}
+    with pytest.raises(ValidationError, match="reference_width 128 is not one of widths"):
+        Settings(lm_width={"reference_width": 128})

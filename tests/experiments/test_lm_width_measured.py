@@ -10,7 +10,7 @@ import pytest
 from infwidth.config.errors import UserError
 from infwidth.experiments.lm_width.comparisons import cell_loss, compare, share_closed
 from infwidth.experiments.lm_width.effects import effects
-from infwidth.experiments.lm_width.measured import FILES, load
+from infwidth.experiments.lm_width.measured import TABLES, load
 from tests.experiments.synthetic import Truth, write
 
 SMALL = Truth(widths=(64, 1024), seeds=4, reference_width=64)
@@ -89,6 +89,9 @@ def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     assert share_closed(measured, 64) is None
     diverged = {effect.where: effect for effect in effects(measured)["diverged_runs"]}
     assert (diverged["NTK (SGD)"].lost, diverged["Frozen features"].lost) == (1, 0)
+
+
+FILES = [*(f"{name}.parquet" for name in TABLES), "settings.json"]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -70,16 +70,19 @@ def gathered(tmp_path, monkeypatch):
         rows = [{"step": n, "loss": 3.0 / n, "learning_rate/trunk": 0.01} for n in (1, 2)]
         record = Record(settings, RESULT | {"key": key_of(settings)}, rows)
         write_record(runs / key_of(settings), record)
-    tuning, trained = tmp_path / "ntk.json", tmp_path / "ntk-64.json"
-    write_json(tuning, {"selection": {}, "entries": entries[:1]})
-    write_json(trained, {"entries": entries[1:]})
+    part = {"condition": "lm_width", "variant": "ntk", "selection": {}}
+    for width, some in ((16, entries[:1]), (64, entries[1:])):
+        made = {"parts": [part | {"width": width, "entries": some}]}
+        write_json(tmp_path / f"ntk-{width}.json", made)
 
     monkeypatch.setattr(TokenDataset, "open", lambda path: DATASET)
-    words = ["--tuning", str(tuning), "--trained", str(trained), "--runs", str(runs)]
+    words = ["--runs", str(runs), "--out", str(tmp_path / "out")]
+    words += ["--parts", *(str(tmp_path / f"ntk-{width}.json") for width in (16, 64))]
+    own = "lm_width={variants: [ntk], widths: [16, 64], reference_width: 16}"
 
     def gather():
         with pytest.raises(SystemExit) as ended:
-            main(["collect", *words, "--out", str(tmp_path / "out")])
+            main(["gather", "lm_width", *words, "--config", own])
         return ended.value.code
 
     return gather
@@ -97,6 +100,10 @@ def test_the_table_of_runs_has_its_columns_and_whole_widths(gathered, tmp_path):
     last = runs.iloc[-1]
     named = ["parameters_trunk", "parameters_trained", "optimizer_state_bytes", "sgd_unit"]
     assert last[named].tolist() == [30, 40, 80, 0.5]
+    documents = pd.read_parquet(tmp_path / "out/documents.parquet")
+    assert documents[["key", "name", "loss_sum"]].to_numpy().tolist() == [
+        [last["key"], "a document", 20.0]
+    ]
 
 
 @pytest.mark.parametrize("name", ["result.json", "metrics.jsonl", "settings.json"])
@@ -114,4 +121,4 @@ def test_what_vouches_for_a_lost_run_is_set_aside(gathered, tmp_path, capsys, na
     assert gathered() == 2
     assert re.search(line, capsys.readouterr().err)
     assert not (tmp_path / "ntk-64.json").exists()
-    assert (tmp_path / "ntk.json").exists()
+    assert (tmp_path / "ntk-16.json").exists()

@@ -15,7 +15,6 @@ from tests.experiments.width_limit_synthetic import LIMITS, write
 
 def test_limits_of_paired_differences_are_those_of_the_law(tmp_path):
     measured = load(write(tmp_path, noise=1e-4))
-    assert measured.enough
     found = effects(measured)
     for variant, reference, name in [
         ("adam_star", "mean-field", "limit_adam_star_minus_unfrozen"),
@@ -42,18 +41,6 @@ def test_the_two_adam_variants_are_compared_in_the_limit(tmp_path):
     assert effect.estimate == pytest.approx(1.70 - 1.60, abs=2e-3)
     assert effect.count == 5
     assert effects(load(write(tmp_path / "two")))["limit_adam_star_minus_frozen"] == []
-
-
-def test_the_check_has_the_limit_0_from_the_same_widths(tmp_path):
-    measured = load(write(tmp_path, noise=1e-4))
-    assert measured.known_variants == ["ntk", "adam_star"]
-    check = measured.check("adam_star")
-    assert check.widths == measured.widths
-    found = effects(measured)
-    for name in ("extrapolator_error", "extrapolator_error_ntk"):
-        (effect,) = found[name]
-        assert effect.estimate == pytest.approx(0, abs=1e-3)
-        assert effect.count == 3
 
 
 def test_losses_themselves_are_extrapolated_by_parametrization(tmp_path):
@@ -86,8 +73,7 @@ def remove(folder, table, **at):
 def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     folder = write(tmp_path, noise=1e-4)
     remove(folder, "runs", variant="adam_star", seed=13)
-    remove(folder, "runs", parametrization="ntk", seed=11)
-    remove(folder, "known", variant="ntk", seed=21)
+    remove(folder, "runs", condition="ntk", seed=11)
     measured = load(folder)
     lost = {
         (c.variant, c.parametrization): measured.difference(c).lost for c in measured.comparisons
@@ -98,35 +84,29 @@ def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
         ("adam_star", "ntk"): 1,
         ("adam_star_normalized", "ntk"): 1,
     }
-    assert [measured.check(name).lost for name in ("ntk", "adam_star")] == [1, 0]
     assert measured.loss("adam_star", "mean-field").lost == 1
-    found = effects(measured)
-    for name in ("limit_adam_star_minus_unfrozen", "extrapolator_error_ntk"):
-        assert math.isfinite(found[name][0].estimate)
-        assert math.isnan(found[name][0].p_above(-10.0))
-    assert math.isfinite(found["extrapolator_error"][0].p_above(-10.0))
+    [effect] = effects(measured)["limit_adam_star_minus_unfrozen"]
+    assert math.isfinite(effect.estimate)
+    assert math.isnan(effect.p_above(-10.0))
 
 
 def test_a_seed_that_no_run_has_is_lost(tmp_path):
     folder = write(tmp_path, noise=1e-4)
     remove(folder, "runs", seed=14)
-    remove(folder, "known", seed=22)
     measured = load(folder)
     assert {measured.difference(c).lost for c in measured.comparisons[:2]} == {1}
-    assert measured.check("adam_star").lost == 1
 
 
 @pytest.mark.parametrize("widths", [(16, 64, 256, 512, 1024), (32, 64, 128, 256, 512, 1024)])
 def test_too_few_widths_or_too_small_a_span_leave_no_test(tmp_path, widths):
     measured = load(write(tmp_path, widths=widths, noise=0.01))
-    assert not measured.enough
     for found in filter(None, effects(measured).values()):
         assert math.isfinite(found[0].estimate)
         assert math.isnan(found[0].p_above(-1.0))
 
 
-def test_two_widths_or_nothing_known_give_no_effect(tmp_path):
-    found = effects(load(write(tmp_path, widths=(4, 8), known=())))
+def test_two_widths_give_no_effect(tmp_path):
+    found = effects(load(write(tmp_path, widths=(4, 8))))
     assert set(map(len, found.values())) == {0}
 
 
@@ -139,7 +119,7 @@ def test_rates_that_are_not_interior_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda runs: runs.assign(parametrization="ntk"), "no mean-field row of 'unfrozen'"),
+        (lambda runs: runs.assign(condition="ntk"), "no mean-field row of 'unfrozen'"),
         (lambda runs: runs.assign(variant="ntq"), "column 'variant' holds 'ntq'"),
     ],
 )
@@ -153,7 +133,7 @@ def test_damaged_measurements_are_named_in_one_line(tmp_path, change, line):
 def test_damaged_settings_are_named_in_one_line(tmp_path):
     path = write(tmp_path) / "settings.json"
     settings = json.loads(path.read_text())
-    del settings["selection_ntk"]["note"]
+    del settings["selection"]["ntk-unfrozen"]["note"]
     path.write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="the entry of 'ntk' lacks the key 'note'"):
+    with pytest.raises(UserError, match="the entry of 'ntk-unfrozen' lacks the key 'note'"):
         load(tmp_path)

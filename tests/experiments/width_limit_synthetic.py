@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from infwidth.config.settings import ModelSettings, Settings
 from tests.experiments.tables import write_table
@@ -24,11 +23,8 @@ FACTORS = {
     "unfrozen": 1.2,
     "adam_star": 0.2,
     "adam_star_normalized": 0.3,
-    "ntk": 0.1,
 }
 EXPONENT = 0.7
-KNOWN_SEEDS = (20, 21, 22)
-"""Of the runs whose limit is known."""
 
 
 def write(
@@ -36,13 +32,12 @@ def write(
     widths=(16, 32, 64, 256, 512, 1024),
     seeds=(10, 11, 12, 13, 14),
     ntk_seeds=(10, 11, 12),
-    known=("ntk", "adam_star"),
     variants=("unfrozen", "adam_star", "adam_star_normalized"),
     diverged=(),
     noise=0.0,
     interior=True,
 ) -> Path:
-    """Writes runs, known and settings; `diverged` are (variant, parametrization, width, seed)."""
+    """Writes runs and settings; `diverged` are (variant, parametrization, width, seed)."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(1)
 
@@ -50,7 +45,8 @@ def write(
         lost = (variant, parametrization, width, seed) in diverged
         loss = limit + 0.02 * seed + FACTORS[variant] * width**-EXPONENT + noise * rng.normal()
         return {
-            "parametrization": parametrization,
+            "condition": parametrization,
+            "role": "report",
             "variant": variant,
             "width": float(width),
             "seed": seed,
@@ -65,29 +61,21 @@ def write(
         for width in widths
         for seed in (ntk_seeds if parametrization == "ntk" else seeds)
     ]
-    limits = [
-        row(variant, "known", width, seed, 2.4)
-        for variant in known
-        for width in (*widths, 4096, math.inf)
-        for seed in KNOWN_SEEDS
-    ]
     write_table(folder, "width_limit", "runs", runs)
-    columns = list(runs[0])
-    write_table(folder, "width_limit", "known", pd.DataFrame(limits, columns=columns))
     default = Settings().model_dump(mode="json")
-    default["lm_width"]["seeds"] = list(seeds)
-    default["infinite_lm"]["seeds"] = list(KNOWN_SEEDS)
-    default["width_limit"]["ntk_seeds"] = len(ntk_seeds)
+    default["width_limit"] |= {"seeds": list(seeds), "ntk_seeds": len(ntk_seeds)}
     entry = {"interior": interior, "note": "interior" if interior else "κ at the lower edge"}
     settings = {
         "name": "synthetic",
         "commit": "0" * 40,
         "corpus": "the presidents' annual messages, one domain",
         "model": ModelSettings().model_dump(),
-        **{name: default[name] for name in ("training", "lm_width", "infinite_lm", "width_limit")},
+        **{name: default[name] for name in ("training", "width_limit")},
         "statistics": default["statistics"],
-        "selection": {name: {"interior": True, "note": "interior"} for name in variants},
-        "selection_ntk": entry | {"learning_rate": 3.0, "kappa": 0.3},
+        "selection": {
+            **{f"mean-field-{v}": {"interior": True, "note": "interior"} for v in variants},
+            "ntk-unfrozen": entry | {"learning_rate": 3.0, "kappa": 0.3},
+        },
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder

@@ -194,8 +194,8 @@ def sound(outcome: str) -> bool:
 
 RERUNS = {
     # By file, what is deleted so that a job reads it.
-    "lm_width/train/ntk-4_8.json": "lm_width/measurements/runs.parquet",
-    "lm_width/tuning/ntk.json": "lm_width/train/ntk-4_8.json",
+    "lm_width/parts/ntk-4-and-1-more.json": "lm_width/measurements/runs.parquet",
+    "lm_width/tuning/ntk-4-and-1-more.json": "lm_width/parts/ntk-4-and-1-more.json",
     "lm_width/measurements/runs.parquet": "tables/table1_final_loss.csv",
     "runs/{key}/metrics.jsonl": "lm_width/measurements/runs.parquet",
     "runs/{key}/settings.json": "lm_width/measurements/runs.parquet",
@@ -221,7 +221,7 @@ def rerun(checkout: Any, damaged: str, deleted: str, seed: int) -> tuple[str, st
         The outcome, and how often the workflow was run.
     """
     home = checkout.folder / "results/smoke"
-    entries = load_json(home / "lm_width/train/ntk-4_8.json")["entries"]
+    entries = load_json(home / "lm_width/parts/ntk-4-and-1-more.json")["parts"][0]["entries"]
     key = entries[0]["key"]
     path = sorted(home.glob(damaged.format(key=key)))[0]
     folders = sorted(home.glob("*/measurements"))

@@ -22,7 +22,7 @@ from typing import Any
 
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.config.load import read_config, validate
-from infwidth.experiments.places import jobs
+from infwidth.experiments.study import jobs_of
 from tests.data.texts import write_texts
 from tests.workflow.conftest import ROOT, Checkout, copy_project
 
@@ -38,20 +38,24 @@ Command = tuple[str, ...]
 def stages() -> dict[str, dict[Command, list[str]]]:
     """By stage, in their order, its commands, each with the files and folders that it makes."""
     os.chdir(ROOT)
-    study = validate(read_config([SMOKE[1]], OVER)).lm_width
-    train, tune = "results/lm_width/train", "results/lm_width/tuning"
+    jobs = jobs_of("lm_width", validate(read_config([SMOKE[1]], OVER)))
     figures = [name for name in FIGURES if FIGURES[name] == "lm_width"]
     tables = [name for name in TABLES if TABLES[name] == "lm_width"]
     return {
         "corpus": {("data", "corpus"): ["results/data/corpus"]},
         "vocabulary": {("data", "vocabulary"): ["results/data/vocabulary"]},
         "tokenization": {("data", "tokenize"): ["results/data/tokens"]},
-        "tuning": {("tune", "--variant", name): [f"{tune}/{name}.json"] for name in study.variants},
-        "training": {
-            ("train", "--variant", name, "--widths", widths): [f"{train}/{name}-{widths}.json"]
-            for name, widths in jobs(study)
+        **{
+            stage: {
+                (command, "--part", name): [f"results/lm_width/{folder}/{name}.json"]
+                for name in jobs
+            }
+            for stage, command, folder in (
+                ("tuning", "tune", "tuning"),
+                ("training", "train", "parts"),
+            )
         },
-        "gathering": {("collect",): ["results/lm_width/measurements"]},
+        "gathering": {("gather", "lm_width"): ["results/lm_width/measurements"]},
         "claims": {("claims",): ["results/claims.json", "results/claims.md"]},
         "figures": {
             ("figure", name): [f"paper_figures/{name}.{end}" for end in ("pdf", "png", "json")]

@@ -77,7 +77,9 @@ def _timeless(record: Any) -> Any:
 
 def _keys() -> list[str]:
     """Of the reported runs of one variant, as they were before anything was damaged."""
-    entries = load_json(Path("kept/results/lm_width/train/ntk-4_8.json"))["entries"]
+    entries = load_json(Path("kept/results/lm_width/parts/ntk-4-and-1-more.json"))["parts"][0][
+        "entries"
+    ]
     return [entry["key"] for entry in entries]
 
 
@@ -94,9 +96,10 @@ def _first_run(*names: str) -> tuple[str, ...]:
 
 
 TOKENIZE: Words = ("data", "tokenize", *SMOKE)
-TUNE: Words = ("tune", "--variant", "ntk", *SMOKE)
-TRAIN: Words = ("train", "--variant", "ntk", "--widths", "4_8", *SMOKE)
-COLLECT: Words = ("collect", *SMOKE)
+PART = "ntk-4-and-1-more"
+TUNE: Words = ("tune", "--part", PART, *SMOKE)
+TRAIN: Words = ("train", "--part", PART, *SMOKE)
+COLLECT: Words = ("gather", "lm_width", *SMOKE)
 OTHER = ("--vocabulary", "results/data/other_vocabulary", "--out", "results/data/other_tokens")
 SUBWORDS = ("--config", "data={vocabulary: sentencepiece, vocabulary_size: 512}")
 OTHER_VOCABULARY: Words = ("data", "vocabulary", "--out", OTHER[1], *SMOKE, *SUBWORDS)
@@ -145,14 +148,14 @@ def kinds() -> dict[str, Kind]:
             (TOKENIZE,),
         ),
         "chosen rates": Kind(
-            ("results/lm_width/tuning/ntk.json",),
+            (f"results/lm_width/tuning/{PART}.json",),
             (TRAIN, COLLECT),
             lambda: (_runs(), tables_in("results/lm_width/measurements")),
             runs,
             (TUNE,),
         ),
         "entries of runs": Kind(
-            ("results/lm_width/train/ntk-4_8.json",),
+            (f"results/lm_width/parts/{PART}.json",),
             (COLLECT,),
             lambda: tables_in("results/lm_width/measurements"),
             runs,

@@ -24,7 +24,7 @@ name: test
 model: {d_model: 8, layers: 1, heads: 2, context: 8}
 training: {steps: 1000, warmup_steps: 2, batch_size: 4, evaluation_tokens: 200, log_every: 5,
   checkpoint_every: 500, trunk_learning_rate: 0.01, mesh: {data: 2, width: 2}}
-lm_width: {widths: [4], reference_width: 4, seeds: [10], sensitivity: {widths: []}}
+lm_width: {widths: [4], reference_width: 4, seeds: [10], one_rate_seeds: 0}
 optimizer_ablation: {contexts: []}
 """
 
@@ -35,8 +35,9 @@ class Trainers:
     def __init__(self, folder, tokens):
         self._folder, self._tokens = folder, tokens
         (folder / "config.yaml").write_text(CONFIG)
-        selection = {"selection": {"learning_rate": 0.5, "kappa": None}}
-        (folder / "selection.json").write_text(json.dumps(selection))
+        part = {"variant": "adam_star", "width": 4, "entries": []}
+        tuned = part | {"selection": {"learning_rate": 0.5, "kappa": None}}
+        (folder / "tuned.json").write_text(json.dumps({"parts": [tuned]}))
 
     def start(self, name, count):
         with socket.socket() as free:
@@ -49,16 +50,16 @@ class Trainers:
         paths = {
             "configfile": folder / "config.yaml",
             "tokens": self._tokens,
-            "selection": folder / "selection.json",
+            "tuned": folder / "tuned.json",
             "runs": folder / name,
             "out": folder / f"{name}.json",
         }
         arguments = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
         names = (processes.COORDINATOR, processes.COUNT, processes.INDEX)
         several = dict(zip(names, (address, str(count), str(index)), strict=True))
-        command = (sys.executable, "-m", "infwidth", "train", "--variant", "adam_star")
+        command = (sys.executable, "-m", "infwidth", "train", "--part", "adam_star-4")
         return subprocess.Popen(
-            [*command, "--widths", "4", *arguments],
+            [*command, *arguments],
             env=on_cpus(4 // count) | (several if count > 1 else {}),
             stderr=subprocess.PIPE,
             text=True,

@@ -80,8 +80,9 @@ class Checkout:
 
     def lm_width_keys(self) -> set[str]:
         """The keys of the runs of the paper's experiment."""
-        files = (self.folder / "results/smoke/lm_width").glob("t*/*.json")
-        return {entry["key"] for file in files for entry in json.loads(file.read_text())["entries"]}
+        files = (self.folder / "results/smoke/lm_width/parts").glob("*.json")
+        parts = [part for file in files for part in json.loads(file.read_text())["parts"]]
+        return {entry["key"] for part in parts for entry in part["entries"]}
 
     def results(self) -> dict[str, float]:
         """Every run's result, by key, with the time it was written."""

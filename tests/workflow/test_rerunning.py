@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from infwidth.catalogue import FIGURES, STUDIES, TABLES
+from infwidth.catalogue import FIGURES, LONG_TIER, TABLES
 from infwidth.config.load import read_yaml, validate
 from infwidth.experiments.convergence.settings import RULES
-from infwidth.experiments.places import jobs
-from infwidth.experiments.width_limit.plan import mean_field_jobs
+from infwidth.experiments.study import jobs_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,9 +150,9 @@ def test_what_a_context_changes_trains_that_context_alone(checkout):
     [
         # Four variants at two widths, and the control at its one.
         ("lm_width={seeds: [10, 11, 12]}", 4 * 2 + 1),
-        ("lm_width={widths: [4, 8, 16], widths_per_job: 3}", 4 * 2),
+        ("lm_width={one_rate_seeds: 0}", 0),
     ],
-    ids=["a seed", "a width"],
+    ids=["a seed", "no seed at one rate"],
 )
 def test_one_more_seed_or_width_trains_that_alone(checkout, changed, count):
     before = checkout.results()
@@ -213,7 +212,5 @@ def test_nothing_counts_as_done_because_of_what_is_committed(fresh):
     planned = fresh.planned_by_default("publish")
     assert planned == before | {"publish": 1}
     settings = validate(read_yaml(ROOT / "config/config.yaml"))
-    study, more = settings.lm_width, settings.width_limit
-    assert planned["train_widths"] == len({*jobs(study), *mean_field_jobs(study, more)})
-    assert planned["tune"] == len(study.variants)
-    assert planned.keys() & PICTURES == pictures_without(*STUDIES)
+    assert planned["train_widths"] == planned["tune"] == len(jobs_of("lm_width", settings))
+    assert planned.keys() & PICTURES == pictures_without(*LONG_TIER)

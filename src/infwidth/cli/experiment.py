@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from infwidth.cli import study
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
@@ -68,7 +70,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _parse(args: argparse.Namespace) -> Settings | Job:
     if args.experiment in IN_PARTS:
-        return Job.model_validate_json(args.settings)
+        try:
+            return Job.model_validate_json(args.settings)
+        except ValidationError as error:
+            first = error.errors()[0]["msg"]
+            raise UserError(f"--settings is not the JSON of a job ({first})") from None
     return parse_slice(args.settings)
 
 

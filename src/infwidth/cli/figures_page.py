@@ -23,10 +23,9 @@ QUESTIONS = {
 } | {name: row.question for name, row in REGISTRY.items()}
 
 CORE_MINUTES = {name: row.core_minutes for name, row in REGISTRY.items() if row.core_minutes}
-CORE_MINUTES["claims"] = 153
-"""Of a whole run with 5% more runs than now, of which `lm_width` and `width_limit` had fewer: CPU
-time of the whole, which the claims need, and the durations that Snakemake recorded of the jobs, one
-core each. A run that several experiments share counts in each."""
+CORE_MINUTES["claims"] = sum(CORE_MINUTES.values())
+"""The claims need all the others: the durations that Snakemake recorded of their jobs, one core
+each, but of `lm_width`, which is estimated from its FLOPs."""
 
 _SHARED = {"name", "statistics"}
 _LONG = " --configfile config/long.yaml"
@@ -43,8 +42,7 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
 Times are core-minutes of the default configuration, training included, as measured in an earlier
-run of it, with 5% more runs in all; runs that two experiments share count in both. Settings
-are those of [configuration](configuration.md).
+run of it, but of `lm_width` an estimate. Settings are those of [configuration](configuration.md).
 """
 
 

@@ -239,7 +239,7 @@ def count_extensions(
 def selection_entry(
     trials: Sequence[Trial], tolerance: float, extensions: int = 0
 ) -> dict[str, Any]:
-    """One variant's entry of selection.json: the choice and the mean loss of every cell tried."""
+    """What tuning chose for a part: the choice, and the mean loss of every cell tried."""
     choice = choose(trials, tolerance)
     rows = []
     for cell, mean in mean_losses(trials).items():

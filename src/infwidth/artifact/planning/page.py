@@ -9,11 +9,10 @@ from infwidth.artifact.planning.chips import CHIPS, DEFAULT_UTILISATION
 from infwidth.artifact.planning.plan import make_plan
 from infwidth.artifact.planning.text import render
 from infwidth.config.load import read_config, validate
-from infwidth.layout import Layout
+from infwidth.layout import PUBLISHED, Layout
 
 PAGE = Path("docs/costs.md")
 _CONFIGURATIONS = {Path("config/config.yaml"): "cpu", Path("config/paper.yaml"): "gpu"}
-_PUBLISHED = Path("results/published/measurements")
 _RECORDED = ("lm_width", "width_limit", "optimizer_ablation", "infinite_lm")
 # A folder without results: the page shows what a first run costs.
 _NOWHERE = "page-of-costs"
@@ -49,8 +48,8 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
   for large products; the default's models are far too small for an accelerator to come near it.
 - **Rematerialization**, where it is set, adds what blocks compute again, all but their last
   product; XLA's analysis counts the same within 3%.
-- **Other experiments** have small models of their own and are not counted; they take some 15
-  core-minutes of the default's 153 (`config/config.yaml`).
+- **Other experiments** have small models of their own and are not counted; those of the default
+  take some 12 core-minutes.
 """
 
 
@@ -75,7 +74,9 @@ def _recorded() -> Iterable[tuple[str, float, float]]:
     import pandas as pd
 
     for name in _RECORDED:
-        runs = pd.read_parquet(_PUBLISHED / name / "runs.parquet").drop_duplicates("key")
+        # In the folder of either tier.
+        [file] = PUBLISHED.glob(f"**/measurements/{name}/runs.parquet")
+        runs = pd.read_parquet(file).drop_duplicates("key")
         yield name, float(runs["flops"].sum()), float(runs["device_seconds"].sum())
 
 
