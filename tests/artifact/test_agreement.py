@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from infwidth.artifact.agreement import LEVEL, Agreement, compare_tables, name_runs
+from infwidth.artifact.agreement import LEVEL, TRIALS, Agreement, compare_tables, name_runs
 from infwidth.catalogue import schemas
 from infwidth.config.errors import UserError
 from infwidth.experiments.registry import REGISTRY
@@ -88,9 +88,14 @@ def test_rounding_is_no_disagreement():
 
 def test_other_runs_of_the_same_arms_agree_and_a_shift_of_one_is_found(reported):
     rng = np.random.default_rng(1)
-    result = compared(resampled(reported, rng))
-    assert (result.word, result.tested, result.shifts) == (Agreement.AGREES, 25, [])
-    result = compared(resampled(reported, rng, shift=2 * result.resolution))
+
+    def against(here):
+        return compare_tables("lm_width", "runs", RUNS, reported, here, LEVEL)
+
+    result = against(resampled(reported, rng))
+    arms = len(reported.groupby(["variant", "width"]))
+    assert (result.word, result.tested, result.shifts) == (Agreement.AGREES, arms, [])
+    result = against(resampled(reported, rng, shift=2 * result.resolution))
     assert result.word is Agreement.DISAGREES
     (shift,) = result.shifts
     assert (shift.cell, shift.outcome) == ("role report, variant ntk, width 256", "test_loss")
@@ -134,7 +139,7 @@ def test_a_rate_that_was_tuned_otherwise_is_no_missing_cell():
     here.loc[ours, "learning_rate"] *= 3.7  # off the grid
     result = compared(here)
     assert result.missing == []
-    assert result.trials == result.extra == ((here["role"] != "report") & ours).sum() > 0
+    assert result.trials == result.extra == (here["role"].isin(TRIALS) & ours).sum() > 0
     assert result.word is Agreement.AGREES
     assert result.identical == result.rows - ours.sum()
 

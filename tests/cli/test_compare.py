@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from infwidth.artifact.comparing import require_same_settings
-from infwidth.catalogue import schemas
+from infwidth.catalogue import LONG_TIER, schemas
 from infwidth.cli.main import main
 from infwidth.config.errors import UserError
 from infwidth.experiments.expected_value.measured import load
-from infwidth.experiments.registry import REGISTRY, STUDIES
+from infwidth.experiments.registry import REGISTRY
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results/published/measurements"
@@ -53,7 +53,8 @@ def setting(results, change):
 
 
 def recorded(experiment):
-    return json.loads((MEASURED / experiment / "settings.json").read_text())
+    tier = MEASURED.parent / "long/measurements" if experiment in LONG_TIER else MEASURED
+    return json.loads((tier / experiment / "settings.json").read_text())
 
 
 def trained_slope(folder):
@@ -138,7 +139,7 @@ def test_as_json(compare, results):
     words = {f"{each['experiment']}/{each['table']}": each["word"] for each in found["tables"]}
     assert words["memory/state"] == "disagrees"
     assert words["memory/step"] == words["expected_value/fixed"] == "identical"
-    assert found["absent"] == [name for name in REGISTRY if name not in (*STUDIES, *RAN)]
+    assert found["absent"] == [name for name in REGISTRY if name not in (*LONG_TIER, *RAN)]
     assert len(found["claims"]["effects"]) > 0
     assert found["problems"][0].startswith("memory/state: readout at form ")
 

@@ -167,10 +167,10 @@ def test_the_limits_stand_at_infinity_with_the_range_over_all_models(measured, d
             assert (interval.lower, interval.upper) in bars
 
 
-def test_the_table_of_limits_has_every_loss_difference_and_check(measured):
+def test_the_table_of_limits_has_every_loss_and_difference(measured):
     found = measured(FIG12, "full")
     table = build(found)
-    assert list(table.raw["kind"]) == ["loss"] * 4 + ["difference"] * 4 + ["check"] * 2
+    assert list(table.raw["kind"]) == ["loss"] * 4 + ["difference"] * 4
     row = table.raw[table.raw["label"] == "ADAM* NTK − Unfrozen, 1/√H"].iloc[0]
     effect = found.difference(found.comparisons[2]).effect("")
     interval = effect.interval(0.95)

@@ -19,6 +19,7 @@ class FakeRuns:
         loss = 2.0 + 0.1 * abs(math.log((spec.learning_rate or best) / best))
         result = {"status": "done", "steps": 2, "validation_loss": loss, "tokens": 8, "flops": 5}
         result |= {"rate_unit": 1.0, "device_seconds": 0.1, "device": "cpu"}
+        result |= {"parameters": {}, "parameters_trained": 1, "optimizer_bytes": 4}
         if "test" in spec.splits:
             result["test_loss"] = loss + 0.5
         folder = self.folder / spec.key

@@ -10,6 +10,7 @@ from infwidth.config.shared import StatisticsSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from tests.experiments.tables import write_table
 
+EXTRA = (16, 32, 512)
 STEPS = range(10, 101, 10)
 LEVEL = {
     "unfrozen": 2.1,
@@ -41,14 +42,18 @@ def write(
     runs, curves = [], []
     for name in variants:
         own = [0.0] if name == "constant" else [*map(float, widths)]
-        for width in own + [math.inf] * (name in infinite):
+        extra = EXTRA if name in infinite else ()
+        for width in (*own, *([math.inf] * (name in infinite)), *map(float, extra)):
             for seed in seeds:
                 key = f"{name}-{width}-{seed}"
                 lost = (name, width, seed) in diverged
                 level = LEVEL[name] + 0.05 * seed
-                row = {"key": key, "role": "report", "variant": name, "width": width, "seed": seed}
+                role = "extra" if width in extra else "report"
+                row = {"key": key, "role": role, "variant": name, "width": width, "seed": seed}
                 row |= {"learning_rate": 3.0, "status": "diverged" if lost else "done"}
                 runs.append(row | {"test_loss": math.nan if lost else level + gap(width, 0)})
+                if role == "extra":
+                    continue
                 shown = [step for step in STEPS if not lost or step <= 50]
                 curves += [
                     {"key": key, "step": s, "loss": level + 10 / s + gap(width, s)} for s in shown

@@ -214,7 +214,7 @@ def test_the_share_closed_has_fiellers_interval(raw, given):
 def test_sgd_is_compared_with_itself_at_each_narrower_width(base, given):
     found = given["lm_width"]["sgd_loss_over_width"]
     assert [effect.where for effect in found] == ["1,024 against 64", "1,024 against 256"]
-    losses = [base.losses("ntk", H) for H in (1024, 64)]
+    losses = [base.losses("ntk", H, "one_rate") for H in (1024, 64)]
     expected = np.mean([losses[0][seed] - losses[1][seed] for seed in losses[0]])
     assert found[0].estimate == pytest.approx(expected, rel=1e-9)
 

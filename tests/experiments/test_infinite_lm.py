@@ -19,7 +19,7 @@ from tests.experiments.fake_runs import FakeRuns
 OWN = InfiniteLmSettings.model_validate(
     {
         "widths": [8, 4],
-        "extra_widths": [16, 4],
+        "extrapolated_widths": [16, 4],
         "seeds": [10, 11],
         "tuning": {"seeds": [0], "learning_rates": [1.0, 3.0, 9.0], "max_extensions": 0},
     }

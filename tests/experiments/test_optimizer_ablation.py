@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.load import read_config, validate
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.slices import SLICES
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
@@ -196,15 +195,6 @@ def test_the_command_is_given_every_setting_that_an_arm_reads():
     given = {name.partition(".")[2] for name in SLICES["optimizer_ablation train"]}
     beside = {"arms_per_job", "digits"}
     assert given >= set(OptimizerAblationSettings.model_fields) - beside
-
-
-@pytest.mark.parametrize("overlay", [None, "config/paper.yaml"])
-def test_reports_share_the_runs_of_the_paper_experiment(overlay):
-    settings = validate(read_config([ROOT / overlay] if overlay else []))
-    own = settings.optimizer_ablation
-    assert set(own.seeds) <= set(settings.lm_width.seeds)
-    if "confirmation" in own.contexts:
-        assert set(own.confirmation_seeds) <= set(settings.lm_width.seeds)
 
 
 @pytest.mark.parametrize("name", ["seeds", "confirmation_seeds"])

@@ -27,12 +27,12 @@ def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) 
     """Tunes and trains the parts of a job, or of `args.part`."""
     job, benches = _job(args, settings, layout)
 
-    from infwidth.experiments.runs import report_part, tune_part
+    from infwidth.experiments.runs import run_part
 
     done = []
     for part in job.parts:
         with benches(part.name) as bench:
-            done.append(report_part(bench, part, tune_part(bench, part)))
+            done.append(run_part(bench, part))
     write_once(args.out or layout.part(args.experiment, args.part), {"parts": done})
 
 
@@ -51,13 +51,14 @@ def tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> 
 
 def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Trains the parts of a job of the paper's experiment at the rates that are chosen."""
+    tuned = _tuned(args.tuned or sorted(layout.tuning("*").parent.glob("*.json")))
     job, benches = _job(args, settings, layout)
+    for name in (name for part in job.parts for name in (part.name, part.reference)):
+        if name and name not in tuned:
+            raise UserError(f"{name} is not tuned: run `infwidth tune --part {name}` first")
 
     from infwidth.experiments.runs import report_part
 
-    files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
-    names = {name for part in job.parts for name in (part.name, part.reference) if name}
-    tuned = _tuned(files, names)
     done = []
     for part in job.parts:
         reference = tuned[part.reference] if part.reference else None
@@ -89,17 +90,13 @@ def _named_job(study: str, name: str, settings: Settings) -> Job:
     return jobs[name]
 
 
-def _tuned(files: Iterable[Path], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """What `infwidth tune` wrote of these parts, by name."""
-    made = {
+def _tuned(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """What `infwidth tune` wrote, by part."""
+    return {
         part_name(part["variant"], part["width"]): part
         for path in files
         for part in read_json(path, "infwidth tune", ("parts",))["parts"]
     }
-    for name in names:
-        if name not in made:
-            raise UserError(f"{name} is not tuned: run `infwidth tune --part {name}` first")
-    return made
 
 
 def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -121,8 +118,8 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
             schemas(name),
             parts.values(),
             runs,
-            dataset.split("test").document_names(),
             made.POINTS if named else None,
+            dataset.split("test").document_names(),
         )
         origins = run_origins(runs, tables["runs"]["key"])
     more: dict[str, Any] = {

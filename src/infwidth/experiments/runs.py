@@ -78,6 +78,12 @@ def report_part(
     return tuned | {"entries": tuned["entries"] + entries}
 
 
+def run_part(bench: Bench, part: Part) -> dict[str, Any]:
+    """Tunes a part and runs it on the reporting seeds; its own choice is that of its reference."""
+    tuned = tune_part(bench, part)
+    return report_part(bench, part, tuned, tuned if part.reference == part.name else None)
+
+
 def _chosen(made: dict[str, Any]) -> Cell:
     return Cell(made["selection"]["learning_rate"], made["selection"]["kappa"])
 
@@ -121,8 +127,8 @@ def gather(
     schema: Mapping[str, Table],
     parts: Iterable[Mapping[str, Any]],
     runs: Path,
-    documents: Sequence[str],
     points: int | None = None,
+    documents: Sequence[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """The tables of an experiment.
 
@@ -131,8 +137,8 @@ def gather(
         (their losses on each test document) where it has these.
       parts: what `report_part` returned.
       runs: the folder of runs.
-      documents: the names of the test documents.
       points: of a curve, at most; None for all.
+      documents: the names of the test documents.
 
     Raises:
       LostRun: a run's record is damaged or gone.

@@ -62,8 +62,12 @@ def draw(measured: Measurements) -> Figure:
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     panels = dict(zip(curves, grid.flat, strict=False))
     below: Any = grid[searched, :2] if at_one_rate else ()
-    for axes in set(grid.flat) - {*panels.values(), *below}:
+    used = [*panels.values(), *below] or [grid[0, 0]]
+    for axes in set(grid.flat) - set(used):
         axes.remove()
+    if not panels:
+        used[0].set_axis_off()
+        used[0].text(0.5, 0.5, "no tuning run", transform=used[0].transAxes, ha="center")
     every = [curve for found in curves.values() for curve in found]
     limits = _limits(every)
     labels = {}
