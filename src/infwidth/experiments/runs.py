@@ -119,6 +119,9 @@ def _checked(
         "learning_rate": best.learning_rate,
         "searched_learning_rate": chosen.learning_rate,
         "interior": best == cell,
+        "note": "interior, at full length"
+        if best == cell
+        else "at full length a neighbour was not run",
     }
     return selection | checked, entries
 
