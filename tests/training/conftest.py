@@ -83,14 +83,17 @@ def tokens(tmp_path_factory) -> Path:
     return folder / "tokens"
 
 
-_compiled = cache(compile_program)
+@pytest.fixture(scope="session", autouse=True)
+def shared_programs():
+    """Programs have no state, and most of the time is compilation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "compile_program", cache(compile_program))
+        yield
 
 
 @pytest.fixture
-def bench(tokens, tmp_path, monkeypatch):
+def bench(tokens, tmp_path):
     """Makes a bench whose runs lie in a folder of the test's own."""
-    # Programs have no state, and most of the time is compilation.
-    monkeypatch.setattr(runs, "compile_program", _compiled)
 
     def make(training=TRAINING, folder="runs", **more) -> OwnBench:
         return make_bench(tokens, tmp_path / folder, training=training, **more)

@@ -37,8 +37,8 @@ def program(target="residual", numerics=None, variant="adam_star_error", **chang
     return compile_program(model, training, ALL_VARIANTS[variant], H, V)
 
 
-def squared_errors(program, state, tokens_BxT1):
-    """Σ_i δ_ie² by the readouts' names, from gradients with respect to a shift of every output."""
+def squared_errors(program):
+    """Of a state and tokens: Σ_i δ_ie² by readout, from gradients for a shift of every output."""
 
     class Shifted:
         def __init__(self, layer, shift_ExN):
@@ -47,18 +47,22 @@ def squared_errors(program, state, tokens_BxT1):
         def __call__(self, x_DxN):
             return self.layer(x_DxN) + self.shift_ExN
 
-    def loss(shifts):
+    def loss(shifts, state, tokens_BxT1):
         model = program.model(state)
         for name, shift_ExN in shifts.items():
             path = name.split("/")
             holder = model if path[0] == "mlp" else model.blocks[int(path[1])]
             holder.mlp = Shifted(holder.mlp, shift_ExN)
         logits_VxN = model(tokens_BxT1[:, :-1], lambda *_: None)
-        return jnp.mean(cross_entropy(logits_VxN, jnp.asarray(tokens_BxT1[:, 1:].reshape(-1))))
+        return jnp.mean(cross_entropy(logits_VxN, tokens_BxT1[:, 1:].reshape(-1)))
 
-    none = {name: jnp.zeros((m_HxE.shape[1], B * T)) for name, m_HxE in state.readout.items()}
-    deltas = jax.grad(loss)(none)
-    return {name: np.sum(np.square(d_ExN), axis=1) for name, d_ExN in deltas.items()}
+    @jax.jit
+    def squares(state, tokens_BxT1):
+        none = {name: jnp.zeros((m_HxE.shape[1], B * T)) for name, m_HxE in state.readout.items()}
+        deltas = jax.grad(loss)(none, state, tokens_BxT1)
+        return {name: jnp.sum(jnp.square(d_ExN), axis=1) for name, d_ExN in deltas.items()}
+
+    return squares
 
 
 @pytest.mark.parametrize(
@@ -75,12 +79,11 @@ def squared_errors(program, state, tokens_BxT1):
 def test_v_is_the_running_mean_of_the_squared_errors_of_the_batch(target, numerics, changes):
     here = program(target, numerics, **changes)
     b2 = TrainingSettings().b2
-    state, expected = here.init(0), None
+    state, expected, squares = here.init(0), None, squared_errors(here)
     for batch in TOKENS:
-        squares = squared_errors(here, state, batch)
         expected = {
-            name: (1 - b2) * square_E + (b2 * expected[name] if expected else 0)
-            for name, square_E in squares.items()
+            name: (1 - b2) * np.asarray(square_E) + (b2 * expected[name] if expected else 0)
+            for name, square_E in squares(state, batch).items()
         }
         state, _ = here.train(state, RATES, batch[None])
     found = optax.tree.get(state.optimizer["readout"], "nu")

@@ -89,14 +89,19 @@ def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
 
     gradients = jax.jit(jax.value_and_grad(loss_and_inputs, argnums=(0, 1), has_aux=True))
     kernel = jax.jit(lambda x_DxN: relu_kernel(x_DxN.T, x_DxN.T, bias=BIAS))
+
+    @jax.jit
+    def moved(trunk, gradient, moments, rate):
+        with jax.numpy_dtype_promotion("standard"):
+            direction, moments = adam.update(gradient, moments)
+        return jax.tree.map(lambda p, u: p - rate * u, trunk, direction), moments
+
     for step, tokens in enumerate(tokens_SxBxT1, start=1):
         shifts = jnp.zeros((MODEL.layers, D, N))
         (loss, inputs), (gradient, deltas) = gradients(trunk, shifts, seen, c, tokens)
         losses.append(float(loss))
         scale = float(schedule(TRAINING)(step - 1))
-        with jax.numpy_dtype_promotion("standard"):
-            direction, moments = adam.update(gradient, moments)
-        trunk = jax.tree.map(lambda p, u, s=scale: p - s * rates[0] * u, trunk, direction)
+        trunk, moments = moved(trunk, gradient, moments, jnp.asarray(scale * rates[0]))
         slots = slice((step - 1) * N, step * N)
         for layer, (x_DxN, delta_ExN) in enumerate(zip(inputs, np.asarray(deltas), strict=True)):
             theta_NxN = np.asarray(kernel(x_DxN))

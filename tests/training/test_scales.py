@@ -151,12 +151,12 @@ def test_on_another_stream_all_but_the_features_is_another_seeds():
 
 def test_scales_that_are_measured_in_training_are_not_measured_before():
     here, training = program(hold_after=5)
-    tokens = batches().chunk(0, 10)
-    state, _ = here.train(measured(here, training), RATES, tokens)
-    again, g = here.init(SEED), []
-    for batch in tokens[:5]:
-        g.append(here.functional_gradients(again, batch))
-        again, _ = here.train(again, RATES, batch[None])
+    state, g = measured(here, training), []
+    jax.tree.map(np.testing.assert_array_equal, state, here.init(SEED))
+    for batch in batches().chunk(0, 10):
+        g.append(here.functional_gradients(state, batch))
+        state, _ = here.train(state, RATES, batch[None])
+    g = g[:5]
     r = {name: np.mean([np.square(x[name]) for x in g], axis=(0, 2)) for name in g[0]}
     close(r_of(state), r, rtol=1e-4)
 
