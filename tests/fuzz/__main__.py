@@ -20,6 +20,7 @@ parser.add_argument("--project", type=Path, help="folder to make, or one made be
 parser.add_argument("--flips", type=int, default=FLIPS)
 parser.add_argument("--cuts", type=int, default=CUTS)
 parser.add_argument("--deletions", type=int, default=DELETIONS)
+parser.add_argument("--one", action="store_true", help="one damage of each kind, by turns")
 parser.add_argument("--reruns", action="store_true", help="try that a plain rerun mends it, too")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("kinds", nargs="*")
@@ -31,7 +32,7 @@ if not project.exists():
         copy_project(args.finished).snakemake()
     prepare(args.finished, project)
 results = []
-trials = (args.flips, args.cuts, args.deletions)
+trials = None if args.one else (args.flips, args.cuts, args.deletions)
 for each in fuzz(project.resolve(), args.kinds, trials, args.seed):
     results.append(each)
     name, damage, outcome, words = each

@@ -59,14 +59,15 @@ def prepare(finished: Path, folder: Path) -> None:
 
 
 def fuzz(
-    folder: Path, chosen: list[str], trials: tuple[int, int, int], seed: int
+    folder: Path, chosen: list[str], trials: tuple[int, int, int] | None, seed: int
 ) -> Iterator[tuple[str, str, str, str]]:
     """Damages files of a prepared project.
 
     Args:
         folder: what `prepare` has made.
         chosen: kinds by name; all if it is empty.
-        trials: numbers of flipped bits, cuts and deletions of each kind.
+        trials: numbers of flipped bits, cuts and deletions of each kind; None for one, which is a
+            flipped bit or a cut by turns.
         seed: chooses files and places.
 
     Yields:
@@ -74,14 +75,14 @@ def fuzz(
     """
     with contextlib.chdir(folder):
         known = kinds()
-        for name in chosen or known:
+        for number, name in enumerate(chosen or known):
             kind = known[name]
             _restore(kind)
             expected = _numbers(kind)
             assert expected is not None, f"{name}: {_LAST.getvalue()}"
             randomly = random.Random(f"{seed} {name}")
             files = _files(kind)
-            flips, cuts, deletions = trials
+            flips, cuts, deletions = trials or (1 - number % 2, number % 2, 0)
             remade = 0
             for damage in ("flip",) * flips + ("cut",) * cuts + ("delete",) * deletions:
                 path = randomly.choice(files)

@@ -164,7 +164,7 @@ def kills(
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).rename(aside / path)
         hits = 0
-        while hits < min(IN_A_ROW, count - hit):
+        while hits < min(IN_A_ROW, -(-count // len(asked)), count - hit):
             if not project.kill(command, dice.uniform(0.2, 1) * seconds[command]):
                 break
             hits += 1

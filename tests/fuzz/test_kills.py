@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few kills of what makes data and of what tunes: in full it is `python -m tests.fuzz.kills`."""
+"""A kill of each that makes data or tunes: in full it is `python -m tests.fuzz.kills`."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_command_that_is_killed_and_begun_again_makes_the_same_bytes():
-    words = ("--kills", "4", "corpus", "tokenization", "tuning")
+    words = ("--kills", "3", "corpus", "tokenization", "tuning")
     command = [sys.executable, "-m", "tests.fuzz.kills", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("as undisturbed") >= 1
+    assert done.stdout.count("as undisturbed") >= 3

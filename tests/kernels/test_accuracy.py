@@ -34,6 +34,11 @@ def of_pairs(kernel, pairs, **settings):
     return np.diagonal(np.asarray(value_PxP, np.float64))
 
 
+def gradient_at(x_1xd, kernel):
+    """Of the kernel's one value."""
+    return jax.jit(jax.grad(lambda x: kernel(x)[0, 0]))(x_1xd)
+
+
 @TYPES
 def test_relu_values(dtype):
     pairs = hard_pairs(dtype)
@@ -120,7 +125,7 @@ def test_ntk_gradient_at_its_cone_is_that_of_the_smooth_part(hidden_layers, bias
     # apart, may differ in their last digits, which must not count as an angle.
     x_1xd = jnp.array([[0.3, -1.2, 0.5]])
     settings = {"hidden_layers": hidden_layers, "bias_variance": bias_variance}
-    gradient_1xd = jax.grad(lambda x: ntk_kernel(x, x_1xd, **settings)[0, 0])(x_1xd)
+    gradient_1xd = gradient_at(x_1xd, lambda x: ntk_kernel(x, x_1xd, **settings))
     np.testing.assert_allclose(gradient_1xd, (hidden_layers + 1) * 2 / 3 * x_1xd, rtol=2e-6)
 
 
@@ -131,27 +136,28 @@ def test_mixed_second_derivative_at_equal_inputs():
     def theta(x, y):
         return relu_kernel(x[None, :], y[None, :])[0, 0]
 
-    mixed_dxd = jax.jacfwd(jax.grad(theta, argnums=0), argnums=1)(x_d, x_d)
+    mixed_dxd = jax.jit(jax.jacfwd(jax.grad(theta, argnums=0), argnums=1))(x_d, x_d)
     np.testing.assert_allclose(mixed_dxd, np.eye(4) / 8, atol=1e-6)
 
 
 def test_orthogonal_inputs_have_their_one_sided_gradients():
     # The formulas change at θ = π/2, where one-hot inputs lie: ∂Θ/∂x = (|y| x̂ + (π/2) y)/(2π d).
-    gradient = jax.grad(lambda x: relu_kernel(x, jnp.eye(2))[0, 1])(jnp.array([[1.0, 0.0]]))
+    x_1xd, y_1xd = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 1.0]])
+    gradient = gradient_at(x_1xd, lambda x: relu_kernel(x, y_1xd))
     np.testing.assert_allclose(gradient, [[1 / (4 * np.pi), 1 / 8]], rtol=1e-6)
-    gradient = jax.grad(lambda x: ntk_kernel(x, jnp.eye(2), hidden_layers=1)[0, 1])
+    gradient = gradient_at(x_1xd, lambda x: ntk_kernel(x, y_1xd, hidden_layers=1))
     # K⁰ = 0 and K⁰' = y, so that Θ¹' = 2 · 2 ∂Θ/∂x + y/2, with w/d = 1.
     expected = [[1 / np.pi, 1 / 2 + 1 / 2]]
-    np.testing.assert_allclose(gradient(jnp.array([[1.0, 0.0]])), expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
 def test_zero_has_the_value_and_the_gradient_of_the_features():
     # With relu'(0) = 0 all features stand still at x = 0; erf and GELU do not.
     x_1xd, y_1xd = jnp.zeros((1, 2)), jnp.array([[0.6, -0.8]])
     assert relu_kernel(x_1xd, y_1xd)[0, 0] == 0
-    assert not np.any(jax.grad(lambda x: relu_kernel(x, y_1xd)[0, 0])(x_1xd))
-    erf_1xd = jax.grad(lambda x: erf_kernel(x, y_1xd)[0, 0])(x_1xd)
+    assert not np.any(gradient_at(x_1xd, lambda x: relu_kernel(x, y_1xd)))
+    erf_1xd = gradient_at(x_1xd, lambda x: erf_kernel(x, y_1xd))
     np.testing.assert_allclose(erf_1xd, 2 / np.pi / np.sqrt(2) * y_1xd, rtol=1e-6)
     # E[gelu'(0) ω gelu(ω·y)]/√d = E[gelu'(ω·y)] y/(2d) = y/(4d).
-    gelu_1xd = jax.grad(lambda x: gelu_kernel(x, y_1xd)[0, 0])(x_1xd)
+    gelu_1xd = gradient_at(x_1xd, lambda x: gelu_kernel(x, y_1xd))
     np.testing.assert_allclose(gelu_1xd, y_1xd / 8, rtol=1e-6)

@@ -68,17 +68,26 @@ def test_an_array_gives_the_values_of_the_number(kernel, settings, name):
     np.testing.assert_allclose(found_NxM, expected_NxM, atol=tolerance)
 
 
-@OF_EACH
-def test_the_gradient_is_the_slope_of_the_numbers(kernel, settings, name):
+@pytest.mark.parametrize(("kernel", "settings"), CASES, ids=name_of)
+def test_the_gradient_is_the_slope(kernel, settings):
     weight_NxM = np.random.default_rng(1).normal(size=(len(X_NxD), len(Y_MxD)))
     with jax.enable_x64(True):
-        of = along(kernel, settings, name)
-        assert of(jnp.float64(settings[name])).dtype == np.float64
-        found = jax.grad(lambda value: jnp.vdot(weight_NxM, of(value)))(settings[name])
+        weighted = jax.jit(
+            jax.value_and_grad(
+                lambda settings: jnp.vdot(weight_NxM, kernel(X_NxD, Y_MxD, **settings))
+            )
+        )
+        total, gradient = weighted(settings)
+        assert total.dtype == np.float64
+        # With numbers, of which each value is a program of its own.
+        assert float(total) == pytest.approx(
+            np.vdot(weight_NxM, kernel(X_NxD, Y_MxD, **settings)), rel=1e-9, abs=1e-12
+        )
         step = 1e-5
-        up_NxM, down_NxM = (np.asarray(of(settings[name] + s)) for s in (step, -step))
-    slope = np.vdot(weight_NxM, up_NxM - down_NxM) / (2 * step)
-    assert float(found) == pytest.approx(slope, rel=1e-7, abs=1e-9)
+        for name, value in settings.items():
+            up, down = (float(weighted(settings | {name: value + s})[0]) for s in (step, -step))
+            slope = (up - down) / (2 * step)
+            assert float(gradient[name]) == pytest.approx(slope, rel=1e-7, abs=1e-9), name
 
 
 @pytest.mark.parametrize(("kernel", "settings"), CASES, ids=name_of)

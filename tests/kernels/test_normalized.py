@@ -7,7 +7,6 @@ Shapes: N inputs of dimension D, H features, Q nodes.
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -92,13 +91,15 @@ def test_it_is_the_limit_of_the_finite_layer():
 def test_at_zero_it_is_what_it_tends_to():
     zero_1xD = np.zeros((1, D))
     with jax.enable_x64(True):
-        at_zero, near = (
-            np.asarray(normalized_relu_kernel(x_1xD, np.vstack([X_NxD, zero_1xD]), bias=BIAS))
-            for x_1xD in (zero_1xD, zero_1xD + 1e-9)
-        )
-        gradient_1xD = jax.grad(lambda x: normalized_relu_kernel(x, X_NxD, bias=BIAS).sum())(
-            jnp.asarray(zero_1xD)
-        )
+        y_MxD = np.vstack([X_NxD, zero_1xD])
+
+        def weighted(x_1xD):
+            theta_1xM = normalized_relu_kernel(x_1xD, y_MxD, bias=BIAS)
+            return theta_1xM.sum(), theta_1xM
+
+        of = jax.jit(jax.grad(weighted, has_aux=True))
+        gradient_1xD, at_zero = of(zero_1xD)
+        _, near = of(zero_1xD + 1e-9)
     np.testing.assert_allclose(at_zero, near, rtol=1e-7)
     assert np.isfinite(gradient_1xD).all()
 

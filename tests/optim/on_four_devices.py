@@ -3,7 +3,9 @@
 
 import os
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+from tests.conftest import QUICK
+
+os.environ["XLA_FLAGS"] = " ".join(["--xla_force_host_platform_device_count=4", *QUICK])
 
 import jax
 import jax.numpy as jnp

@@ -83,10 +83,17 @@ def finish(trainers):
     return [process.returncode for process in trainers], texts
 
 
-@pytest.mark.slow
-def test_sigterm_is_obeyed_and_costs_no_bit_in_one_process_and_in_two(tmp_path, tokens):
-    trainers = Trainers(tmp_path, tokens)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tokens):
+    """What one process measures that nothing disturbs."""
+    trainers = Trainers(tmp_path_factory.mktemp("whole"), tokens)
     assert finish(trainers.start("whole", 1))[0] == [0]
+    return trainers.numbers("whole")
+
+
+@pytest.mark.slow
+def test_sigterm_is_obeyed_and_costs_no_bit_in_one_process_and_in_two(tmp_path, tokens, whole):
+    trainers = Trainers(tmp_path, tokens)
     for count in (1, 2):
         name = f"stopped{count}"
         started = trainers.start(name, count)
@@ -101,13 +108,12 @@ def test_sigterm_is_obeyed_and_costs_no_bit_in_one_process_and_in_two(tmp_path, 
         kept = [int(folder.name) for folder in (run / "checkpoints").iterdir()]
         assert kept == [read_rows(run)[-1]["step"]]
         assert finish(trainers.start(name, count))[0] == [0] * count
-        assert trainers.numbers(name) == trainers.numbers("whole")
+        assert trainers.numbers(name) == whole
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, tokens):
+def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, tokens, whole):
     trainers = Trainers(tmp_path, tokens)
-    assert finish(trainers.start("whole", 1))[0] == [0]
     for victim in (0, 1):
         name = f"killed{victim}"
         started = trainers.start(name, 2)
@@ -123,7 +129,7 @@ def test_a_process_that_is_killed_ends_the_others_and_the_run_goes_on(tmp_path, 
             assert "start all of them again" in text.splitlines()[-1]
             assert "Traceback" not in text
         assert finish(trainers.start(name, 2))[0] == [0, 0]
-        assert trainers.numbers(name) == trainers.numbers("whole")
+        assert trainers.numbers(name) == whole
 
 
 @pytest.fixture
@@ -142,10 +148,9 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_fills_the_disk_is_one_line_and_goes_on_when_there_is_space(
-    tmp_path, tokens, small_disk
+    tmp_path, tokens, whole, small_disk
 ):
     trainers = Trainers(tmp_path, tokens)
-    assert finish(trainers.start("whole", 1))[0] == [0]
     for count in (1, 2):
         name = f"disk/full{count}"
         free = shutil.disk_usage(small_disk).free
@@ -161,7 +166,7 @@ def test_a_run_that_fills_the_disk_is_one_line_and_goes_on_when_there_is_space(
         assert "/infwidth/" not in texts[0]
         (small_disk / "filler").unlink()
         assert finish(trainers.start(name, count))[0] == [0] * count
-        assert trainers.numbers(name) == trainers.numbers("whole")
+        assert trainers.numbers(name) == whole
 
 
 THREE = (processes.COORDINATOR, processes.COUNT, processes.INDEX)

@@ -12,6 +12,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.training.step import compile_program
+from tests.conftest import QUICK
 from tests.once import once
 from tests.training.conftest import MODEL, TRAINING, on_cpus
 from tests.training.on_eight_devices import MESHES, VARIANTS_TRIED
@@ -30,6 +31,7 @@ def _train(folder):
     # Code that is quickly compiled, not quickly run.
     environment["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
     environment["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
+    environment["XLA_FLAGS"] = " ".join([environment["XLA_FLAGS"], *QUICK])
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "report.json").write_text(done.stdout.splitlines()[-1])
