@@ -41,6 +41,21 @@ def drawn_texts(figure):
     return [text for text in texts if text.get_visible() and text.get_text().strip()]
 
 
+def texts_lie_inside_and_apart(figure):
+    """Checks it, and returns how many there are."""
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    boxes = [
+        (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
+        for text in drawn_texts(figure)
+    ]
+    for text, box in boxes:
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
+    assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
+    return len(boxes)
+
+
 def test_every_figure_is_tried():
     # Those of the studies are in test_studies.py.
     tried = {name for name, experiment in FIGURES.items() if experiment not in STUDIES}
@@ -51,17 +66,7 @@ def test_every_figure_is_tried():
 def test_texts_lie_inside_the_figure_and_apart_and_say_what_they_must(drawn, name, case):
     figure = drawn(name, case)
     with paper_style():
-        figure.canvas.draw()
-        renderer = figure.canvas.get_renderer()
-        boxes = [
-            (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
-            for text in drawn_texts(figure)
-        ]
-    assert len(boxes) >= 4
-    for text, box in boxes:
-        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
-    assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
+        assert texts_lie_inside_and_apart(figure) >= 4
     words = said(figure)
     for phrase, cases in PICTURES[name].said.items():
         assert (phrase in words) == (cases is None or case in cases), phrase

@@ -2,7 +2,6 @@
 """Figures and tables of the studies, whatever was measured."""
 
 import importlib
-import itertools
 import re
 
 import numpy as np
@@ -18,7 +17,7 @@ from infwidth.drawing.write import build
 from infwidth.experiments import measured as reader
 from infwidth.experiments.ladder.effects import at_last, effects, extrapolation
 from infwidth.experiments.study import conditions
-from tests.drawing.test_figures import drawn_texts, overlaps
+from tests.drawing.test_figures import texts_lie_inside_and_apart
 from tests.experiments.studies_synthetic import write
 from tests.experiments.test_studies_measured import on_a_law, with_slopes
 
@@ -55,20 +54,11 @@ def test_texts_lie_inside_the_figure_and_apart(tmp_path, name, case):
     measured = written(tmp_path, FIGURES[name], case)
     with paper_style():
         figure = importlib.import_module(picture_module(name)).draw(measured)
-        figure.canvas.draw()
-        renderer = figure.canvas.get_renderer()
-        boxes = [
-            (text.get_text(), text.get_window_extent(renderer).padded(-1.0))
-            for text in drawn_texts(figure)
-        ]
+        texts_lie_inside_and_apart(figure)
     said = " ".join(text.get_text() for text in figure.texts)
     assert "ADAM* is our reconstruction" in said
     assert "a synthetic corpus" in said
     assert ("diverged" in said) == (case == "full")
-    for text, box in boxes:
-        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
-    assert not [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if overlaps(x, y)]
 
 
 @pytest.mark.parametrize("case", CASES)
