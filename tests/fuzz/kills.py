@@ -100,8 +100,9 @@ class Project(Checkout):
 
     def runs_of(self, made: list[str]) -> list[str]:
         """The folders of the runs that some results of tuning or training name."""
-        texts = [(self.folder / path).read_text() for path in made if "lm_width/t" in path]
-        return [f"results/runs/{entry['key']}" for t in texts for entry in json.loads(t)["entries"]]
+        files = [path for path in made if path.startswith("results/lm_width/") and ".json" in path]
+        parts = [p for f in files for p in json.loads((self.folder / f).read_text())["parts"]]
+        return [f"results/runs/{entry['key']}" for part in parts for entry in part["entries"]]
 
     def state(self, made: list[str]) -> dict[str, Any]:
         """What lies there, by file, but for times, locks and checkpoints."""
