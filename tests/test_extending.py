@@ -90,8 +90,8 @@ def test_a_new_star_rule_is_one_rule_at_both_widths(tmp_path):
 @pytest.mark.slow
 def test_a_new_experiment_is_measured_and_drawn(tmp_path):
     checkout = changed(tmp_path / "project", "A new experiment")
-    checkout.snakemake("fig17_spectrum")
-    assert (checkout.folder / "paper_figures/smoke/fig17_spectrum.png").exists()
+    checkout.snakemake("fig18_spectrum")
+    assert (checkout.folder / "paper_figures/smoke/fig18_spectrum.png").exists()
 
 
 @pytest.mark.slow

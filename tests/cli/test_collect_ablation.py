@@ -9,10 +9,7 @@ import pytest
 from infwidth.experiments import recording, run_origins
 from infwidth.experiments.optimizer_ablation import measure as optimizer_ablation
 
-PLAN = (
-    "optimizer_ablation={variants: [ntk, frozen], contexts: [own_rates], arms_per_job: 2, "
-    "digits: {rules: [sgd, adam_star], kernels: [plain]}}"
-)
+PLAN = "optimizer_ablation={variants: [ntk, frozen], contexts: [own_rates], arms_per_job: 2}"
 HOME = "results/optimizer_ablation"
 JOB, OTHER_JOB = f"{HOME}/parts/base-ntk-and-1-more.json", f"{HOME}/parts/own_rates-ntk.json"
 
@@ -36,8 +33,6 @@ def collected(project, monkeypatch):
     project.write("results/data/tokens/manifest.json", json.dumps(manifest))
     write_parts(project, JOB, "base-ntk", "base-frozen")
     write_parts(project, OTHER_JOB, "own_rates-ntk")
-    write_digits(project, "digits-first.parquet", "sgd")
-    write_digits(project, "digits-second.parquet", "adam_star")
     return found
 
 
@@ -47,32 +42,22 @@ def write_parts(project, name, *arms):
     project.write(name, json.dumps({"arms": parts}))
 
 
-def write_digits(project, name, *rules):
-    table = pd.DataFrame({"rule": rules, "kernel": "plain", "loss": 1.0})
-    table.to_parquet(project.folder / HOME / name)
-
-
 def collect(project, *words):
     return project.run("optimizer_ablation", "collect", "--config", PLAN, *words)
 
 
 def test_what_the_workflow_wrote_is_found_and_what_is_not_planned_passed_over(project, collected):
     write_parts(project, f"{HOME}/parts/short-ntk.json", "short-ntk")
-    write_digits(project, "digits.parquet", "muon_star")
     assert collect(project) == (0, "", "")
     assert collected["arms"] == ["base-ntk", "base-frozen", "own_rates-ntk"]
-    assert collected["digits"]["rule"].tolist() == ["sgd", "adam_star"]
 
 
 def test_what_was_made_by_hand_is_found(project, collected):
-    for name in (JOB, f"{HOME}/digits-first.parquet", f"{HOME}/digits-second.parquet"):
-        (project.folder / name).unlink()
+    (project.folder / JOB).unlink()
     for arm in ("base-ntk", "base-frozen"):
         write_parts(project, f"{HOME}/parts/{arm}.json", arm)
-    write_digits(project, "digits.parquet", "sgd", "adam_star")
     assert collect(project) == (0, "", "")
     assert sorted(collected["arms"]) == ["base-frozen", "base-ntk", "own_rates-ntk"]
-    assert collected["digits"]["rule"].tolist() == ["sgd", "adam_star"]
 
 
 def test_an_arm_in_two_files_is_refused_in_a_line_that_names_both(project, collected):
@@ -86,20 +71,10 @@ def test_an_arm_in_two_files_is_refused_in_a_line_that_names_both(project, colle
     assert collect(project, "--parts", JOB, OTHER_JOB) == (0, "", "")
 
 
-def test_a_rule_on_digits_in_two_files_is_refused_in_a_line_that_names_both(project, collected):
-    write_digits(project, "digits.parquet", "sgd", "adam_star")
-    first, by_hand = f"{HOME}/digits-first.parquet", f"{HOME}/digits.parquet"
-    status, _, error = collect(project)
-    line = f"infwidth: sgd-plain is in {first} and in {by_hand}: delete one of them, or name the "
-    assert (status, error) == (2, f"{line}files to gather with --digits\n")
-    assert collect(project, "--digits", by_hand) == (0, "", "")
-
-
 @pytest.mark.parametrize(
     ("missing", "line"),
     [
         (OTHER_JOB, "own_rates-ntk is missing: run `infwidth optimizer_ablation train --arms own_"),
-        (f"{HOME}/digits-second.parquet", "adam_star-plain on digits is missing: run `infwidth op"),
     ],
 )
 def test_what_is_planned_and_missing_is_named(project, collected, missing, line):

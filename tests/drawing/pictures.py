@@ -14,6 +14,7 @@ from tests.experiments import (
     feature_selection_synthetic,
     feature_support_synthetic,
     infinite_lm_synthetic,
+    infinite_rules_synthetic,
     memory_synthetic,
     synthetic,
     width_limit_synthetic,
@@ -161,6 +162,17 @@ PICTURES = {
             "few": {"variants": ("ntk", "frozen"), "contexts": ("short",)},
         },
         {"reconstruction": None, "†": ("diverged, edges",)},
+    ),
+    "fig17_infinite_rules": Picture(
+        infinite_rules_synthetic.write,
+        {
+            "full": {},
+            "diverged": {"diverged": [("sgd", "plain", 10)]},
+            "one seed": {"seeds": (10,)},
+            "few": {"rules": ("adam_star", "adam"), "kernels": ("plain",)},
+            "no Adam": {"rules": ("sgd", "adam_star")},
+        },
+        {"our reconstruction": None, "One seed.": ("one seed",)},
     ),
     "fig10_architectures": Picture(
         of_truth(architectures_synthetic),

@@ -7,11 +7,6 @@ from pathlib import Path
 from infwidth.config.shared import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
-from infwidth.experiments.optimizer_ablation.digits_settings import (
-    DIGITS_KERNELS,
-    DIGITS_RULES,
-    DigitsAblationSettings,
-)
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 from tests.experiments.tables import write_measurements
 
@@ -44,7 +39,6 @@ def write(
         contexts=list(contexts),
         seeds=list(seeds),
         confirmation_seeds=[seed + 10 for seed in seeds],
-        digits=DigitsAblationSettings(seeds=list(seeds)),
     )
     arms = [(BASE, name) for name in variants]
     arms += [(context, name) for context in contexts for name in CONTEXTS[context].variants]
@@ -83,25 +77,10 @@ def write(
                 "interior": place not in edge,
                 "note": "the higher edge of its grid" if place in edge else "interior",
             }
-    digits = [
-        {
-            "rule": rule,
-            "kernel": kernel,
-            "width": 4096.0 if rule == "adam" else math.inf,
-            "role": "report",
-            "seed": seed,
-            "learning_rate": 1.0,
-            "loss": 0.1 + 0.01 * place + 0.02 * shift + (0.001 * seed if place else 0.0),
-            "status": "done",
-        }
-        for place, rule in enumerate(DIGITS_RULES)
-        for shift, kernel in enumerate(DIGITS_KERNELS)
-        for seed in seeds
-    ]
     return write_measurements(
         folder,
         "optimizer_ablation",
-        {"runs": rows, "digits": digits},
+        {"runs": rows},
         corpus="a synthetic corpus",
         optimizer_ablation=own.model_dump(mode="json"),
         statistics=StatisticsSettings().model_dump(),

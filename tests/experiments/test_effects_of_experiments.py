@@ -33,6 +33,7 @@ from tests.experiments import (
     feature_selection_synthetic,
     feature_support_synthetic,
     infinite_lm_synthetic,
+    infinite_rules_synthetic,
     memory_synthetic,
     studies_synthetic,
     width_limit_synthetic,
@@ -52,6 +53,7 @@ WRITERS = {
     ),
     "memory": memory_synthetic.write,
     "optimizer_ablation": ablation_synthetic.write,
+    "infinite_rules": infinite_rules_synthetic.write,
     "width_limit": partial(
         width_limit_synthetic.write,
         variants=("unfrozen", "frozen", "adam_star", "adam_star_normalized"),
@@ -91,7 +93,10 @@ def test_what_is_missing_is_named(tmp_path, name):
         read(folder)
 
 
-FROM_A_FORMULA = {*STUDIES, "optimizer_ablation", "infinite_lm", "width_limit", "feature_selection"}
+FROM_A_FORMULA = {
+    *STUDIES,
+    *("optimizer_ablation", "infinite_rules", "infinite_lm", "width_limit", "feature_selection"),
+}
 """Experiments whose synthetic differences are the same for every seed."""
 
 

@@ -204,7 +204,6 @@ RERUNS = {
     "data/tokens/test.names.jsonl": "lm_width/measurements/runs.parquet",
     "data/tokens/test.tokens.npy": "runs/{key}/result.json",
     "ladder/parts/*.json": "ladder/measurements/runs.parquet",
-    "optimizer_ablation/digits-*.parquet": "optimizer_ablation/measurements/runs.parquet",
     "convergence/parts/*.parquet": "convergence/measurements/curves.parquet",
 }
 

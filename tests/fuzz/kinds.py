@@ -186,12 +186,6 @@ def kinds() -> dict[str, Kind]:
             lambda: [tables_in(folder) for folder in tables],
             tuple(f"results/{name}" for name in gathered),
         ),
-        "digits of the ablation": Kind(
-            ("results/optimizer_ablation/digits-*.parquet",),
-            (GATHERS[0],),
-            lambda: tables_in("results/optimizer_ablation/measurements"),
-            ("results/optimizer_ablation",),
-        ),
         "parts on digits": Kind(
             tuple(f"results/{name}/parts/*.parquet" for name in DIGITS),
             tuple(("gather", name, *SMOKE) for name in DIGITS),

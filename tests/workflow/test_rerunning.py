@@ -97,7 +97,8 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **{"tune": 1, "train_widths": 1, "collect": 1},
         "infinite_lm_train": 1,
         **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
-        **{"optimizer_ablation_train": 1, "optimizer_ablation": 1, "optimizer_ablation_digits": 2},
+        **{"optimizer_ablation_train": 1, "optimizer_ablation": 1},
+        **{"infinite_rules_models": 2, "infinite_rules": 1},
         **{"width_limit": 1, "feature_selection": 1},
         **{"architectures_models": 1, "architectures": 1, "claims": 1},
         # Of the studies, the ladder alone has ADAM* here; infinite_lm is gathered beside it.
@@ -144,7 +145,7 @@ def test_what_a_context_changes_trains_that_context_alone(checkout):
     assert checkout.planned().keys() <= {*PICTURES, "claims"}
     checkout.edit(file, '"readout_init": "ntk"', '"readout_init": "normal"')
     assert "optimizer_ablation_train" in checkout.planned()
-    assert not {*TRAINING, "optimizer_ablation_digits"} & checkout.planned().keys()
+    assert not {*TRAINING, "infinite_rules_models"} & checkout.planned().keys()
 
 
 def test_fewer_seeds_at_one_rate_train_nothing(checkout):

@@ -5,7 +5,6 @@
 
 from infwidth.experiments.optimizer_ablation.plan import (
     asked_of,
-    halves,
     jobs as ablation_jobs,
     tuned_before,
 )
@@ -16,7 +15,6 @@ ABLATION_TOKENS = {
     job: LAYOUT.other_tokens if some[0].other_vocabulary else LAYOUT.tokens
     for job, some in ABLATION_JOBS.items()
 }
-ABLATION_RULES = halves(SETTINGS.optimizer_ablation.digits.rules)
 
 
 rule optimizer_ablation_train:
@@ -57,34 +55,11 @@ rule optimizer_ablation_train:
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {{output}} 2> {{log}}"
 
 
-rule optimizer_ablation_digits:
-    """Tunes and trains half of the rules at exactly infinite width, on digits."""
-    output:
-        f"{ABLATION}/digits-{{half}}.parquet",
-    log:
-        f"{LAYOUT.logs}/optimizer_ablation/digits-{{half}}.log",
-    wildcard_constraints:
-        half="|".join(ABLATION_RULES),
-    conda:
-        CONDA
-    threads: 1
-    resources:
-        gpu=1 if GPUS else 0,
-    params:
-        settings=slice_of("optimizer_ablation digits"),
-        rules=lambda wildcards: ABLATION_RULES[wildcards.half],
-        code=code_digest(["infwidth.experiments.optimizer_ablation.digits"]),
-    shell:
-        "infwidth optimizer_ablation digits --settings {params.settings:q} --rules {params.rules}"
-        f" --parts {ABLATION}/digits --out {{output}} 2> {{log}}"
-
-
 rule optimizer_ablation:
-    """Gathers the losses of all arms and of the rules at infinite width."""
+    """Gathers the losses of all arms."""
     input:
         tokens=f"{LAYOUT.tokens}/manifest.json",
         parts=expand(f"{ABLATION}/parts/{{job}}.json", job=ABLATION_JOBS),
-        digits=expand(f"{ABLATION}/digits-{{half}}.parquet", half=ABLATION_RULES),
     output:
         MEASURED["optimizer_ablation"],
     log:
@@ -102,5 +77,5 @@ rule optimizer_ablation:
         ),
     shell:
         "infwidth optimizer_ablation collect --settings {params.settings:q} --parts {input.parts}"
-        " --digits {input.digits} --tokens $(dirname {input.tokens})"
+        " --tokens $(dirname {input.tokens})"
         f" --runs {LAYOUT.runs} --out {LAYOUT.measurements('optimizer_ablation')} 2> {{log}}"

@@ -5,21 +5,17 @@ import argparse
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infwidth.cli.bench import set_up_benches
 from infwidth.cli.options import RETRAIN, settings_options
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
-from infwidth.experiments.optimizer_ablation.digits_settings import DigitsAblationSettings
 from infwidth.experiments.optimizer_ablation.plan import Arm, arms
 from infwidth.layout import Layout
-from infwidth.stored import read_json, read_table, write_table
+from infwidth.stored import read_json
 from infwidth.training.processes import write_once
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -40,31 +36,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     train.set_defaults(run=_train)
 
     collect = actions.add_parser("collect", help="gather the losses of all runs")
-    collect.add_argument("--digits", type=Path, nargs="+", help="what `digits` wrote")
     collect.add_argument("--parts", type=Path, nargs="+", help="what `train` wrote")
     collect.set_defaults(run=_collect)
 
     for action in (train, collect):
         action.add_argument("--tokens", type=Path, help="folder of the tokens")
 
-    digits = actions.add_parser(
-        "digits", help="tune and train the rules at exactly infinite width, on digits"
-    )
-    digits.add_argument("--rules", nargs="+", metavar="NAME", help="these alone; all by default")
-    digits.add_argument("--parts", type=Path, help="folder of what is computed already")
-    digits.set_defaults(run=_digits)
-
     for name, action in actions.choices.items():
         action.add_argument("--runs", type=Path, help="folder of the runs")
         action.add_argument("--out", type=Path, help="file to write; of collect the folder")
         settings_options(action, f"optimizer_ablation {name}")
-    for action in (train, digits):
-        action.add_argument(
-            "--retrain",
-            action="store_true",
-            default=os.environ.get(RETRAIN) == "1",
-            help="forget cached runs, train anew",
-        )
+    train.add_argument(
+        "--retrain",
+        action="store_true",
+        default=os.environ.get(RETRAIN) == "1",
+        help="forget cached runs, train anew",
+    )
 
 
 def _train(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -103,10 +90,8 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
     from infwidth.experiments.run_rows import trained_again
 
     home = layout.results / "optimizer_ablation"
-    own = settings.optimizer_ablation
-    digits = _read_digits(args.digits or sorted(home.glob("digits*.parquet")), own.digits)
     files = args.parts or sorted((home / "parts").glob("*.json"))
-    parts = _read_parts(files, arms(own))
+    parts = _read_parts(files, arms(settings.optimizer_ablation))
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
     with trained_again(files):
@@ -114,42 +99,15 @@ def _collect(args: argparse.Namespace, settings: Settings, layout: Layout) -> No
         origins = run_origins(runs, tables["runs"]["key"])
     write_measurements(
         args.out or layout.measurements("optimizer_ablation"),
-        tables | {"digits": digits},
+        tables,
         settings.model_dump(mode="json")
-        | origin(
-            (
-                "infwidth.experiments.optimizer_ablation.measure",
-                "infwidth.experiments.optimizer_ablation.digits",
-            ),
-            computes=False,
-        )
+        | origin(("infwidth.experiments.optimizer_ablation.measure",), computes=False)
         | {
             "runs": origins,
             "corpus": dataset.manifest["corpus"]["statement"]["text"],
             "selection": selections(parts),
         },
     )
-
-
-def _digits(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import set_up
-
-    platform = set_up(layout.results / "compile_cache")
-
-    from infwidth.experiments.optimizer_ablation import digits as study
-    from infwidth.experiments.parts import Parts
-
-    own = settings.optimizer_ablation.digits
-    if args.rules:
-        strange = [name for name in args.rules if name not in own.rules]
-        if strange:
-            raise UserError(f"--rules {strange[0]}: not a rule here; use {', '.join(own.rules)}")
-        own = own.model_copy(update={"rules": args.rules})
-    home = layout.results / "optimizer_ablation"
-    parts = Parts(args.parts or home / "digits", (study.__name__,), platform, args.retrain)
-    table = study.measure(own, parts)
-    write_table(args.out or home / "digits.parquet", table)
 
 
 def _read_parts(files: Iterable[Path], planned: Sequence[Arm]) -> list[dict[str, Any]]:
@@ -167,25 +125,6 @@ def _read_parts(files: Iterable[Path], planned: Sequence[Arm]) -> list[dict[str,
             command = f"infwidth optimizer_ablation train --arms {arm.name}"
             raise UserError(f"{arm.name} is missing: run `{command}` first, {AS_BEFORE}")
     return [part for *_, part in some]
-
-
-def _read_digits(files: Sequence[Path], own: DigitsAblationSettings) -> "pd.DataFrame":
-    """What `digits` wrote of the rules and kernels that are planned, in the order of the files."""
-    import pandas as pd
-
-    made_by = "infwidth optimizer_ablation digits"
-    planned = [f"{rule}-{kernel}" for rule in own.rules for kernel in own.kernels]
-    tables, found = [], []
-    for path in files:
-        table = read_table(path, made_by)
-        name = table["rule"] + "-" + table["kernel"]
-        tables.append(table[name.isin(planned)])
-        found += [(one, path) for one in name.unique() if one in planned]
-    _refuse_doubled(found, "--digits")
-    for one in planned:
-        if one not in dict(found):
-            raise UserError(f"{one} on digits is missing: run `{made_by}` first, {AS_BEFORE}")
-    return pd.concat(tables, ignore_index=True)
 
 
 def _refuse_doubled(found: Iterable[tuple[str, Path]], option: str) -> None:

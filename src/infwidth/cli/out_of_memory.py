@@ -13,7 +13,6 @@ GROWS_WITH = {
         "optimizer_ablation.standard_widths",
         _A_BATCH,
     ),
-    "optimizer_ablation digits": ("optimizer_ablation.digits.width",),
     **{f"gather {name}": row.grows_with for name, row in REGISTRY.items() if row.grows_with},
 }
 """By command: the settings that the memory of what it computes with JAX grows with."""
@@ -23,7 +22,7 @@ def out_of_memory(arguments: argparse.Namespace) -> str:
     """Names the command, its arm, and the settings that its memory grows with."""
     command = getattr(arguments, "command", "")
     words = [command]
-    for name in ("experiment", "part", "arms", "rules"):
+    for name in ("experiment", "part", "arms"):
         given = getattr(arguments, name, None) or []
         words += [given] if isinstance(given, str) else given
     grows_with = GROWS_WITH.get(f"gather {getattr(arguments, 'experiment', '')}")

@@ -28,6 +28,7 @@ from infwidth.experiments.expected_value.settings import ExpectedValueSettings
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
+from infwidth.experiments.infinite_rules.settings import InfiniteRulesSettings
 from infwidth.experiments.ladder.settings import LadderSettings
 from infwidth.experiments.lm_width.settings import LmWidthSettings
 from infwidth.experiments.memory.settings import MemorySettings
@@ -226,6 +227,7 @@ class Settings(Section):
     feature_selection: FeatureSelectionSettings = Field(default_factory=FeatureSelectionSettings)
     memory: MemorySettings = Field(default_factory=MemorySettings)
     optimizer_ablation: OptimizerAblationSettings = Field(default_factory=OptimizerAblationSettings)
+    infinite_rules: InfiniteRulesSettings = Field(default_factory=InfiniteRulesSettings)
     width_limit: WidthLimitSettings = Field(default_factory=WidthLimitSettings)
     feature_support: FeatureSupportSettings = Field(default_factory=FeatureSupportSettings)
     architectures: ArchitecturesSettings = Field(default_factory=ArchitecturesSettings)

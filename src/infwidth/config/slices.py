@@ -52,7 +52,6 @@ SLICES: dict[str, tuple[str, ...]] = {
         "optimizer_ablation.readout_decay",
         "optimizer_ablation.tuning",
     ),
-    "optimizer_ablation digits": ("optimizer_ablation.digits",),
     "optimizer_ablation collect": (
         "name",
         "data",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the figures of studies share: names, lines with intervals, the margin, notes (no JAX)."""
+"""What figures share: rows of differences; of studies lines, the margin, notes (no JAX)."""
 
 import math
 from collections.abc import Sequence
@@ -25,6 +25,9 @@ _SHORT = {
     "ntk_measured": "NTK, R",
     "constant": "no MLPs",
 }
+
+ROW = 0.13
+"""Inches a row of differences."""
 
 _BESIDE = 0.012
 """Distance of neighbouring series' points, as a share of the axis."""
@@ -75,6 +78,41 @@ def lines(axes: Axes, places: Sequence[float], series: Sequence[Series]) -> None
             markeredgecolor=style.color if is_open else "white",
             markeredgewidth=0.7 if is_open else 0.4,
         )
+
+
+def difference_point(axes: Axes, interval: Interval, row: float, style: Look) -> None:
+    """A difference with its interval in a row of its own; nothing where there is no number."""
+    if not math.isfinite(interval.estimate):
+        return
+    if math.isfinite(interval.lower):
+        axes.hlines(row, interval.lower, interval.upper, style.color, linewidth=1.1)
+    axes.plot(
+        interval.estimate,
+        row,
+        marker=style.marker or "o",
+        color=style.color,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        markersize=3.8,
+        linestyle="",
+    )
+
+
+def stripes(axes: Axes, rows: int) -> None:
+    """A grey band behind every other row."""
+    for row in range(1, rows, 2):
+        axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
+
+
+def difference_rows(axes: Axes, names: Sequence[str], title: str) -> None:
+    """Rows by their names, the first on top, beside a line at 0; a key fits below the title."""
+    axes.axvline(0, color=look("frozen").color, linewidth=0.9, zorder=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(False)
+    axes.grid(True, axis="x")
+    axes.tick_params(axis="y", length=0, labelsize=6.5)
+    axes.set_title(title, loc="left", pad=14.0)
 
 
 def margin_band(axes: Axes, margin: float, along_x: bool = False) -> None:

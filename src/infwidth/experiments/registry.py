@@ -105,9 +105,18 @@ REGISTRY: dict[str, Row] = {
         ("table6_ablation",),
         commands=(
             "optimizer_ablation train",
-            "optimizer_ablation digits",
             "optimizer_ablation collect",
         ),
+    ),
+    "infinite_rules": Row(
+        "Which rule for the readout, with which features, is best at exactly infinite width?",
+        ("fig17_infinite_rules",),
+        ("table14_infinite_rules",),
+        4,
+        code=(module("infinite_rules", "measure"), _DIGITS),
+        split=True,
+        grows_with=("infinite_rules.width",),
+        settings=("infinite_rules", "statistics.confidence"),
     ),
     "architectures": Row(
         "Is the order of the variants the same in an MLP, a CNN and an RNN?",

@@ -8,8 +8,6 @@ import numpy as np
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
 from infwidth.experiments.optimizer_ablation.measured import (
-    DIGITS_KERNEL_RULES,
-    DIGITS_LABELS,
     KEEP_THE_KERNEL,
     REFERENCE,
     OptimizerAblation,
@@ -18,9 +16,7 @@ from infwidth.stats.effects import Effect, RatioEffect, paired_effect
 
 
 def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
-    """Differences of test losses.
-
-    In nats per token, of a language model:
+    """Differences of test losses, nats per token.
 
     - `adam_star_minus_ntk`, `ntk_minus_frozen`, `adam_star_minus_frozen`,
       `adam_star_normalized_minus_frozen`: by context.
@@ -35,12 +31,6 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
     - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
     - `own_rates_sgd_over_width`, `fixed_trunk_sgd_over_width`: SGD tuned at each width, and with
       all but the readouts fixed as drawn; the widest minus each narrower one.
-
-    In nats per image, at infinite width on digits:
-
-    - `digits_kernel_rules_minus_adam_star`: by rule, plain features.
-    - `digits_adam_star_minus_adam`: by kernel, against elementwise Adam on frozen features.
-    - `digits_shifted_minus_normalized`: ADAM* on the two kernels.
     """
     contexts = [BASE, *(name for name, row in CONTEXTS.items() if not row.at_widths)]
 
@@ -101,7 +91,6 @@ def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
             f"{context}_sgd_over_width": _sgd_over_width(measured, context)
             for context in ("own_rates", "fixed_trunk")
         },
-        **_on_digits(measured),
     }
 
 
@@ -136,26 +125,3 @@ def _sgd_over_width(measured: OptimizerAblation, context: str) -> list[Effect]:
         )
         for width in narrower
     ]
-
-
-def _on_digits(measured: OptimizerAblation) -> dict[str, list[Effect]]:
-    arms = measured.digits_arms()
-    star = [arm for arm in arms if arm[0] == "adam_star"]
-    pair = ("adam_star", "shifted"), ("adam_star", "normalized")
-    return {
-        "digits_kernel_rules_minus_adam_star": [
-            measured.digits_difference(*arm, ("adam_star", "plain"), DIGITS_LABELS[arm[0]])
-            for arm in arms
-            if star and arm[0] in DIGITS_KERNEL_RULES and arm[1] == "plain"
-        ],
-        "digits_adam_star_minus_adam": [
-            measured.digits_difference(*arm, where=f"{arm[1]} features")
-            for arm in star
-            if any(rule == "adam" for rule, _ in arms)
-        ],
-        "digits_shifted_minus_normalized": [
-            measured.digits_difference(*pair[0], pair[1], "digits, infinite width")
-        ]
-        if set(pair) <= set(arms)
-        else [],
-    }

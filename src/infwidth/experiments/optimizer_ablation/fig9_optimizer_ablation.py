@@ -12,33 +12,17 @@ from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.drawing.layout import key, new_figure, small_print
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.optimizer_ablation.contexts import BASE, context_of
-from infwidth.experiments.optimizer_ablation.measured import (
-    DIGITS_LABELS,
-    DIGITS_REFERENCE,
-    KERNEL_LABELS,
-    REFERENCE,
-    OptimizerAblation,
-)
-from infwidth.stats.effects import Effect
+from infwidth.experiments.optimizer_ablation.measured import REFERENCE, OptimizerAblation
+from infwidth.experiments.panels import ROW, difference_point, difference_rows, stripes
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
-_KERNELS = {
-    "plain": look("adam_star"),
-    "normalized": look("adam_star_normalized"),
-    "shifted": _OTHER,
-}
-_ROW = 0.13
-"""Inches a row."""
-_LABEL = 6.5
-_TITLE = 14.0
-"""Points between a panel and its title, with room for the key."""
 _TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
 
 
 @paper_style()
 def draw(measured: OptimizerAblation) -> Figure:
-    """Above: every rule in the setting of fig1, and the main ones elsewhere. Below: digits."""
+    """Every rule in the setting of fig1, and the main ones elsewhere."""
     above = {n: measured.difference(BASE, n).estimate for n in measured.variants(BASE)}
     # The best last; the reference itself is the line at 0.
     rules = sorted(
@@ -51,25 +35,13 @@ def draw(measured: OptimizerAblation) -> Figure:
         if REFERENCE in measured.variants(name) and not context_of(name).at_widths
     ]
     foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
-    tall = max(len(rules), len(contexts) * len(_MAIN)) * _ROW
-    digits = len({rule for rule, _ in measured.digits_arms()}) * _ROW
-    height = foot + tall + digits + 2 * (_TOP + _BOTTOM)
-    figure = new_figure(TEXT_WIDTH, height)
+    tall = max(len(rules), len(contexts) * len(_MAIN)) * ROW
+    figure = new_figure(TEXT_WIDTH, foot + tall + _TOP + _BOTTOM)
     small_print(figure, _print(measured))
-    left, right, below = (figure.add_axes((0.1, 0.1, 0.1, 0.1)) for _ in range(3))
+    left, right = (figure.add_axes((0.1, 0.1, 0.1, 0.1)) for _ in range(2))
     _rule_panel(left, measured, rules)
     _context_panel(right, measured, contexts)
-    _digits_panel(below, measured)
     bottom = foot + _BOTTOM
-    _place(figure, [below], bottom, digits)
-    ran = {kernel for _, kernel in measured.digits_arms()}
-    key(
-        figure,
-        bottom + digits + _KEY,
-        _RIGHT,
-        [(KERNEL_LABELS[k], style) for k, style in _KERNELS.items() if k in ran],
-    )
-    bottom += digits + _TOP + _BOTTOM
     _place(figure, [left, right], bottom, tall)
     key(figure, bottom + tall + _KEY, _RIGHT, [(ALL_VARIANTS[n].label, look(n)) for n in _MAIN])
     return figure
@@ -77,69 +49,24 @@ def draw(measured: OptimizerAblation) -> Figure:
 
 def _rule_panel(axes: Axes, measured: OptimizerAblation, rules: Sequence[str]) -> None:
     for row, name in enumerate(rules):
-        style = look(name) if name in VARIANTS else _OTHER
-        _point(axes, measured, measured.difference(BASE, name), row, style)
-    axes.set_yticks(range(len(rules)), [_label(measured, BASE, name) for name in rules])
+        interval = measured.difference(BASE, name).interval(measured.confidence)
+        difference_point(axes, interval, row, look(name) if name in VARIANTS else _OTHER)
+    names = [_label(measured, BASE, name) for name in rules]
+    difference_rows(axes, names, "every rule, in the setting of fig. 1")
+    axes.set_xlabel("loss − frozen, nats per token")
     for tick, name in zip(axes.get_yticklabels(), rules, strict=True):
         tick.set_color(look(name).ink if name in VARIANTS else "#333333")
-    _finish(axes, len(rules), "every rule, in the setting of fig. 1")
 
 
 def _context_panel(axes: Axes, measured: OptimizerAblation, contexts: Sequence[str]) -> None:
     for block, context in enumerate(contexts):
         for place, name in enumerate(_MAIN):
             if name in measured.variants(context):
-                effect = measured.difference(context, name)
-                row = block + 0.26 * (place - 1)
-                _point(axes, measured, effect, row, look(name))
-        if block % 2:
-            axes.axhspan(block - 0.5, block + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
-    axes.set_yticks(range(len(contexts)), [context_of(name).label for name in contexts])
-    _finish(axes, len(contexts), "the main rules, in other contexts")
-
-
-def _digits_panel(axes: Axes, measured: OptimizerAblation) -> None:
-    arms = measured.digits_arms()
-    rules = list(dict.fromkeys(rule for rule, _ in arms))
-    for rule, kernel in arms:
-        if (rule, kernel) == DIGITS_REFERENCE:
-            continue
-        row = rules.index(rule) + 0.25 * (list(_KERNELS).index(kernel) - 1)
-        _point(axes, measured, measured.digits_difference(rule, kernel), row, _KERNELS[kernel])
-    for row in range(1, len(rules), 2):
-        axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
-    axes.set_yticks(range(len(rules)), [DIGITS_LABELS[rule] for rule in rules])
-    _finish(axes, len(rules), "at infinite width, digits")
-    axes.set_xlabel("loss − frozen, nats per image")
-
-
-def _point(
-    axes: Axes, measured: OptimizerAblation, effect: Effect, row: float, style: Look
-) -> None:
-    interval = effect.interval(measured.confidence)
-    if not math.isfinite(interval.estimate):
-        return
-    if math.isfinite(interval.lower):
-        axes.hlines(row, interval.lower, interval.upper, style.color, linewidth=1.1)
-    axes.plot(
-        interval.estimate,
-        row,
-        marker=style.marker or "o",
-        color=style.color,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        markersize=3.8,
-        linestyle="",
-    )
-
-
-def _finish(axes: Axes, rows: int, title: str) -> None:
-    axes.axvline(0, color=look(REFERENCE).color, linewidth=0.9, zorder=1)
-    axes.set_ylim(rows - 0.5, -0.5)
-    axes.grid(False)
-    axes.grid(True, axis="x")
-    axes.tick_params(axis="y", length=0, labelsize=_LABEL)
-    axes.set_title(title, loc="left", pad=_TITLE)
+                interval = measured.difference(context, name).interval(measured.confidence)
+                difference_point(axes, interval, block + 0.26 * (place - 1), look(name))
+    stripes(axes, len(contexts))
+    names = [context_of(name).label for name in contexts]
+    difference_rows(axes, names, "the main rules, in other contexts")
     axes.set_xlabel("loss − frozen, nats per token")
 
 
@@ -167,9 +94,6 @@ def _label_room(axes: Axes) -> float:
 
 
 def _print(measured: OptimizerAblation) -> str:
-    seeds, others = len(measured.seeds), measured.digits["seed"].nunique()
-    on_digits = f" ({others} on digits)" if others else ""
-    confidence = f"{measured.confidence:.0%}"
     loose = any(
         "†" in _label(measured, context, name)
         for context in measured.contexts
@@ -177,10 +101,9 @@ def _print(measured: OptimizerAblation) -> str:
         if context == BASE or name in _MAIN
     )
     parts = [
-        f"Paired by seed, {seeds} seeds{on_digits}, {confidence} t intervals; H = "
-        f"{measured.width:,}. "
+        f"Paired by seed, {len(measured.seeds)} seeds, {measured.confidence:.0%} t intervals; "
+        f"H = {measured.width:,}. "
         "Each rule is tuned by itself in each context; 0 is Adam on frozen features there.",
-        "On digits, Adam and D have finite width; all else is infinitely wide.",
         "† The rate's optimum is not interior." if loose else "",
         "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
         measured.corpus_note,

@@ -13,50 +13,18 @@ import pandas as pd
 
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
-from infwidth.experiments.schema import RATES, SEED, Table, runs_table
+from infwidth.experiments.schema import runs_table
 from infwidth.experiments.tables import Experiment, MeasuredTables
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.statistics import SampleMean, mean_interval
 
-TABLES = {
-    "runs": runs_table("context", "variant"),
-    "digits": Table(
-        ("role", "rule", "kernel", "width"),
-        SEED,
-        choice=RATES[:1],
-        outcomes=("loss", "accuracy"),
-        shown=("status",),
-    ),
-}
+TABLES = {"runs": runs_table("context", "variant")}
 KEEP_THE_KERNEL = (
     *("momentum", "rms_star", "adam_star_global", "adam_star_uncorrected"),
     *("nadam_star", "adagrad_star", "muon_star"),
 )
 """Rules besides SGD and ADAM* that keep the kernel Θ of plain features."""
-DIGITS_LABELS = {
-    "sgd": "SGD",
-    "sgd_decay": "SGD, weight decay",
-    "momentum": "SGD with momentum",
-    "rmsprop_star": "RMSprop*",
-    "adam_star": "ADAM*",
-    "adam_star_global": "ADAM*, global v (A)",
-    "adam_star_error": "ADAM*, v of errors (C)",
-    "adam_star_uncorrected": "ADAM*, no bias correction",
-    "adam_star_decay": "ADAM*, weight decay",
-    "nadam_star": "NAdam*",
-    "adagrad_star": "Adagrad*",
-    "muon_star": "Muon on M",
-    "adam_star_factored": "ADAM*, factored v (D)",
-    "adam": "Adam, elementwise",
-}
-DIGITS_KERNEL_RULES = frozenset(DIGITS_LABELS) - {
-    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
-}
-"""Other optimizers that keep the kernel, on digits; weight decay makes another one of ADAM*."""
-KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalized", "shifted": "shifted biases"}
-DIGITS_REFERENCE = ("adam", "plain")
-"""Elementwise Adam on frozen plain features, at finite width."""
 REFERENCE = "frozen"
 
 
@@ -152,29 +120,6 @@ class OptimizerAblation(Experiment):
         """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
         losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
         return self.share_of_gap(losses, self.seeds_in(context))
-
-    @property
-    def digits(self) -> pd.DataFrame:
-        """The runs on digits whose losses are reported, nats per image."""
-        return self.rows("digits", role="report")
-
-    def digits_arms(self) -> list[tuple[str, str]]:
-        """The (rule, kernel) pairs that ran on digits, in the order of their labels."""
-        runs = self.digits
-        ran = set(zip(runs["rule"], runs["kernel"], strict=True))
-        return [(r, k) for r in DIGITS_LABELS for k in KERNEL_LABELS if (r, k) in ran]
-
-    def digits_losses(self, rule: str, kernel: str) -> dict[int, float]:
-        """The test losses on digits of the runs that finished, by seed, nats per image."""
-        return self.by_seed("digits", "loss", role="report", rule=rule, kernel=kernel)
-
-    def digits_difference(
-        self, rule: str, kernel: str, reference: tuple[str, str] = DIGITS_REFERENCE, where: str = ""
-    ) -> Effect:
-        """The loss on digits of a rule with a kernel minus that of another, paired by seed."""
-        own, other = self.digits_losses(rule, kernel), self.digits_losses(*reference)
-        seeds = self.settings["optimizer_ablation"]["digits"]["seeds"]
-        return paired_effect(where or rule, own, other, seeds)
 
     def _cell(self, context: str, variant: str, width: int | None) -> dict[str, Any]:
         cell = {"role": "report", "context": context, "variant": variant}

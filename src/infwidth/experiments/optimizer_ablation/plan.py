@@ -81,12 +81,6 @@ def tuned_before(job: str, settings: Settings) -> list[str]:
     return sorted({job_of[arm] for arm in repeated if arm in job_of} - {job})
 
 
-def halves(rules: Sequence[str]) -> dict[str, list[str]]:
-    """The rules of the study on digits in two jobs; one, where there is one rule."""
-    some = {"first": list(rules[::2]), "second": list(rules[1::2])}
-    return {name: half for name, half in some.items() if half}
-
-
 def in_context(
     name: str, model: ModelSettings, training: TrainingSettings, own: OptimizerAblationSettings
 ) -> tuple[ModelSettings, TrainingSettings]:

@@ -9,17 +9,16 @@ from infwidth.config.section import LearningRate, Section, Seed, Width, each_onc
 from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
-from infwidth.experiments.optimizer_ablation.digits_settings import DigitsAblationSettings
 
-ON_DIGITS_ALONE = ("muon_star_normalized", "nadam_star_normalized")
-"""Variants that the default leaves to the study on digits, which asks the same of them."""
+AT_INFINITE_WIDTH_ALONE = ("muon_star_normalized", "nadam_star_normalized")
+"""Variants that the default leaves to `infinite_rules`, which asks the same of them."""
 
 
 class OptimizerAblationSettings(Section):
     """Rules for the readout at one width, and the main ones in other contexts; all tuned alike."""
 
     variants: list[str] = Field(
-        [name for name in (*VARIANTS, *ABLATIONS) if name not in ON_DIGITS_ALONE],
+        [name for name in (*VARIANTS, *ABLATIONS) if name not in AT_INFINITE_WIDTH_ALONE],
         min_length=1,
         description="Rows of the tables of variants that run in the setting of fig1.",
     )
@@ -57,7 +56,6 @@ class OptimizerAblationSettings(Section):
     tuning: TuningSettings = Field(
         default_factory=lambda: TuningSettings(max_extensions=8, race_margin=0.01)
     )
-    digits: DigitsAblationSettings = Field(default_factory=DigitsAblationSettings)
 
     _no_duplicates = each_once(
         "variants", "contexts", "standard_widths", "seeds", "confirmation_seeds"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table 6: rules for the readout, and contexts, each tuned alike."""
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -17,17 +16,10 @@ from infwidth.drawing.table import (
     sentences,
 )
 from infwidth.experiments.optimizer_ablation.contexts import context_of
-from infwidth.experiments.optimizer_ablation.measured import (
-    DIGITS_LABELS,
-    DIGITS_REFERENCE,
-    KERNEL_LABELS,
-    REFERENCE,
-    OptimizerAblation,
-)
-from infwidth.stats.effects import Effect
+from infwidth.experiments.optimizer_ablation.measured import REFERENCE, OptimizerAblation
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.selection import race_note
-from infwidth.stats.statistics import Interval, SampleMean, mean_interval
+from infwidth.stats.statistics import Interval
 
 
 def build(measured: OptimizerAblation) -> Table:
@@ -38,7 +30,6 @@ def build(measured: OptimizerAblation) -> Table:
         for variant in measured.variants(context)
         for width in _widths(measured, context, variant)
     ]
-    rows += [_digits_row(measured, *arm) for arm in measured.digits_arms()]
     raw = pd.DataFrame([row for row, _ in rows])
     shown = pd.DataFrame([cells for _, cells in rows])
     return Table("table6_ablation", _caption(measured), raw, shown)
@@ -49,11 +40,10 @@ def _widths(measured: OptimizerAblation, context: str, variant: str) -> list[int
     return [0] if no_mlps else measured.widths(context)
 
 
-Row = tuple[dict[str, Any], dict[str, str]]
-"""As raw numbers and as it is shown."""
-
-
-def _row(measured: OptimizerAblation, context: str, variant: str, width: int) -> Row:
+def _row(
+    measured: OptimizerAblation, context: str, variant: str, width: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """As raw numbers and as it is shown."""
     selection = measured.selection(context, variant, width)
     difference = closed = None
     if REFERENCE in measured.variants(context) and variant != REFERENCE:
@@ -62,47 +52,6 @@ def _row(measured: OptimizerAblation, context: str, variant: str, width: int) ->
             closed = measured.gap_closed(context, variant, width)
     loss = measured.loss(context, variant, width)
     lost = measured.diverged(context, variant, width)
-    raw, shown = _cells(measured, loss, lost, difference, closed, selection["learning_rate"])
-    place = {"context": context, "variant": variant, "width": width}
-    names = {
-        "Context": context_of(context).label,
-        "Rule": ALL_VARIANTS[variant].label + ("" if selection["interior"] else " †"),
-        "H": count(width) if width else "any",
-    }
-    if not width:
-        shown["η"] = MISSING
-    chosen = {name: selection[name] for name in ("kappa", "interior")}
-    return place | raw | chosen | {"tuning": selection["note"]}, names | shown
-
-
-def _digits_row(measured: OptimizerAblation, rule: str, kernel: str) -> Row:
-    runs = measured.rows("digits", role="report", rule=rule, kernel=kernel)
-    losses = measured.digits_losses(rule, kernel)
-    loss = mean_interval(list(losses.values()), measured.confidence)
-    difference = None
-    if (rule, kernel) != DIGITS_REFERENCE and DIGITS_REFERENCE in measured.digits_arms():
-        difference = measured.digits_difference(rule, kernel)
-    width, lost = float(runs["width"].iloc[0]), len(runs) - loss.count
-    rates = float(runs["learning_rate"].iloc[0])
-    raw, shown = _cells(measured, loss, lost, difference, None, rates)
-    place = {"context": f"digits, {kernel}", "variant": rule, "width": width}
-    names = {
-        "Context": f"digits, {KERNEL_LABELS[kernel]}",
-        "Rule": DIGITS_LABELS[rule],
-        "H": count(width) if math.isfinite(width) else "∞",
-    }
-    return place | raw, names | shown
-
-
-def _cells(
-    measured: OptimizerAblation,
-    loss: SampleMean,
-    lost: int,
-    difference: Effect | None,
-    closed: GapClosed | None,
-    learning_rate: float,
-) -> Row:
-    """What the rows of language models and of digits share."""
     minus = difference.interval(measured.confidence) if difference else None
 
     def ends(name: str, unit: str, interval: Interval | None) -> dict[str, float | None]:
@@ -110,18 +59,27 @@ def _cells(
         return {column: getattr(interval, end, None) for end, column in names.items()}
 
     raw = {
+        "context": context,
+        "variant": variant,
+        "width": width,
         **ends("test_loss", "_nats", loss),
         "seeds": loss.count,
         "diverged": lost,
         **ends("minus_frozen", "_nats", minus),
         **ends("gap_closed", "", closed),
-        "learning_rate_tuned": learning_rate,
+        "learning_rate_tuned": selection["learning_rate"],
+        "kappa": selection["kappa"],
+        "interior": selection["interior"],
+        "tuning": selection["note"],
     }
     shown = {
+        "Context": context_of(context).label,
+        "Rule": ALL_VARIANTS[variant].label + ("" if selection["interior"] else " †"),
+        "H": count(width) if width else "any",
         "test loss": plus_minus(loss) + (f", {lost} diverged" if lost else ""),
         "minus frozen": plus_minus(minus, sign=True) if minus else MISSING,
         "gap closed": _share(closed),
-        "η": rate(learning_rate),
+        "η": rate(selection["learning_rate"]) if width else MISSING,
     }
     return raw, shown
 
@@ -147,8 +105,6 @@ def _caption(measured: OptimizerAblation) -> str:
         for name, row in rows.items()
         if row.confirmation
     ]
-    if len(measured.digits):
-        others.append(f"{measured.digits['seed'].nunique()} on digits")
     loose = any(
         not measured.selection(context, variant, width)["interior"]
         for context in measured.contexts
@@ -167,8 +123,6 @@ def _caption(measured: OptimizerAblation) -> str:
             "/(NTK − frozen), Fieller's interval.",
             "Losses of different contexts are not comparable; differences within one are. η is in "
             "units in which each rule's first step has rms η.",
-            "On digits losses are in nats per image, at exactly infinite width but for the rules "
-            "that keep no kernel, and frozen is elementwise Adam on wide frozen ReLU features.",
             "† The rate's optimum is not interior (reasons in the CSV)." if loose else "",
             "ADAM*'s formula is our reconstruction (B), not the paper's text; the starred rules "
             "besides are ours.",

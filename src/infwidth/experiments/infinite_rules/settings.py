@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the optimizers' study at exactly infinite width, on scikit-learn's digits."""
+"""Settings of the experiment on rules at exactly infinite width, on scikit-learn's digits."""
 
 from typing import Annotated, Literal, get_args
 
@@ -15,7 +15,7 @@ from infwidth.config.section import (
     seeds_apart,
 )
 
-DigitsRule = Literal[
+Rule = Literal[
     "sgd",
     "sgd_decay",
     "momentum",
@@ -33,29 +33,25 @@ DigitsRule = Literal[
 ]
 """How the readout trains; the last two keep no fixed kernel and run at finite width."""
 
-DIGITS_RULES: tuple[DigitsRule, ...] = get_args(DigitsRule)
+RULES: tuple[Rule, ...] = get_args(Rule)
 
-FINITE_DIGITS_RULES: tuple[DigitsRule, ...] = ("adam_star_factored", "adam")
+FINITE_RULES: tuple[Rule, ...] = ("adam_star_factored", "adam")
 """Those that have no fixed kernel: ADAM* D and elementwise Adam, on frozen finite features."""
 
-DigitsKernel = Literal["plain", "normalized", "shifted"]
+Kernel = Literal["plain", "normalized", "shifted"]
 """Of which features: ReLU; ReLU divided by s(ω); ReLU with ω_b ~ N(−0.41, 1)."""
 
-DIGITS_KERNELS: tuple[DigitsKernel, ...] = get_args(DigitsKernel)
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class DigitsAblationSettings(Section):
+class InfiniteRulesSettings(Section):
     """Every rule with every kernel at infinite width, each rule's rate tuned alike."""
 
-    rules: list[DigitsRule] = Field(
-        list(DIGITS_RULES), min_length=1, description="How the readout trains."
-    )
-    kernels: list[DigitsKernel] = Field(
-        list(DIGITS_KERNELS), min_length=1, description="Of which features."
-    )
+    rules: list[Rule] = Field(list(RULES), min_length=1, description="How the readout trains.")
+    kernels: list[Kernel] = Field(list(KERNELS), min_length=1, description="Of which features.")
     tuning_seeds: list[Seed] = Field(
         [0, 1, 2, 3, 4],
         min_length=1,
@@ -118,7 +114,7 @@ class DigitsAblationSettings(Section):
     _seeds_apart = seeds_apart("seeds", tuning="tuning_seeds")
 
     @model_validator(mode="after")
-    def _images_are_left(self) -> "DigitsAblationSettings":
+    def _images_are_left(self) -> "InfiniteRulesSettings":
         if self.test_examples + self.validation_examples >= 1797:
             raise ValueError(
                 "test_examples and validation_examples leave none of the 1,797 images to train on"
@@ -126,7 +122,7 @@ class DigitsAblationSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _warm_up_ends(self) -> "DigitsAblationSettings":
+    def _warm_up_ends(self) -> "InfiniteRulesSettings":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps must be below steps ({self.steps})")
         return self

@@ -10,10 +10,10 @@ images that no run trains or is tuned on.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from infwidth.data.digits import load_digits
-from infwidth.experiments.optimizer_ablation.digits_models import (
+from infwidth.experiments.infinite_rules.measured import TABLES
+from infwidth.experiments.infinite_rules.models import (
     Outputs,
     Problem,
     draw,
@@ -30,30 +31,20 @@ from infwidth.experiments.optimizer_ablation.digits_models import (
     make_problem,
     trainer,
 )
-from infwidth.experiments.optimizer_ablation.digits_settings import (
-    FINITE_DIGITS_RULES,
-    DigitsAblationSettings,
-    DigitsKernel,
-    DigitsRule,
+from infwidth.experiments.infinite_rules.settings import (
+    FINITE_RULES,
+    InfiniteRulesSettings,
+    Kernel,
+    Rule,
 )
-from infwidth.experiments.parts import Parts
+from infwidth.experiments.parts import Keeper
+from infwidth.experiments.registry import REGISTRY
 from infwidth.stats.selection import Trial, choose, count_extensions, next_cells
 
-COLUMNS = (
-    "rule",
-    "kernel",
-    "width",
-    "role",
-    "seed",
-    "learning_rate",
-    "loss",
-    "accuracy",
-    "train_loss",
-    "status",
-)
-"""Of the table: `role` is tuning or report; `width` inf or finite; `loss` and `accuracy` of the
-validation's images when tuning and of the test's when reporting, `train_loss` of those trained on;
-losses in nats per image, NaN where the run diverged; `status` is done or diverged."""
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = REGISTRY["infinite_rules"].code
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,40 +52,51 @@ _LOG = logging.getLogger(__name__)
 _BESIDE = {"rules", "kernels"}
 
 
-def measure(settings: DigitsAblationSettings, parts: Parts) -> pd.DataFrame:
-    """Tunes and reports every rule with every kernel.
+def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
+    """Trains what is not kept, and gathers all.
 
     Args:
-      settings: of the study.
-      parts: keeps what is computed, a (rule, kernel) each.
+      settings: of the configuration.
+      keeper: gives the parts that are kept, from the modules that their numbers hang on.
 
     Returns:
-      A row a run, with the columns `COLUMNS`.
+      The table that `infwidth.experiments.infinite_rules.measured` describes.
     """
-    problem = make_problem(settings, *load_digits())
+    own = settings.infinite_rules
+    return {"runs": pd.concat(_trained(own, own.rules, keeper), ignore_index=True)}
+
+
+def part(settings: "Settings", rule: Rule, keeper: Keeper) -> int:
+    """Trains a rule with every kernel, and returns the number of runs; `tables` finds them."""
+    return sum(map(len, _trained(settings.infinite_rules, [rule], keeper)))
+
+
+def _trained(
+    settings: InfiniteRulesSettings, rules: Sequence[Rule], keeper: Keeper
+) -> Iterator[pd.DataFrame]:
+    """The runs of each of some rules with each kernel, tuned and reported."""
+    problem, parts = make_problem(settings, *load_digits()), keeper(CODE)
     matrix = cache(partial(kernel_matrix, problem))
-    tables = []
-    for rule in settings.rules:
+    for rule in rules:
         compiled = cache(partial(trainer, problem, rule, settings))
         for kernel in settings.kernels:
             depends_on = settings.model_dump(mode="json", exclude=_BESIDE)
             depends_on |= {"rule": rule, "kernel": kernel}
             compute = partial(_runs, problem, settings, rule, kernel, compiled, matrix)
-            tables.append(parts.table(f"digits-{rule}-{kernel}", depends_on, compute))
-    return pd.concat(tables, ignore_index=True)
+            yield parts.table(f"{rule}-{kernel}", depends_on, compute)
 
 
 def _runs(
     problem: Problem,
-    settings: DigitsAblationSettings,
-    rule: DigitsRule,
-    kernel: DigitsKernel,
+    settings: InfiniteRulesSettings,
+    rule: Rule,
+    kernel: Kernel,
     compiled: Callable[[], Outputs],
-    matrix: Callable[[DigitsKernel], jax.Array],
+    matrix: Callable[[Kernel], jax.Array],
 ) -> pd.DataFrame:
     """Of one rule with one kernel: those of the grid, its extensions, the refinements, reported."""
     started, tolerance = time.monotonic(), settings.tolerance
-    finite = rule in FINITE_DIGITS_RULES
+    finite = rule in FINITE_RULES
     rows: list[dict[str, Any]] = []
     trials: list[Trial] = []
 
@@ -147,7 +149,7 @@ def _runs(
             run("report", seed, best)
     seconds = time.monotonic() - started
     _LOG.info("%s, %s: %d runs in %.1f s", rule, kernel, len(rows), seconds)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return TABLES["runs"].frame(rows)
 
 
 def _half_way(best: float | None, rates: Iterable[float]) -> list[float]:

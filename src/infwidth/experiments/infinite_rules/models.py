@@ -18,11 +18,11 @@ import optax
 
 from infwidth import infinite, kernels
 from infwidth.experiments.digits import as_training, mean_loss, relu_features, scaled
-from infwidth.experiments.optimizer_ablation.digits_settings import (
-    FINITE_DIGITS_RULES,
-    DigitsAblationSettings,
-    DigitsKernel,
-    DigitsRule,
+from infwidth.experiments.infinite_rules.settings import (
+    FINITE_RULES,
+    InfiniteRulesSettings,
+    Kernel,
+    Rule,
 )
 from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
 from infwidth.models.normalization import feature_scale
@@ -58,7 +58,7 @@ class Draw(NamedTuple):
 
 
 def make_problem(
-    settings: DigitsAblationSettings, x_AxD: np.ndarray, label_A: np.ndarray
+    settings: InfiniteRulesSettings, x_AxD: np.ndarray, label_A: np.ndarray
 ) -> Problem:
     """Puts the test's images first, and scales all by those that are not tested on.
 
@@ -77,7 +77,7 @@ def make_problem(
     )
 
 
-def draw(problem: Problem, settings: DigitsAblationSettings, seed: int) -> Draw:
+def draw(problem: Problem, settings: InfiniteRulesSettings, seed: int) -> Draw:
     """Splits the images that are not tested on, and draws the batches."""
     rng = np.random.default_rng([settings.data_seed, seed])
     P, V = problem.test, settings.validation_examples
@@ -87,7 +87,7 @@ def draw(problem: Problem, settings: DigitsAblationSettings, seed: int) -> Draw:
     return Draw(train_N, validation_V, jnp.asarray(train_N[place_SxK], jnp.int32))
 
 
-def kernel_matrix(problem: Problem, kernel: DigitsKernel) -> jax.Array:
+def kernel_matrix(problem: Problem, kernel: Kernel) -> jax.Array:
     """theta_AxA, the kernel of all images with all."""
     of_rows: dict[str, Callable[..., jax.Array]] = {
         "plain": kernels.relu_kernel,
@@ -100,7 +100,7 @@ def kernel_matrix(problem: Problem, kernel: DigitsKernel) -> jax.Array:
     return jnp.concatenate([of_rows[kernel](row_RxD, x_AxD, bias=bias) for row_RxD in rows])
 
 
-def features(problem: Problem, kernel: DigitsKernel, width: int, seed: int) -> jax.Array:
+def features(problem: Problem, kernel: Kernel, width: int, seed: int) -> jax.Array:
     """g_AxH, the features of that kernel at all images, drawn by a seed."""
     D = problem.x_AxD.shape[1]
     omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
@@ -113,20 +113,20 @@ def features(problem: Problem, kernel: DigitsKernel, width: int, seed: int) -> j
     return relu_features(problem.x_AxD, omega_Hxd)
 
 
-def trainer(problem: Problem, rule: DigitsRule, settings: DigitsAblationSettings) -> Outputs:
+def trainer(problem: Problem, rule: Rule, settings: InfiniteRulesSettings) -> Outputs:
     """The function that trains by a rule, and returns the outputs at all images.
 
     It is compiled once for all kernels, seeds and rates. Its first argument is the kernel's matrix,
     or for the rules of finite width the features.
     """
-    train = _finite if rule in FINITE_DIGITS_RULES else _infinite
+    train = _finite if rule in FINITE_RULES else _infinite
     return jax.jit(partial(train, problem, rule, settings))
 
 
 def _infinite(
     problem: Problem,
-    rule: DigitsRule,
-    settings: DigitsAblationSettings,
+    rule: Rule,
+    settings: InfiniteRulesSettings,
     theta_AxA: jax.Array,
     batch_SxK: jax.Array,
     rate: jax.Array,
@@ -147,7 +147,7 @@ def _infinite(
 
 
 def kernel_solver(
-    rule: DigitsRule, rate: jax.typing.ArrayLike, settings: DigitsAblationSettings
+    rule: Rule, rate: jax.typing.ArrayLike, settings: InfiniteRulesSettings
 ) -> infinite.KernelTransformation:
     """The rule at infinite width, for a rate in its own units."""
     b1, b2, eps = settings.b1, settings.b2, settings.eps
@@ -192,8 +192,8 @@ def _sgd_unit(problem: Problem, theta_AxA: jax.Array, index_K: jax.Array) -> jax
 
 def _finite(
     problem: Problem,
-    rule: DigitsRule,
-    settings: DigitsAblationSettings,
+    rule: Rule,
+    settings: InfiniteRulesSettings,
     g_AxH: jax.Array,
     batch_SxK: jax.Array,
     rate: jax.Array,

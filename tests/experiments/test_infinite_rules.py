@@ -11,25 +11,28 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from infwidth.config.settings import Settings
 from infwidth.data.digits import Digits
-from infwidth.experiments.optimizer_ablation import digits as study
-from infwidth.experiments.optimizer_ablation.digits_models import (
+from infwidth.experiments.infinite_rules import measure as study
+from infwidth.experiments.infinite_rules import plan
+from infwidth.experiments.infinite_rules.measured import TABLES
+from infwidth.experiments.infinite_rules.models import (
     draw,
     features,
     kernel_matrix,
     make_problem,
     trainer,
 )
-from infwidth.experiments.optimizer_ablation.digits_settings import (
-    DIGITS_KERNELS,
-    DIGITS_RULES,
-    FINITE_DIGITS_RULES,
-    DigitsAblationSettings,
+from infwidth.experiments.infinite_rules.settings import (
+    FINITE_RULES,
+    KERNELS,
+    RULES,
+    InfiniteRulesSettings,
 )
 from infwidth.experiments.parts import Parts
 
 D, WIDTH, RATE = 4, 12, 0.7
-SETTINGS = DigitsAblationSettings(
+SETTINGS = InfiniteRulesSettings(
     tuning_seeds=[0, 1],
     seeds=[2, 3, 4],
     test_examples=8,
@@ -103,11 +106,11 @@ def by_hand(problem, rule, g_AxH, batch_SxK):
     return g_AxH @ readout_HxE / H
 
 
-@pytest.mark.parametrize("rule", DIGITS_RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_models_are_trained_as_the_rules_say(problem, rule):
     g_AxH = np.maximum(np.random.default_rng(1).normal(size=(40, WIDTH)), 0)
     batch_SxK = draw(problem, SETTINGS, seed=2).batch_SxK
-    given = g_AxH if rule in FINITE_DIGITS_RULES else g_AxH @ g_AxH.T / WIDTH
+    given = g_AxH if rule in FINITE_RULES else g_AxH @ g_AxH.T / WIDTH
     train = trainer(problem, rule, SETTINGS)
     found_AxE = train(jnp.asarray(given, jnp.float32), batch_SxK, jnp.float32(RATE))
     expected_AxE = by_hand(problem, rule, g_AxH, batch_SxK)
@@ -118,7 +121,7 @@ def test_models_are_trained_as_the_rules_say(problem, rule):
 def test_features_have_the_kernels_that_stand_for_them(problem):
     few = problem._replace(x_AxD=problem.x_AxD[:6])
     seen = []
-    for kernel in DIGITS_KERNELS:
+    for kernel in KERNELS:
         g_AxH = np.asarray(features(few, kernel, 20_000, seed=0), np.float64)
         products_AxAxH = g_AxH[:, None] * g_AxH[None]
         error_AxA = products_AxAxH.std(axis=2) / math.sqrt(20_000)
@@ -159,12 +162,18 @@ def stubbed(monkeypatch):
     monkeypatch.setattr(study, "trainer", stub)
     monkeypatch.setattr(study, "load_digits", lambda: Digits(X_AxD, LABEL_A))
     changes = {"rules": ["sgd", "adam"], "kernels": ["plain"], "learning_rates": [1.0, 3.0]}
-    return SETTINGS.model_copy(update=changes | {"tolerance": 0.0, "refinements": 1})
+    own = SETTINGS.model_copy(update=changes | {"tolerance": 0.0, "refinements": 1})
+    return Settings().model_copy(update={"infinite_rules": own})
 
 
-def test_rates_are_extended_refined_and_reported(stubbed, tmp_path):
-    table = study.measure(stubbed, Parts(tmp_path, [study.__name__], "cpu"))
-    assert tuple(table.columns) == study.COLUMNS
+@pytest.fixture
+def keeper(tmp_path):
+    return lambda modules: Parts(tmp_path, modules, "cpu")
+
+
+def test_rates_are_extended_refined_and_reported(stubbed, keeper):
+    table = study.tables(stubbed, keeper)["runs"]
+    assert tuple(table.columns) == TABLES["runs"].columns
     sgd = table[table["rule"] == "sgd"]
     tuning, report = (sgd[sgd["role"] == role] for role in ("tuning", "report"))
     # 9 and 27 extend the grid, and half-way between 3, 9 and 27 lie 5.2 and 15.6.
@@ -183,14 +192,15 @@ def test_rates_are_extended_refined_and_reported(stubbed, tmp_path):
     assert {shape for rule, shape, _ in CALLS if rule == "adam"} == {(40, WIDTH)}
 
 
-def test_nothing_is_computed_twice(stubbed, tmp_path):
-    parts = Parts(tmp_path, [study.__name__], "cpu")
-    first = study.measure(stubbed, parts)
+def test_nothing_is_computed_twice(stubbed, keeper):
+    trained = [study.part(stubbed, rule, keeper) for rule in plan.parts(stubbed)]
     count = len(CALLS)
-    assert study.measure(stubbed, parts).equals(first)
+    first = study.tables(stubbed, keeper)["runs"]
+    assert len(first) == sum(trained)
     assert len(CALLS) == count
-    more = stubbed.model_copy(update={"rules": ["sgd", "adam", "momentum"]})
-    assert len(study.measure(more, parts)) > len(first)
+    own = stubbed.infinite_rules.model_copy(update={"rules": ["sgd", "adam", "momentum"]})
+    more = stubbed.model_copy(update={"infinite_rules": own})
+    assert len(study.tables(more, keeper)["runs"]) > len(first)
     assert {rule for rule, _, _ in CALLS[count:]} == {"momentum"}
 
 
@@ -206,4 +216,4 @@ def test_nothing_is_computed_twice(stubbed, tmp_path):
 )
 def test_settings_that_cannot_be_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
-        DigitsAblationSettings(**changes)
+        InfiniteRulesSettings(**changes)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules for the readout at exactly infinite width: losses on digits, and their differences.
+
+Every loss is in nats per image; differences are paired by seed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infwidth.experiments.schema import RATES, SEED, Table
+from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
+from infwidth.reading import require
+from infwidth.stats.effects import Effect, paired_effect
+
+TABLES = {
+    # The loss and accuracy of a tuning run are of the validation's images, else of the test's.
+    "runs": Table(
+        ("role", "rule", "kernel", "width"),
+        SEED,
+        choice=RATES[:1],
+        outcomes=("loss", "accuracy"),
+        shown=("train_loss", "status"),
+    ),
+}
+
+LABELS = {
+    "sgd": "SGD",
+    "sgd_decay": "SGD, weight decay",
+    "momentum": "SGD with momentum",
+    "rmsprop_star": "RMSprop*",
+    "adam_star": "ADAM*",
+    "adam_star_global": "ADAM*, global v (A)",
+    "adam_star_error": "ADAM*, v of errors (C)",
+    "adam_star_uncorrected": "ADAM*, no bias correction",
+    "adam_star_decay": "ADAM*, weight decay",
+    "nadam_star": "NAdam*",
+    "adagrad_star": "Adagrad*",
+    "muon_star": "Muon on M",
+    "adam_star_factored": "ADAM*, factored v (D)",
+    "adam": "Adam, elementwise",
+}
+
+OTHER_KERNEL_RULES = frozenset(LABELS) - {
+    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
+}
+"""Other optimizers that keep the kernel; weight decay makes another one of ADAM*."""
+
+KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalized", "shifted": "shifted biases"}
+
+REFERENCE = ("adam", "plain")
+"""Elementwise Adam on frozen plain features, at finite width."""
+
+
+class InfiniteRules(Experiment):
+    """What the experiment measured."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the experiment."""
+        return self.measured.settings["infinite_rules"]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every arm was to report, whether or not its run is there."""
+        return sorted(self.settings["seeds"])
+
+    def reported(self, rule: str, kernel: str) -> pd.DataFrame:
+        """The reported runs of an arm."""
+        return self.rows("runs", role="report", rule=rule, kernel=kernel)
+
+    @property
+    def arms(self) -> list[tuple[str, str]]:
+        """The (rule, kernel) pairs that ran, in the order of their labels."""
+        runs = self.rows("runs", role="report")
+        ran = set(zip(runs["rule"], runs["kernel"], strict=True))
+        return [(r, k) for r in LABELS for k in KERNEL_LABELS if (r, k) in ran]
+
+    def losses(self, rule: str, kernel: str) -> dict[int, float]:
+        """The test losses of the runs that finished, by seed."""
+        return self.by_seed("runs", "loss", role="report", rule=rule, kernel=kernel)
+
+    def difference(
+        self, rule: str, kernel: str, reference: tuple[str, str] = REFERENCE, where: str = ""
+    ) -> Effect:
+        """The loss of a rule with a kernel minus that of another, paired by seed."""
+        own, other = self.losses(rule, kernel), self.losses(*reference)
+        return paired_effect(where or rule, own, other, self.seeds)
+
+
+def load(folder: Path | str) -> InfiniteRules:
+    """Reads and checks a folder of measurements.
+
+    Raises:
+        UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
+    """
+    measured = MeasuredTables.load(folder, TABLES, "infinite_rules", "statistics")
+    measured.require_known("runs", rule=LABELS, kernel=KERNEL_LABELS)
+    found = InfiniteRules(measured)
+    require(Path(folder) / SETTINGS, "infinite_rules", found.settings, ("seeds", "width"))
+    return found
