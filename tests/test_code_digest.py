@@ -13,7 +13,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import read_yaml, validate
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
-from infwidth.experiments.optimizer_ablation.plan import Arm, asked_of
+from infwidth.experiments.optimizer_ablation.plan import parts
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 from tests.test_extending import A_RULE, change
 
@@ -138,16 +138,10 @@ def test_a_new_rule_changes_no_other_run(package):
 def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     entries = [
         "infwidth.experiments.tuning.tune",
-        "infwidth.experiments.optimizer_ablation.measure.run_arm",
+        "infwidth.experiments.runs.report_part",
     ]
     before, plan = digests(), plan_digest(entries)
     package.edit("config/variants.py", '"Frozen features"', '"Frozen"')
-    package.edit(
-        "experiments/optimizer_ablation/contexts.py", "a third of the steps", "fewer steps"
-    )
-    package.edit(
-        "experiments/optimizer_ablation/contexts.py", "training.steps // 3", "training.steps // 4"
-    )
     package.edit("config/settings.py", "Linear warm-up, in steps.", "Warm-up.")
     package.edit(
         "config/settings.py",
@@ -173,12 +167,11 @@ def test_a_label_changes_what_draws_it(package):
 
 def test_the_jobs_of_a_context_hang_on_their_own_row(monkeypatch):
     settings = validate(read_yaml(Path("config/config.yaml")))
-    some = [Arm("base", "ntk"), *(Arm(context, "ntk") for context in CONTEXTS)]
-    before = {arm: asked_of(arm, settings) for arm in some}
+    before = parts(settings)
     monkeypatch.setitem(CONTEXTS, "short", CONTEXTS["short"]._replace(at_widths=True))
     monkeypatch.setitem(CONTEXTS, "standard", CONTEXTS["standard"]._replace(label="other"))
-    assert [arm for arm in some if asked_of(arm, settings) != before[arm]] == [Arm("short", "ntk")]
-    assert asked_of(Arm("short", "ntk"), settings)["training"]["steps"] < settings.training.steps
+    pairs = zip(before, parts(settings), strict=True)
+    assert {one.condition for one, other in pairs if one != other} == {"short"}
 
 
 def test_a_move_or_another_name_changes_nothing(package):

@@ -43,7 +43,7 @@ def test_a_new_rule_trains_and_is_planned(tmp_path):
         return rows["optimizer_ablation"]
 
     assert planned() == {"new": 2, "waits": 2}
-    checkout.snakemake("results/smoke/optimizer_ablation/parts/base-nesterov.json", *own)
+    checkout.snakemake("results/smoke/optimizer_ablation/parts/base-nesterov-4.json", *own)
     assert planned() == {"done": 4}
     # The page of costs is of the default, which runs every row, and of what is published.
     published = checkout.folder / "results/published"

@@ -21,7 +21,7 @@ from infwidth.training import devices
         (["tune", "--part", "ntk-4"], 2),
         (["train", "--part", "ntk-4"], 2),
         (["measure", "width_limit", "--part", "ntk-unfrozen"], 2),
-        (["optimizer_ablation", "train", "--arms", "base-ntk"], 2),
+        (["measure", "optimizer_ablation", "--part", "base-ntk-256"], 2),
         # A model of infinite width keeps all in one place.
         (["measure", "infinite_lm", "--part", "ntk"], 1),
     ],

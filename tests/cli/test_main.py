@@ -55,7 +55,7 @@ def test_every_command_says_what_it_does_and_its_defaults(capsys, monkeypatch):
             assert "default" in lines, (words, option)
         pending += [[*words, command] for command in commands_in(text)]
         seen += 1
-    assert seen > 30
+    assert seen > 25
 
 
 def test_the_command_alone_prints_its_help(capsys, monkeypatch):
@@ -69,7 +69,6 @@ def test_the_command_alone_prints_its_help(capsys, monkeypatch):
 
 
 def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name(capsys):
-    assert helped(["optimizer-ablation"], capsys) == helped(["optimizer_ablation"], capsys)
     parse = command_line._parser().parse_args
     for name in ("fig1", "fig1-loss", "fig1_loss_vs_width"):
         assert parse(["figure", name]).which == "fig1_loss_vs_width"
@@ -162,8 +161,8 @@ def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monke
     ("words", "line"),
     [
         (
-            ["optimizer_ablation", "train", "--arms", "base-ntk", "short-ntk"],
-            "optimizer_ablation train base-ntk short-ntk: out of memory; lower "
+            ["measure", "optimizer_ablation", "--part", "base-ntk-256"],
+            "measure optimizer_ablation base-ntk-256: out of memory; lower "
             "optimizer_ablation.width or optimizer_ablation.standard_widths or "
             "training.microbatch_tokens",
         ),

@@ -90,18 +90,24 @@ def test_a_width_that_is_tuned_by_itself_gives_its_own_runs_their_keys(project):
         place = {"role": "tuning", "width": width, "kappa": None, "trunk_learning_rate": 0.01}
         return [place | {"learning_rate": rate, "seed": seed} for rate in rates for seed in (0, 1)]
 
-    arm = {
-        "context": "own_rates",
-        "variant": "ntk",
-        "selection": {"learning_rate": 3.0, "kappa": None},
-        "selection_at": {"64": {"learning_rate": 10.0, "kappa": None}},
-        "entries": entries(256, (1.0, 3.0, 10.0)) + entries(64, (1.0, 3.0, 10.0, 30.0)),
-    }
-    part = json.dumps({"arms": [arm]})
-    project.write("results/optimizer_ablation/parts/own_rates-ntk.json", part)
+    made = [
+        {
+            "condition": "own_rates",
+            "variant": "ntk",
+            "width": width,
+            "selection": {"learning_rate": chosen, "kappa": None},
+            "entries": entries(width, rates),
+        }
+        for width, chosen, rates in (
+            (256, 3.0, (1.0, 3.0, 10.0)),
+            (64, 10.0, (1.0, 3.0, 10.0, 30.0)),
+        )
+    ]
+    text = json.dumps({"parts": made})
+    project.write("results/optimizer_ablation/parts/own_rates-ntk-64.json", text)
     settings = Settings(experiments=["optimizer_ablation"])
     planner = Planner(settings, Layout("default"), (TEXT, TEXT), "cpu")
-    runs = [run for run in planner.runs() if run.group == "own_rates-ntk"]
+    runs = [run for run in planner.runs() if run.group.startswith("own_rates-ntk-")]
     reported = {run.spec.width: run for run in runs if run.role == "report"}
     assert reported[64].spec.learning_rate == 10.0
     assert reported[1024].waits

@@ -69,18 +69,6 @@ MISTAKES = {
         ["lm_width.seeds", "false is not a value here"],
     ),
     "a name that is taken": ({"name": "published"}, ["name", "results/published/ has a use"]),
-    "batch of a context": (
-        {"training": {"batch_size": 16, "mesh": {"data": 8}}},
-        [
-            "optimizer_ablation.contexts has 'small_batch' (a quarter of the batch)",
-            "batch_size (4) must be a multiple of mesh.data × mesh.fsdp (8)",
-            "take 'small_batch' out",
-        ],
-    ),
-    "warm-up of a context": (
-        {"training": {"steps": 200, "warmup_steps": 199, "checkpoint_every": 100}},
-        ["has 'short' (a third of the steps)", "warmup_steps must be below steps (50)"],
-    ),
     "two": ({"a": 1, "b": 2}, ["unknown key 'a'", "1 more mistake"]),
 }
 
@@ -98,11 +86,6 @@ def test_a_mistake_is_one_line_that_names_the_key(name):
     config, words = MISTAKES[name]
     text = said(validate, config)
     assert [word for word in words if word not in text] == []
-
-
-def test_what_a_context_cannot_do_is_refused_where_it_is_asked_for_alone():
-    training = {"batch_size": 16, "mesh": {"data": 8}}
-    validate({"training": training, "optimizer_ablation": {"contexts": ["short", "standard"]}})
 
 
 @pytest.mark.parametrize(

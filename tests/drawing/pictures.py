@@ -155,7 +155,7 @@ PICTURES = {
             "full": {},
             "diverged, edges": {
                 "diverged": [("base", "ntk", 10)],
-                "edge": ("base-ntk", "short-frozen"),
+                "edge": ("base-ntk-256", "short-frozen-256"),
             },
             "one seed": {"seeds": (10,)},
             "no contexts": {"contexts": ()},

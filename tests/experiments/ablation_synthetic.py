@@ -55,7 +55,7 @@ def write(
                 moved += {"own_rates": 1, "fixed_trunk": -1}.get(context, 0) * WIDER.get(width, 0)
                 rows.append(
                     {
-                        "context": context,
+                        "condition": context,
                         "key": f"{context}-{name}-{width}-{seed}",
                         "role": "report",
                         "variant": name,
@@ -67,9 +67,9 @@ def write(
                         "test_loss": math.nan if lost else 1.6 + 0.1 * seed + own_part + moved,
                     }
                 )
-        arm = f"{context}-{name}"
-        each = context_of(context).tuned_at_widths
-        places = [arm, *(f"{arm}-{width}" for width in widths[1:] if each)]
+        tuned = widths if context_of(context).tuned_at_widths else widths[:1]
+        tuned = [0] if ALL_VARIANTS[name].features == "none" else tuned
+        places = [f"{context}-{name}-{width}" for width in tuned]
         for rate, place in enumerate(places, 3):
             selection[place] = {
                 "learning_rate": float(rate),

@@ -43,7 +43,7 @@ def test_a_run_that_diverged_is_lost_and_forbids_the_test(tmp_path):
 def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     folder = write(tmp_path)
     runs = pd.read_parquet(folder / "runs.parquet")
-    gone = (runs["context"] == "short") & (runs["variant"] == "ntk") & (runs["seed"] == 11)
+    gone = (runs["condition"] == "short") & (runs["variant"] == "ntk") & (runs["seed"] == 11)
     runs[~gone].to_parquet(folder / "runs.parquet")
     measured = load(folder)
     assert measured.difference("short", "ntk").lost == 1
@@ -81,7 +81,7 @@ def test_a_width_with_a_rate_of_its_own_shows_that_rate(tmp_path):
 def test_what_is_said_of_muon_by_width_comes_from_fresh_seeds_alone(tmp_path):
     measured = load(write(tmp_path))
     runs = measured.measured.tables["runs"]
-    assert set(runs.loc[runs["context"] == "confirmation", "seed"]) == {20, 21, 22}
+    assert set(runs.loc[runs["condition"] == "confirmation", "seed"]) == {20, 21, 22}
     assert measured.seeds == [10, 11, 12]
     first = (runs["seed"] < 20) & (runs["variant"] == "muon_star")
     runs.loc[first, "test_loss"] += 1.0
@@ -122,7 +122,7 @@ def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
 
 
 def test_the_table_has_a_row_an_arm_and_width(tmp_path):
-    measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk",)))
+    measured = load(write(tmp_path, contexts=("short", "standard"), edge=("short-ntk-256",)))
     table = build(measured)
     arms = {(row["context"], row["variant"], row["width"]) for _, row in table.raw.iterrows()}
     # A third of the steps: three variants; the standard parametrization: one at three widths.
@@ -143,7 +143,7 @@ def test_one_seed_gives_numbers_and_no_intervals(tmp_path):
     assert set(table.shown["gap closed"]) <= {"–", "undefined", "no gap"}
 
 
-@pytest.mark.parametrize(("column", "value"), [("context", "long"), ("variant", "newton")])
+@pytest.mark.parametrize(("column", "value"), [("condition", "long"), ("variant", "newton")])
 def test_an_unknown_name_is_one_line(tmp_path, column, value):
     runs = pd.read_parquet(write(tmp_path) / "runs.parquet")
     runs.assign(**{column: value}).to_parquet(tmp_path / "runs.parquet")

@@ -105,18 +105,14 @@ SUBWORDS = ("--config", "data={vocabulary: sentencepiece, vocabulary_size: 512}"
 OTHER_VOCABULARY: Words = ("data", "vocabulary", "--out", OTHER[1], *SMOKE, *SUBWORDS)
 PUBLISH: Words = ("publish", *SMOKE)
 CLAIMS: Words = ("claims", *SMOKE)
-GATHERS: tuple[Words, ...] = (
-    ("optimizer_ablation", "collect", *SMOKE),
-    *(("gather", name, *SMOKE) for name in IN_PARTS),
-)
+GATHERS: tuple[Words, ...] = tuple(("gather", name, *SMOKE) for name in IN_PARTS)
 DIGITS = tuple(name for name in BENCHES if name != "memory")
 
 
 def kinds() -> dict[str, Kind]:
     """All kinds by name; the project's folder is the current one, its state `kept` beside it."""
     runs = ("results/runs", "results/lm_width")
-    gathered = ("optimizer_ablation", *IN_PARTS)
-    tables = tuple(f"results/{name}/measurements" for name in gathered)
+    tables = tuple(f"results/{name}/measurements" for name in IN_PARTS)
     return {
         "corpus": Kind(
             ("results/data/corpus/**/*",),
@@ -181,10 +177,10 @@ def kinds() -> dict[str, Kind]:
             _first_run("checkpoints/20/**/*"), (TRAIN,), _runs, runs, first=_unfinish_a_run
         ),
         "entries of other experiments": Kind(
-            tuple(f"results/{name}/parts/*.json" for name in gathered),
+            tuple(f"results/{name}/parts/*.json" for name in IN_PARTS),
             GATHERS,
             lambda: [tables_in(folder) for folder in tables],
-            tuple(f"results/{name}" for name in gathered),
+            tuple(f"results/{name}" for name in IN_PARTS),
         ),
         "parts on digits": Kind(
             tuple(f"results/{name}/parts/*.parquet" for name in DIGITS),
@@ -195,13 +191,13 @@ def kinds() -> dict[str, Kind]:
         ),
         "measurements": Kind(
             (
-                *(f"results/{name}/measurements/*" for name in (*DIGITS, *gathered[:3])),
+                *(f"results/{name}/measurements/*" for name in (*DIGITS, *IN_PARTS[:3])),
                 *(f"results/{name}/measurements/*" for name in ("lm_width", "memory")),
             ),
             (CLAIMS,),
             lambda: load_json(Path("results/claims.json")),
             (
-                *(f"results/{name}/measurements" for name in (*DIGITS, *gathered[:3])),
+                *(f"results/{name}/measurements" for name in (*DIGITS, *IN_PARTS[:3])),
                 *(f"results/{name}/measurements" for name in ("lm_width", "memory")),
             ),
         ),

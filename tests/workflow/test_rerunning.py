@@ -97,12 +97,11 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **{"tune": 1, "train_widths": 1, "collect": 1},
         "infinite_lm_train": 1,
         **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
-        **{"optimizer_ablation_train": 1, "optimizer_ablation": 1},
         **{"infinite_rules_models": 2, "infinite_rules": 1},
-        **{"width_limit": 1, "feature_selection": 1},
+        **{"feature_selection": 1},
         **{"architectures_models": 1, "architectures": 1, "claims": 1},
-        # Of the studies, the ladder alone has ADAM* here; infinite_lm is gathered beside it.
-        **{"measure": 1, "gather": 2},
+        # Of the studies, the ladder alone has ADAM* here.
+        **{"measure": 3, "gather": 2, "gather_runs": 2},
         # feature_support trains in coefficients, by infwidth.infinite.
         **dict.fromkeys(pictures_without("feature_support", "depth", "readings", "scales"), 1),
     }
@@ -131,7 +130,7 @@ def test_another_label_draws_and_trains_nothing(checkout):
     checkout.edit("src/infwidth/config/variants.py", '"Frozen features"', '"Frozen"')
     planned = checkout.planned()
     # The studies' plans are made from the table of variants, and gathered anew.
-    assert planned.keys() <= {*PICTURES, "claims", "gather"}
+    assert planned.keys() <= {*PICTURES, "claims", "gather", "gather_runs"}
     assert planned["fig1_loss_vs_width"] == planned["table1_final_loss"] == 1
 
 
@@ -140,11 +139,11 @@ def test_what_a_context_changes_trains_that_context_alone(checkout):
     checkout.edit(
         file, '"mean_field": Context(\n        "other', '"mean_field": Context(\n        "some'
     )
-    assert checkout.planned().keys() <= {*PICTURES, "claims"}
+    assert checkout.planned().keys() <= {*PICTURES, "claims", "gather_runs"}
     checkout.edit(file, "training.steps // 3", "training.steps // 2")
-    assert checkout.planned().keys() <= {*PICTURES, "claims"}
+    assert checkout.planned().keys() <= {*PICTURES, "claims", "gather_runs"}
     checkout.edit(file, '"readout_init": "ntk"', '"readout_init": "normal"')
-    assert "optimizer_ablation_train" in checkout.planned()
+    assert checkout.planned()["measure"] == 1
     assert not {*TRAINING, "infinite_rules_models"} & checkout.planned().keys()
 
 

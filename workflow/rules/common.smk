@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infwidth.catalogue import (
     FIGURES,
+    LONG_TIER,
     TABLES,
     covered,
     effects_module,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every experiment but the ablation: a job a part, then one that makes the tables.
+# Every experiment: a job a part, then one that makes the tables.
 # A part of a study is a variant in a condition at a width.
 
 # By name the jobs of a study and their priorities; made when they are asked for, since of no other
@@ -77,9 +77,7 @@ rule gather:
     log:
         f"{LAYOUT.logs}/{{study}}/gather.log",
     wildcard_constraints:
-        study="|".join(
-            name for name in IN_PARTS if name not in ("lm_width", "width_limit")
-        ),
+        study="|".join(STUDIES) + "|infinite_lm",
     conda:
         CONDA
     params:
@@ -96,15 +94,13 @@ rule gather:
         f" --tokens $(dirname {{input.tokens}}) --runs {LAYOUT.runs} --out {LAYOUT.measurements('{wildcards.study}')} 2> {{log}}"
 
 
-use rule gather as width_limit with:
+# Of these no curves are kept.
+use rule gather as gather_runs with:
     output:
-        [
-            f"{LAYOUT.measurements('{study}')}/{table}.parquet"
-            for table in schemas("width_limit")
-        ],
+        f"{LAYOUT.measurements('{study}')}/runs.parquet",
         f"{LAYOUT.measurements('{study}')}/settings.json",
     wildcard_constraints:
-        study="width_limit",
+        study="optimizer_ablation|width_limit",
 
 
 for _bench in BENCHES:

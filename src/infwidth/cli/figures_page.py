@@ -98,9 +98,8 @@ def _section(name: str, experiment: str, claims: Claims) -> str:
 
 
 def _settings(experiment: str) -> list[str]:
-    commands = REGISTRY[experiment].commands if experiment in REGISTRY else ("claims",)
-    read = [SLICES.get(f"{command} {experiment}") or SLICES[command] for command in commands]
-    paths = [path.partition(".")[0] for paths in read for path in paths]
+    read = SLICES[f"gather {experiment}" if experiment in REGISTRY else experiment]
+    paths = [path.partition(".")[0] for path in read]
     return [part for part in dict.fromkeys(paths) if part not in _SHARED] + ["statistics"]
 
 

@@ -22,7 +22,6 @@ from infwidth.cli import (
     doctor,
     draw,
     experiment,
-    optimizer_ablation,
     pages,
     plan,
     publish,
@@ -136,9 +135,8 @@ def _parser() -> Parser:
         "--version", action="version", version=__version__, help="say which version this is"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiments = (experiment, optimizer_ablation)
     others = (config, doctor, reproduce, publish, redraw, compare, bundle, runs)
-    for module in (data, *experiments, claims, draw, pages, status, plan, *others):
+    for module in (data, experiment, claims, draw, pages, status, plan, *others):
         module.add_parser(commands)
     return parser
 

@@ -4,7 +4,7 @@
 import os
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from infwidth.catalogue import EXPERIMENTS, LONG_TIER
 from infwidth.config.section import (
@@ -32,7 +32,6 @@ from infwidth.experiments.infinite_rules.settings import InfiniteRulesSettings
 from infwidth.experiments.ladder.settings import LadderSettings
 from infwidth.experiments.lm_width.settings import LmWidthSettings
 from infwidth.experiments.memory.settings import MemorySettings
-from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS, changes_in
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
 from infwidth.experiments.readings.settings import ReadingsSettings
 from infwidth.experiments.scales.settings import ScalesSettings
@@ -269,19 +268,4 @@ class Settings(Section):
                     f"{key} {value!r} is not for MLPs of infinite width, which need {allowed!r}; "
                     "empty infinite_lm.infinite_variants, too"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _contexts_leave_valid_settings(self) -> "Settings":
-        for name in self.optimizer_ablation.contexts:
-            changes = changes_in(name, self.training, self.optimizer_ablation)
-            try:
-                ModelSettings.model_validate(self.model.model_dump() | changes.model)
-                TrainingSettings.model_validate(self.training.model_dump() | changes.training)
-            except ValidationError as error:
-                mistake = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise ValueError(
-                    f"optimizer_ablation.contexts has {name!r} ({CONTEXTS[name].label}), where "
-                    f"{mistake}; mend that in training, or take {name!r} out"
-                ) from None
         return self

@@ -30,7 +30,7 @@ _JUDGED = (
 
 _PLANNED = (
     *("name", "experiments", "data.vocabulary", "data.vocabulary_size", "model", "training"),
-    *("lm_width", "infinite_lm", "optimizer_ablation", "width_limit", *STUDIES),
+    *("lm_width", "optimizer_ablation", "infinite_lm", "width_limit", *STUDIES),
 )
 
 SLICES: dict[str, tuple[str, ...]] = {
@@ -39,27 +39,6 @@ SLICES: dict[str, tuple[str, ...]] = {
     "data shard": _TOKENS,
     "data tokenize": _TOKENS,
     "data show": ("model.context", "training.batch_size"),
-    "optimizer_ablation train": (
-        "model",
-        "training",
-        "optimizer_ablation.variants",
-        "optimizer_ablation.contexts",
-        "optimizer_ablation.width",
-        "optimizer_ablation.standard_widths",
-        "optimizer_ablation.seeds",
-        "optimizer_ablation.confirmation_seeds",
-        "optimizer_ablation.sgd_trunk_learning_rate",
-        "optimizer_ablation.readout_decay",
-        "optimizer_ablation.tuning",
-    ),
-    "optimizer_ablation collect": (
-        "name",
-        "data",
-        "model",
-        "training",
-        "optimizer_ablation",
-        "statistics",
-    ),
     **{f"gather {name}": ("name", *row.settings) for name, row in REGISTRY.items() if row.settings},
     "table": (),
     "figure": (),

@@ -18,8 +18,7 @@ class Row(NamedTuple):
       figures: modules in its folder that draw.
       tables: modules in its folder that tabulate.
       core_minutes: of the default configuration, where it is in that.
-      commands: that measure, as in `infwidth.config.slices`.
-      settings: that measuring may read, besides the name, where `gather` is its command.
+      settings: that measuring may read, besides the name.
       code: modules that its numbers hang on, with all that they import, where one job makes them.
       variants: whose rules it computes with, where its settings do not say so.
       split: whether `plan.parts` names jobs that train, before the one that makes the tables.
@@ -30,7 +29,6 @@ class Row(NamedTuple):
     figures: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     core_minutes: int | None = None
-    commands: tuple[str, ...] = ("gather",)
     settings: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
@@ -103,9 +101,10 @@ REGISTRY: dict[str, Row] = {
         "Which part of the optimizer closes the gap, and where?",
         ("fig9_optimizer_ablation",),
         ("table6_ablation",),
-        commands=(
-            "optimizer_ablation train",
-            "optimizer_ablation collect",
+        settings=("data", "model", "training", "optimizer_ablation", "statistics"),
+        grows_with=(
+            *("optimizer_ablation.width", "optimizer_ablation.standard_widths"),
+            "training.microbatch_tokens",
         ),
     ),
     "infinite_rules": Row(
@@ -177,7 +176,7 @@ REGISTRY: dict[str, Row] = {
 STUDIES = ("ladder", "depth", "readings", "scales")
 """Those that are lists of conditions."""
 
-IN_PARTS = ("lm_width", "infinite_lm", "width_limit", *STUDIES)
+IN_PARTS = ("lm_width", "optimizer_ablation", "infinite_lm", "width_limit", *STUDIES)
 """Those that train language models in parts, variant by variant."""
 
 BENCHES = tuple(name for name, row in REGISTRY.items() if row.code)

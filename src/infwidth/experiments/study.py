@@ -69,6 +69,8 @@ class Part(Section):
       reports: of these role and width, None where it is infinite.
       reference: the part whose choice the runs at one rate take.
       one_rate_seeds: of the runs at one rate.
+      rate_grows: whether the readout's rate grows with the width: the standard readout is W = M/H,
+        moved by η at every width, so that M's rate is H η.
       rates, trunk_rate: the settings that the rates come from, for messages.
     """
 
@@ -85,6 +87,7 @@ class Part(Section):
     reports: list[tuple[str, int | None]]
     reference: str = ""
     one_rate_seeds: tuple[Seed, ...] = ()
+    rate_grows: bool = False
     rates: str
     trunk_rate: str = "training.trunk_learning_rate"
 
@@ -111,11 +114,13 @@ class Part(Section):
         """
         places = []
         for role, width in self.reports:
-            kappa = chosen.kappa
+            rate, kappa = chosen
+            # Rates name runs, so they are rounded.
             if self.model.readout_init == "ntk" and kappa is not None and width:
-                # Rates name runs, so they are rounded.
                 kappa = float(f"{kappa * (self.width / width) ** 0.5:.6g}")
-            cell = chosen._replace(kappa=kappa)
+            if self.rate_grows and width:
+                rate = float(f"{rate * width / self.width:.4g}")
+            cell = Cell(rate, kappa)
             places += [Place(role, self.variant, width, cell, seed) for seed in self.seeds]
         if reference is not None:
             places += [
@@ -156,7 +161,7 @@ def parts_of(experiment: str, settings: Settings) -> list[Part]:
     return [
         part
         for condition in conditions(experiment, settings)
-        for part in _parts(experiment, condition, settings)
+        for part in parts_in(experiment, condition, settings)
     ]
 
 
@@ -206,11 +211,12 @@ def at_length(steps: int, training: TrainingSettings) -> dict[str, int]:
     }
 
 
-def _plan(experiment: str) -> ModuleType:
-    return importlib.import_module(module(experiment, "plan"))
+def parts_in(experiment: str, condition: Condition, settings: Settings) -> Iterator[Part]:
+    """The parts of a condition.
 
-
-def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterator[Part]:
+    Raises:
+      UserError: what it changes does not go with the other settings.
+    """
     try:
         model = ModelSettings.model_validate(merge(settings.model.model_dump(), condition.model))
         changed = merge(settings.training.model_dump(), condition.training)
@@ -242,3 +248,7 @@ def _parts(experiment: str, condition: Condition, settings: Settings) -> Iterato
             if training.trunk_optimizer == "sgd"
             else "training.trunk_learning_rate",
         )
+
+
+def _plan(experiment: str) -> ModuleType:
+    return importlib.import_module(module(experiment, "plan"))

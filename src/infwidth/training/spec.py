@@ -65,8 +65,6 @@ def plan_digest(entries: Iterable[str]) -> str:
     """
     apart = (
         *_TABLES,
-        "infwidth.experiments.optimizer_ablation.contexts.CONTEXTS",
-        "infwidth.experiments.optimizer_ablation.contexts.changes_in",
         "infwidth.training.runs.Runs",
         "infwidth.training.spec.RunSpec",
     )

@@ -6,22 +6,12 @@ stand in the list with multiples of a rate that is not known, as runs that wait.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from infwidth.artifact.planning.texts import Text
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.plan import (
-    Arm,
-    arms,
-    in_context,
-    rate_at,
-    seeds_of_arm,
-    tuned_widths_of_arm,
-    widths_of_arm,
-)
 from infwidth.experiments.places import (
     Place,
     first_places,
@@ -43,7 +33,7 @@ class PlannedRun(NamedTuple):
 
     Attributes:
       experiment: the first that asks for it.
-      group: its variant, in the ablation after its context.
+      group: its part; of a study the variant, after its condition.
       role: "trunk", "tuning", "check", "one_rate" or "report".
       spec: all that its numbers depend on; of a run that waits, rates are multiples of the chosen.
       waits_for: the tuning that has still to choose its rate; empty where that is done.
@@ -102,47 +92,13 @@ class Planner:
         self.searches = []
         covered = self._settings.experiments
         parts = [self._in_parts(name) for name in IN_PARTS if name in covered]
-        experiments = [*parts[:1], self._ablation(), *parts[1:]]
         found: dict[tuple[RunSpec, str], PlannedRun] = {}
-        for runs in experiments:
+        for runs in parts:
             for run in runs:
                 if run.experiment in covered:
                     found.setdefault((run.spec, run.waits_for), run)
         self.searches = [search for search in self.searches if search.experiment in covered]
         return list(found.values())
-
-    def _ablation(self) -> Iterator[PlannedRun]:
-        own = self._settings.optimizer_ablation
-        parts = _parts(self._layout.results / "optimizer_ablation" / "parts")
-        for arm in arms(own):
-            part = parts.get((arm.context, arm.variant))
-            for width in tuned_widths_of_arm(arm, own):
-                yield from self._ablation_at(arm, width, _tuned_at(part, width, own.width))
-
-    def _ablation_at(
-        self, arm: Arm, tuned_width: int, tuned: dict[str, Any] | None
-    ) -> Iterator[PlannedRun]:
-        """The tuning of an arm at a width, and the reported runs that take its rate."""
-        own, group = self._settings.optimizer_ablation, arm.name
-        others = set(tuned_widths_of_arm(arm, own)) - {tuned_width}
-        widths = sorted(set(widths_of_arm(arm, own)) - others)
-        tuning = self._tuning(
-            *("optimizer_ablation", group, arm.variant, tuned_width, own.tuning, tuned)
-        )
-        chosen = _chosen(tuning)
-        places = tuning.places + [
-            Place("report", arm.variant, width, chosen._replace(learning_rate=rate), seed)
-            for width in widths
-            for rate in [rate_at(width, chosen.learning_rate, arm, own)]
-            for seed in seeds_of_arm(arm, own)
-        ]
-        model, training = in_context(
-            arm.context, self._settings.model, self._settings.training, own
-        )
-        yield from self._planned(
-            *("optimizer_ablation", group, places, tuning.waits_for, model, training),
-            self._texts[arm.other_vocabulary],
-        )
 
     def _in_parts(self, name: str) -> Iterator[PlannedRun]:
         """The runs of an experiment that trains in parts."""
@@ -260,24 +216,6 @@ def _most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
 
 def _chosen(tuning: _Tuning) -> Cell:
     return Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
-
-
-def _parts(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    made_by = "infwidth optimizer_ablation train"
-    return {
-        (arm["context"], arm["variant"]): arm
-        for path in sorted(folder.glob("*.json"))
-        for arm in read_json(path, made_by, ("arms",))["arms"]
-    }
-
-
-def _tuned_at(part: dict[str, Any] | None, width: int, common: int) -> dict[str, Any] | None:
-    """What an arm's tuning at one width chose and tried, as `infwidth tune` writes it."""
-    if part is None:
-        return None
-    chosen = part["selection"] if width == common else part.get("selection_at", {}).get(str(width))
-    entries = [entry for entry in part["entries"] if entry["width"] in (width, 0)]
-    return chosen and {"selection": chosen, "entries": entries}
 
 
 def _coordinates(entry: dict[str, Any]) -> tuple:

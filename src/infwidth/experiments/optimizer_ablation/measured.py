@@ -19,7 +19,7 @@ from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.statistics import SampleMean, mean_interval
 
-TABLES = {"runs": runs_table("context", "variant")}
+TABLES = {"runs": runs_table("condition", "variant")}
 KEEP_THE_KERNEL = (
     *("momentum", "rms_star", "adam_star_global", "adam_star_uncorrected"),
     *("nadam_star", "adagrad_star", "muon_star"),
@@ -66,23 +66,25 @@ class OptimizerAblation(Experiment):
     @property
     def contexts(self) -> list[str]:
         """The contexts that ran, the setting of fig1 first."""
-        present = set(self.runs["context"])
+        present = set(self.runs["condition"])
         return [name for name in (BASE, *CONTEXTS) if name in present]
 
     def variants(self, context: str) -> list[str]:
         """The variants that ran in a context, in the order of the tables of variants."""
-        present = set(self.rows("runs", role="report", context=context)["variant"])
+        present = set(self.rows("runs", role="report", condition=context)["variant"])
         return [name for name in ALL_VARIANTS if name in present]
 
     def widths(self, context: str) -> list[int]:
         """The widths that ran in a context, ascending, without the 0 of models without MLPs."""
-        widths = self.rows("runs", role="report", context=context)["width"]
+        widths = self.rows("runs", role="report", condition=context)["width"]
         return sorted({int(width) for width in widths if width > 0})
 
     def selection(self, context: str, variant: str, width: int | None = None) -> dict[str, Any]:
         """What tuning chose for an arm, at a width if it was tuned there by itself."""
-        found, name = self.settings["selection"], f"{context}-{variant}"
-        return found.get(f"{name}-{width}", found[name])
+        found = self.settings["selection"]
+        common = 0 if ALL_VARIANTS[variant].features == "none" else self.width
+        at_common = found[f"{context}-{variant}-{common}"]
+        return found.get(f"{context}-{variant}-{width}", at_common)
 
     def losses(self, context: str, variant: str, width: int | None = None) -> dict[int, float]:
         """The test losses of the runs that finished, by seed; by default at the common width."""
@@ -122,7 +124,7 @@ class OptimizerAblation(Experiment):
         return self.share_of_gap(losses, self.seeds_in(context))
 
     def _cell(self, context: str, variant: str, width: int | None) -> dict[str, Any]:
-        cell = {"role": "report", "context": context, "variant": variant}
+        cell = {"role": "report", "condition": context, "variant": variant}
         # A model without MLPs has no width.
         none = ALL_VARIANTS[variant].features == "none"
         return cell if none else cell | {"width": width or self.width}
@@ -136,5 +138,5 @@ def load(folder: Path | str) -> OptimizerAblation:
     """
     keys = ("optimizer_ablation", "statistics", "selection")
     measured = MeasuredTables.load(folder, TABLES, *keys)
-    measured.require_known("runs", context=(BASE, *CONTEXTS), variant=ALL_VARIANTS)
+    measured.require_known("runs", condition=(BASE, *CONTEXTS), variant=ALL_VARIANTS)
     return OptimizerAblation(measured)

@@ -50,7 +50,7 @@ class OptimizerAblationSettings(Section):
     readout_decay: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.001, description="λ of the context `weight_decay`."
     )
-    arms_per_job: Annotated[int, Field(ge=1)] = Field(
+    parts_per_job: Annotated[int, Field(ge=1)] = Field(
         2, description="Variants in a context that share a process; raise it where runs are short."
     )
     tuning: TuningSettings = Field(

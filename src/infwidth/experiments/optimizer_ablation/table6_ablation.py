@@ -101,7 +101,7 @@ def _caption(measured: OptimizerAblation) -> str:
     rows = {name: context_of(name) for name in measured.contexts}
     each = ", ".join(f"'{row.label}'" for row in rows.values() if row.tuned_at_widths)
     others = [
-        f"{measured.rows('runs', role='report', context=name)['seed'].nunique()} in '{row.label}'"
+        f"{measured.rows('runs', role='report', condition=name)['seed'].nunique()} in '{row.label}'"
         for name, row in rows.items()
         if row.confirmation
     ]
