@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 PICTURES = {*FIGURES, *TABLES}
-# Experiments that keep runs; of the studies, which are alike, one.
-OF_RUNS = "experiments=[lm_width, infinite_lm, optimizer_ablation, width_limit, ladder]"
 
 
 def pictures_without(*experiments):
@@ -106,7 +104,7 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **dict.fromkeys(pictures_without("feature_support", "depth", "readings", "scales"), 1),
     }
     before = checkout.results()
-    checkout.snakemake("train", "--config", OF_RUNS)
+    checkout.snakemake("train")
     after = checkout.results()
     assert before.items() <= after.items()
     new = [checkout.folder / f"results/smoke/runs/{key}" for key in after.keys() - before.keys()]
@@ -161,7 +159,7 @@ def test_a_stranger_who_imports_the_runs_trains_one_more_seed_alone(checkout, fr
     imported = f"{len(before)} runs imported, 0 there already"
     assert imported in fresh.run("infwidth", "runs", "import", archive, *words)
     there = fresh.results()
-    fresh.snakemake("train", "--config", "lm_width={seeds: [10, 11, 12]}", OF_RUNS)
+    fresh.snakemake("train", "--config", "lm_width={seeds: [10, 11, 12]}")
     assert there.keys() == before.keys()
     assert there.items() <= fresh.results().items()
     # Four variants at two widths, and the control at its one.
@@ -177,11 +175,11 @@ def test_a_forced_figure_is_redrawn_alone_and_forced_training_finds_its_runs(che
 
 def test_retrain_trains_anew_and_leaves_nothing_to_do(checkout):
     before = checkout.results()
-    checkout.snakemake("train", "--forceall", "--config", "retrain=true", OF_RUNS)
+    checkout.snakemake("train", "--forceall", "--config", "retrain=true")
     after = checkout.results()
     assert after.keys() == before.keys()
     assert {key for key in before if after[key] > before[key]} == checkout.lm_width_keys()
-    assert checkout.planned("train", "--config", OF_RUNS) == {}
+    assert checkout.planned("train") == {}
 
 
 def test_a_fresh_clone_plans_every_training_and_figures_tables_and_train_are_targets(fresh):

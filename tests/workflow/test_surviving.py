@@ -14,8 +14,7 @@ from infwidth.stored import load_json
 pytestmark = pytest.mark.slow
 
 SMOKE = ("--configfile", "config/smoke.yaml")
-ALONE = ("--config", "experiments=[lm_width]")
-TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE, *ALONE)
+TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE)
 TIMES = ("device_seconds",)
 
 
@@ -67,7 +66,7 @@ def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
     output = fresh.run(*TRAIN)
     assert losses(fresh, keys) == losses(finished, keys)
     assert fresh.lm_width_keys() == keys
-    assert fresh.planned("train", *ALONE) == {}
+    assert fresh.planned("train") == {}
     if signal_sent == signal.SIGKILL:
         assert "clearing the lock" in output
 
