@@ -128,7 +128,7 @@ def test_another_label_draws_and_trains_nothing(checkout):
     checkout.edit("src/infwidth/config/variants.py", '"Frozen features"', '"Frozen"')
     planned = checkout.planned()
     # The studies' plans are made from the table of variants, and gathered anew.
-    assert planned.keys() <= {*PICTURES, "claims", "gather", "gather_runs"}
+    assert planned.keys() <= {*PICTURES, "claims", "collect", "gather", "gather_runs"}
     assert planned["fig1_loss_vs_width"] == planned["table1_final_loss"] == 1
 
 
