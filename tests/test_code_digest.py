@@ -14,6 +14,7 @@ from infwidth.config.load import read_yaml, validate
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
 from infwidth.experiments.optimizer_ablation.plan import parts
+from infwidth.experiments.registry import BENCHES, REGISTRY
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 from tests.test_extending import A_RULE, change
 
@@ -153,6 +154,13 @@ def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     # Logic that settings hold is code as any other.
     package.edit("config/shared.py", "return self.data * self.fsdp\n", "return self.data\n")
     assert changed(before) == digests().keys()
+
+
+def test_a_question_of_the_registry_changes_no_number(package):
+    before = {name: code_digest(REGISTRY[name].code) for name in BENCHES}
+    package.edit("experiments/registry.py", "Is the mean over inits", "Is it so that the mean")
+    forget()
+    assert {name: code_digest(REGISTRY[name].code) for name in BENCHES} == before
 
 
 def test_a_label_changes_what_draws_it(package):

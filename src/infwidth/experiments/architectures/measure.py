@@ -30,14 +30,13 @@ from infwidth.experiments.places import (
     tuning_places,
     widths_of,
 )
-from infwidth.experiments.registry import REGISTRY
 from infwidth.stats.selection import Cell, Trial, count_extensions, next_runs, selection_entry
 from infwidth.training.spec import variants_digest
 
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
-CODE = REGISTRY["architectures"].code
+CODE = (__name__, "infwidth.data.digits")
 
 _LOG = logging.getLogger(__name__)
 

@@ -29,14 +29,13 @@ from infwidth.experiments.convergence.models import (
 )
 from infwidth.experiments.convergence.settings import RULES, ConvergenceSettings, Rule
 from infwidth.experiments.parts import Keeper, Parts
-from infwidth.experiments.registry import REGISTRY
 
 KERNEL_RULES: tuple[Rule, ...] = ("sgd", "momentum", "adam_star")
 
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
-CODE = REGISTRY["convergence"].code
+CODE = (__name__, "infwidth.data.digits")
 
 _LOG = logging.getLogger(__name__)
 

@@ -42,7 +42,6 @@ from infwidth.experiments.expected_value.models import (
 )
 from infwidth.experiments.expected_value.settings import ExpectedValueSettings
 from infwidth.experiments.parts import Keeper, Parts
-from infwidth.experiments.registry import REGISTRY
 
 CASES = {
     "adam_star": Case("adam_star", "cross_entropy"),
@@ -54,7 +53,7 @@ CASES = {
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
-CODE = REGISTRY["expected_value"].code
+CODE = (__name__, "infwidth.data.digits")
 
 _LOG = logging.getLogger(__name__)
 

@@ -40,7 +40,6 @@ from infwidth.experiments.feature_support.residuals import (
 )
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings, NodesSettings
 from infwidth.experiments.parts import Keeper, Parts
-from infwidth.experiments.registry import REGISTRY
 from infwidth.kernels import support_report
 
 BEST, TRAINED = "best", "adam_star"
@@ -55,7 +54,7 @@ _BLOCK = 1024
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
-CODE = REGISTRY["feature_support"].code
+CODE = (__name__,)
 
 _LOG = logging.getLogger(__name__)
 

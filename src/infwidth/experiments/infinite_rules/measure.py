@@ -38,13 +38,12 @@ from infwidth.experiments.infinite_rules.settings import (
     Rule,
 )
 from infwidth.experiments.parts import Keeper
-from infwidth.experiments.registry import REGISTRY
 from infwidth.stats.selection import Trial, choose, count_extensions, next_cells
 
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
 
-CODE = REGISTRY["infinite_rules"].code
+CODE = (__name__, "infwidth.data.digits")
 
 _LOG = logging.getLogger(__name__)
 
