@@ -77,10 +77,8 @@ def _timeless(record: Any) -> Any:
 
 def _keys() -> list[str]:
     """Of the reported runs of one variant, as they were before anything was damaged."""
-    entries = load_json(Path("kept/results/lm_width/parts/ntk-4-and-1-more.json"))["parts"][0][
-        "entries"
-    ]
-    return [entry["key"] for entry in entries]
+    made = load_json(Path(f"kept/results/lm_width/parts/{PART}.json"))
+    return [e["key"] for e in made["parts"][0]["entries"] if e["role"] == "report"]
 
 
 def _forget_a_run() -> None:
