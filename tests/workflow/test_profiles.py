@@ -66,7 +66,7 @@ def test_a_profile_repeats_the_default_one_whose_place_it_takes(name):
 @pytest.mark.parametrize("name", ["slurm", "kubernetes"])
 def test_a_job_has_a_cpu_for_each_device_of_its_run(name):
     shared = {rule for rule, body in rules().items() if "gpu=GPUS_A_RUN" in body}
-    assert len(shared) > 3
+    assert shared == {"tune", "train_widths", "measure"}
     assert profile(name)["set-threads"] == dict.fromkeys(shared, "$INFWIDTH_DEVICES")
 
 
