@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class Experiment:
     """
 
     measured: MeasuredTables
+    _known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def provenance(self) -> dict[str, Any]:
         """What a figure or table was made from: files with digests, settings, commit."""
@@ -112,9 +113,17 @@ class Experiment:
     def rows(self, table: str, **place: Any) -> pd.DataFrame:
         """The rows of a table at a place, such as `variant="ntk", width=256`."""
         rows = self.measured.tables[table]
-        for column, value in place.items():
-            rows = rows[rows[column] == value]
-        return rows
+        if not place:
+            return rows
+        return rows.iloc[self._places(table, tuple(place)).get(tuple(place.values()), [])]
+
+    def _places(self, table: str, columns: tuple[str, ...]) -> dict[tuple, Any]:
+        """By the values of some columns, where the rows that have them stand; made once."""
+        known = self._known.setdefault((table, columns), {})
+        if not known:
+            groups = self.measured.tables[table].groupby(list(columns), sort=False).indices
+            known |= {k if isinstance(k, tuple) else (k,): v for k, v in groups.items()}
+        return known
 
     def by_seed(self, table: str, value: str, **place: Any) -> dict[int, float]:
         """A value of the runs at a place, by seed; those that diverged are left out."""
