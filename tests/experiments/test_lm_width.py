@@ -65,7 +65,7 @@ def test_a_search_is_shorter_and_its_choice_is_checked_at_full_length():
     assert (control.variant, control.is_checked) == ("constant", False)
     short = Settings(training={"steps": 1500, "warmup_steps": 100})
     assert not any(part.is_checked for part in parts(short))
-    with pytest.raises(UserError, match=r"lm_width\.search_steps: steps must be a multiple"):
+    with pytest.raises(UserError, match="lm_width: in its condition 'lm_width' steps"):
         parts(Settings(lm_width={"search_steps": 1490}))
 
 

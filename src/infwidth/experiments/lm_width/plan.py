@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of the paper's experiment: a variant at a width (without JAX)."""
 
-from pydantic import ValidationError
-
-from infwidth.config.errors import UserError
-from infwidth.config.settings import Settings, TrainingSettings
-from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.places import has_mlps
-from infwidth.experiments.study import Part, arms, at_length
+from infwidth.config.settings import Settings
+from infwidth.experiments.study import Condition, Part, arms, at_length, parts_in
 
 
 def parts(settings: Settings) -> list[Part]:
@@ -19,35 +14,25 @@ def parts(settings: Settings) -> list[Part]:
       UserError: the steps of the search do not go with the other settings.
     """
     own, training = settings.lm_width, settings.training
-    search = training
-    if own.search_steps < training.steps:
-        changed = training.model_dump() | at_length(own.search_steps, training)
-        try:
-            search = TrainingSettings.model_validate(changed)
-        except ValidationError as error:
-            mistake = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise UserError(f"configuration: lm_width.search_steps: {mistake}") from None
+    is_shorter = own.search_steps < training.steps
+    condition = Condition(
+        name="lm_width",
+        label="as in fig. 1",
+        arms=arms(own.variants, sorted(own.widths)),
+        seeds=own.seeds,
+        tuning=own.tuning,
+        factors={},
+        vocabulary=settings.data.vocabulary,
+        search=at_length(own.search_steps, training) if is_shorter else {},
+    )
     planned = []
-    for variant, width in arms(own.variants, sorted(own.widths)):
-        tuned = has_mlps(ALL_VARIANTS[variant])
-        planned.append(
-            Part(
-                name=part_name(variant, width),
-                condition="lm_width",
-                variant=variant,
-                width=width,
-                vocabulary=settings.data.vocabulary,
-                model=settings.model,
-                training=training,
-                search=search if tuned else training,
-                tuning=own.tuning,
-                seeds=own.seeds,
-                reports=[("report", width)],
-                reference=part_name(variant, own.reference_width) if tuned else "",
-                one_rate_seeds=tuple(own.seeds[: own.one_rate_seeds] if tuned else ()),
-                rates="lm_width.tuning.learning_rates",
-            )
-        )
+    for part in parts_in("lm_width", condition, settings):
+        one_rate = {
+            "reference": part_name(part.variant, own.reference_width),
+            "one_rate_seeds": tuple(own.seeds[: own.one_rate_seeds]),
+        }
+        more = {"name": part_name(part.variant, part.width), "seeds": own.seeds}
+        planned.append(part.model_copy(update=more | (one_rate if part.width else {})))
     return planned
 
 
