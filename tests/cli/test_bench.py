@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands that train language models: on how many devices each sets its process up."""
 
+import json
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, w
         raise UserError(f"{devices} devices, compiled programs in {compile_cache}")
 
     monkeypatch.setattr(devices, "set_up", stop)
+    part = {"condition": "lm_width", "variant": "ntk", "width": 4, "selection": {}}
+    project.write("results/lm_width/tuning/ntk-4.json", json.dumps({"parts": [part]}))
     status, _, error = project.run(*words, "--config", "training={mesh: {data: 2}}")
     line = f"infwidth: {count} devices, compiled programs in results/compile_cache\n"
     assert (status, error) == (2, line)

@@ -54,7 +54,7 @@ def test_a_damaged_tuning_file_is_one_line(project):
     assert code == 2
     assert error == (
         "infwidth: results/lm_width/tuning/ntk-4.json is damaged (not readable as JSON), set aside "
-        "as ntk-4.json.damaged: run `infwidth measure lm_width`, or the workflow, again "
+        "as ntk-4.json.damaged: run `infwidth tune`, or the workflow, again "
         f"{AS_BEFORE}\n"
     )
 

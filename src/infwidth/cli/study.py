@@ -2,7 +2,7 @@
 """What `infwidth measure`, `tune`, `train` and `gather` do for language models, part by part."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from infwidth.cli.bench import set_up_benches
 from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
-from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.registry import module
 from infwidth.experiments.study import Job, Part, conditions, jobs_of, parts_of
 from infwidth.layout import Layout
@@ -22,81 +21,76 @@ from infwidth.training.processes import write_once
 if TYPE_CHECKING:
     from infwidth.experiments.tuning import Bench
 
+    Benches = Callable[[str], AbstractContextManager[Bench]]
+
 
 def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Tunes and trains the parts of a job, or of `args.part`."""
-    job, benches = _job(args, settings, layout)
+    job, tokens = _job(args, settings, layout)
+    benches = _benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import run_part
 
-    done = []
-    for part in job.parts:
-        with benches(part.name) as bench:
-            done.append(run_part(bench, part))
-    write_once(args.out or layout.part(args.experiment, args.part), {"parts": done})
+    _write(args.out or layout.part(args.experiment, args.part), job, benches, run_part)
 
 
 def tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Chooses the learning rates of the parts of a job of the paper's experiment."""
-    job, benches = _job(args, settings, layout)
+    job, tokens = _job(args, settings, layout)
+    benches = _benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import tune_part
 
-    done = []
-    for part in job.parts:
-        with benches(part.name) as bench:
-            done.append(tune_part(bench, part))
-    write_once(args.out or layout.tuning(args.part), {"parts": done})
+    _write(args.out or layout.tuning(args.part), job, benches, tune_part)
 
 
 def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Trains the parts of a job of the paper's experiment at the rates that are chosen."""
-    tuned = _tuned(args.tuned or sorted(layout.tuning("*").parent.glob("*.json")))
-    job, benches = _job(args, settings, layout)
-    for name in (name for part in job.parts for name in (part.name, part.reference)):
-        if name and name not in tuned:
-            raise UserError(f"{name} is not tuned: run `infwidth tune --part {name}` first")
+    job, tokens = _job(args, settings, layout)
+    wanted = {part.place: part.name for part in job.parts}
+    for part in (part for part in job.parts if part.reference):
+        width = int(part.reference.rpartition("-")[2])
+        wanted[part.condition, part.variant, width] = part.reference
+    files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
+    tuned = _read("infwidth tune", files, wanted, "--tuned")
+    benches = _benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import report_part
 
-    done = []
-    for part in job.parts:
-        reference = tuned[part.reference] if part.reference else None
-        with benches(part.name) as bench:
-            done.append(report_part(bench, part, tuned[part.name], reference))
-    write_once(args.out or layout.part(args.experiment, args.part), {"parts": done})
+    def report(bench: "Bench", part: Part) -> dict[str, Any]:
+        return report_part(bench, part, tuned[part.name], tuned.get(part.reference))
+
+    _write(args.out or layout.part(args.experiment, args.part), job, benches, report)
 
 
 def _job(
     args: argparse.Namespace, settings: Settings | Job, layout: Layout
-) -> "tuple[Job, Callable[[str], AbstractContextManager[Bench]]]":
-    """The job that is asked for, and what opens the benches of its parts."""
-    tokens = layout.tokens
-    if isinstance(settings, Settings):
-        job = _named_job(args.experiment, args.part, settings)
-        if job.parts[0].vocabulary != settings.data.vocabulary:
-            tokens = layout.other_tokens
-    else:
-        job = settings
-    first = job.parts[0]
-    return job, set_up_benches(args, layout, first.model, first.training, tokens)
-
-
-def _named_job(study: str, name: str, settings: Settings) -> Job:
-    jobs = jobs_of(study, settings)
+) -> tuple[Job, Path | None]:
+    """The job that is asked for, and where its tokens lie if that is not the common place."""
+    if isinstance(settings, Job):
+        return settings, None
+    jobs = jobs_of(args.experiment, settings)
     jobs = {part.name: Job(parts=[part]) for job in jobs.values() for part in job.parts} | jobs
-    if name not in jobs:
-        raise UserError(f"--part {name}: {study} has no such part; it has {', '.join(jobs)}")
-    return jobs[name]
+    if args.part not in jobs:
+        known = f"{args.experiment} has no such part; it has {', '.join(jobs)}"
+        raise UserError(f"--part {args.part}: {known}")
+    job = jobs[args.part]
+    is_other = job.parts[0].vocabulary != settings.data.vocabulary
+    return job, layout.other_tokens if is_other else None
 
 
-def _tuned(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """What `infwidth tune` wrote, by part."""
-    return {
-        part_name(part["variant"], part["width"]): part
-        for path in files
-        for part in read_json(path, "infwidth tune", ("parts",))["parts"]
-    }
+def _benches(args: argparse.Namespace, layout: Layout, job: Job, tokens: Path | None) -> "Benches":
+    first = job.parts[0]
+    return set_up_benches(args, layout, first.model, first.training, tokens)
+
+
+def _write(out: Path, job: Job, benches: "Benches", work: "Callable[[Bench, Part], Any]") -> None:
+    """Does the work of each part of a job, and writes what comes of it."""
+    done = []
+    for part in job.parts:
+        with benches(part.name) as bench:
+            done.append(work(bench, part))
+    write_once(out, {"parts": done})
 
 
 def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -109,7 +103,9 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 
     name = args.experiment
     files = args.parts or sorted(layout.part(name, "*").parent.glob("*.json"))
-    parts = _read(name, files, parts_of(name, settings))
+    command = "infwidth train" if name == "lm_width" else f"infwidth measure {name}"
+    wanted = {part.place: part.name for part in parts_of(name, settings)}
+    parts = _read(command, files, wanted, "--parts")
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
     named = conditions(name, settings)
@@ -147,22 +143,27 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 
 
 def _read(
-    experiment: str, files: Iterable[Path], planned: Sequence[Part]
+    command: str, files: Iterable[Path], wanted: Mapping[tuple[str, str, int], str], option: str
 ) -> dict[str, dict[str, Any]]:
-    """What `measure` wrote of the parts that are planned, by name, in their order."""
+    """What a command wrote of parts, by name.
+
+    Args:
+      command: that writes them.
+      files: that hold them, and others.
+      wanted: names by place, in their order.
+      option: that names files, for the message where a part is in two.
+    """
     found: dict[tuple[str, str, int], tuple[Path, dict[str, Any]]] = {}
-    wanted = {part.place: part.name for part in planned}
     for path in files:
-        for part in read_json(path, f"infwidth measure {experiment}", ("parts",))["parts"]:
+        for part in read_json(path, command, ("parts",))["parts"]:
             place = (part["condition"], part["variant"], part["width"])
             if place in wanted and place in found:
                 raise UserError(
                     f"{wanted[place]} is in {found[place][0]} and in {path}: delete one of them, "
-                    "or name the files to gather with --parts"
+                    f"or name the files to read with {option}"
                 )
             found[place] = path, part
     for place, name in wanted.items():
         if place not in found:
-            command = f"infwidth measure {experiment} --part {name}"
-            raise UserError(f"{name} is missing: run `{command}` first, {AS_BEFORE}")
+            raise UserError(f"{name} is missing: run `{command} --part {name}` first, {AS_BEFORE}")
     return {name: found[place][1] for place, name in wanted.items()}

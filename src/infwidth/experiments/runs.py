@@ -79,9 +79,8 @@ def report_part(
 
 
 def run_part(bench: Bench, part: Part) -> dict[str, Any]:
-    """Tunes a part and runs it on the reporting seeds; its own choice is that of its reference."""
-    tuned = tune_part(bench, part)
-    return report_part(bench, part, tuned, tuned if part.reference == part.name else None)
+    """Tunes a part that has no runs at another's rate, and runs it on the reporting seeds."""
+    return report_part(bench, part, tune_part(bench, part))
 
 
 def _chosen(made: dict[str, Any]) -> Cell:

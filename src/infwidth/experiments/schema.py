@@ -17,7 +17,7 @@ SEED = ("seed",)
 PARAMETERS = ("trunk", "features", "readout", "trained")
 
 _KINDS = {
-    **dict.fromkeys(("key", "condition", "parametrization", "role", "variant"), "str"),
+    **dict.fromkeys(("key", "condition", "role", "variant"), "str"),
     **dict.fromkeys(("status", "device", "name", "rule", "kernel"), "str"),
     **dict.fromkeys(("width", "seed", "steps", "tokens", "step", "document"), "int64"),
     **dict.fromkeys((f"parameters_{kind}" for kind in PARAMETERS), "int64"),

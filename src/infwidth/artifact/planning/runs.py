@@ -12,12 +12,7 @@ from infwidth.artifact.planning.texts import Text
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.places import (
-    Place,
-    first_places,
-    has_mlps,
-    run_spec,
-)
+from infwidth.experiments.places import Place, first_places, has_mlps, run_spec
 from infwidth.experiments.registry import IN_PARTS, STUDIES
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
@@ -102,14 +97,16 @@ class Planner:
 
     def _in_parts(self, name: str) -> Iterator[PlannedRun]:
         """The runs of an experiment that trains in parts."""
-        files = sorted(self._layout.part(name, "*").parent.glob("*.json"))
+        written = [(self._layout.part(name, "*"), f"infwidth measure {name}")]
         if name == "lm_width":
             # What is trained stands for its tuning, too.
-            files = [*sorted(self._layout.tuning("*").parent.glob("*.json")), *files]
+            written = [(self._layout.tuning("*"), "infwidth tune")]
+            written += [(self._layout.part(name, "*"), "infwidth train")]
         done = {
             (part["condition"], part["variant"], part["width"]): part
-            for path in files
-            for part in read_json(path, f"infwidth measure {name}", ("parts",))["parts"]
+            for place, command in written
+            for path in sorted(place.parent.glob("*.json"))
+            for part in read_json(path, command, ("parts",))["parts"]
         }
         tunings: dict[str, _Tuning] = {}
         parts = parts_of(name, self._settings)
