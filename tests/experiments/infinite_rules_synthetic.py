@@ -7,6 +7,7 @@ from pathlib import Path
 from infwidth.experiments.infinite_rules.settings import (
     FINITE_RULES,
     KERNELS,
+    MEASURED_RULES,
     RULES,
     InfiniteRulesSettings,
 )
@@ -22,7 +23,8 @@ def write(folder: Path, rules=RULES, kernels=KERNELS, seeds=(10, 11, 12), diverg
     rows = []
     for place, rule in enumerate(RULES):
         for shift, kernel in enumerate(KERNELS):
-            for seed in seeds if rule in rules and kernel in kernels else ():
+            ran = kernel != "measured" or rule in MEASURED_RULES
+            for seed in seeds if ran and rule in rules and kernel in kernels else ():
                 lost = (rule, kernel, seed) in diverged
                 loss = 0.1 + 0.01 * place + 0.02 * shift + (0.001 * seed if place else 0.0)
                 rows.append(
@@ -37,10 +39,16 @@ def write(folder: Path, rules=RULES, kernels=KERNELS, seeds=(10, 11, 12), diverg
                         "status": "diverged" if lost else "done",
                     }
                 )
+    widths = [
+        {"rule": rule, "width": width, "seed": seed, "distance": factor * width**-0.5}
+        for rule, factor in {"sgd": 1.0, "adam_star": 2.0}.items()
+        for width in own.limit_widths
+        for seed in (seeds if "measured" in kernels else ())
+    ]
     return write_measurements(
         folder,
         "infinite_rules",
-        {"runs": rows},
+        {"runs": rows, "widths": widths},
         infinite_rules=own.model_dump(mode="json"),
         statistics={"confidence": 0.95},
     )

@@ -19,13 +19,15 @@ from infwidth.experiments.infinite_rules.measured import TABLES
 from infwidth.experiments.infinite_rules.models import (
     draw,
     features,
+    finite_on_measured_scales,
     kernel_matrix,
     make_problem,
+    measured_kernel,
+    start_errors,
     trainer,
 )
 from infwidth.experiments.infinite_rules.settings import (
     FINITE_RULES,
-    KERNELS,
     RULES,
     InfiniteRulesSettings,
 )
@@ -119,10 +121,11 @@ def test_models_are_trained_as_the_rules_say(problem, rule):
 
 
 def test_features_have_the_kernels_that_stand_for_them(problem):
-    few = problem._replace(x_AxD=problem.x_AxD[:6])
+    few = problem._replace(x_AxD=problem.x_AxD[:6], label_A=problem.label_A[:6])
+    batch_SxK = jnp.arange(6).reshape(2, 3)
     seen = []
-    for kernel in KERNELS:
-        g_AxH = np.asarray(features(few, kernel, 20_000, seed=0), np.float64)
+    for kernel in ("plain", "normalized", "shifted"):
+        g_AxH = np.asarray(features(few, kernel, 20_000, 0, batch_SxK), np.float64)
         products_AxAxH = g_AxH[:, None] * g_AxH[None]
         error_AxA = products_AxAxH.std(axis=2) / math.sqrt(20_000)
         seen.append(np.asarray(kernel_matrix(few, kernel), np.float64))
@@ -130,6 +133,80 @@ def test_features_have_the_kernels_that_stand_for_them(problem):
         assert (np.abs(products_AxAxH.mean(axis=2) - seen[-1]) < 5 * error_AxA).all()
     assert (np.abs(seen[0] - seen[1]) > 5 * error_AxA).mean() > 0.5
     assert (np.abs(seen[1] - seen[2]) > 5 * error_AxA).any()
+
+
+def on_measured_scales(problem, g_AxH, batch_SxK):
+    """The features divided by s^(1/4), s from the gradients of a readout at f = 0, in NumPy."""
+    squares = []
+    for batch_K in np.asarray(batch_SxK):
+        delta_KxE = (1 / 3 - np.eye(3)[np.asarray(problem.label_A)[batch_K]]) / len(batch_K)
+        squares.append(np.square(g_AxH[batch_K].T @ delta_KxE).mean(axis=1))
+    r_H = np.mean(squares, axis=0)
+    return g_AxH * np.maximum(r_H / r_H.mean(), 1e-6) ** -0.25
+
+
+def test_measured_scales_are_those_of_the_gradients_at_the_start(problem):
+    batch_SxK = draw(problem, SETTINGS, seed=2).batch_SxK
+    plain_AxH, found_AxH = (
+        np.asarray(features(problem, kernel, 300, 5, batch_SxK), np.float64)
+        for kernel in ("plain", "measured")
+    )
+    expected_AxH = on_measured_scales(problem, plain_AxH, batch_SxK)
+    np.testing.assert_allclose(found_AxH, expected_AxH, rtol=2e-5, atol=1e-6)
+
+
+def test_their_kernel_is_the_mean_over_features(problem):
+    batch_SxK = draw(problem, SETTINGS, seed=2).batch_SxK
+    # More than are averaged at a time.
+    theta_AxA = measured_kernel(problem, start_errors(problem, batch_SxK), 8192, seed=0)
+    g_AxH = np.asarray(features(problem, "measured", 8192, 1, batch_SxK), np.float64)
+    # Of the images measured on: few units that are silent on these, with scales a thousand times
+    # as small, make up what others have.
+    seen_N = np.unique(np.asarray(batch_SxK))
+    product_NxNxH = g_AxH[seen_N, None] * g_AxH[None, seen_N]
+    error_NxN = product_NxNxH.std(axis=2) * math.sqrt(2 / 8192)
+    off_NxN = product_NxNxH.mean(axis=2) - np.asarray(theta_AxA)[np.ix_(seen_N, seen_N)]
+    assert (np.abs(off_NxN) < 5 * error_NxN).all()
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam_star"])
+def test_the_optimizer_on_measured_scales_is_the_rule_on_scaled_features(problem, rule):
+    g_AxH = np.maximum(np.random.default_rng(1).normal(size=(40, WIDTH)), 0)
+    batch_SxK = draw(problem, SETTINGS, seed=2).batch_SxK
+    scaled_AxH = on_measured_scales(problem, g_AxH, batch_SxK)
+    unit = 1.0
+    if rule == "sgd":
+        first_K = np.asarray(batch_SxK[0])
+        delta_KxE = (1 / 3 - np.eye(3)[np.asarray(problem.label_A)[first_K]]) / len(first_K)
+        unit = 1 / np.sqrt(np.mean(np.square(scaled_AxH[first_K].T @ delta_KxE)))
+    found_AxE = finite_on_measured_scales(
+        problem,
+        rule,
+        SETTINGS,
+        jnp.asarray(g_AxH, jnp.float32),
+        batch_SxK,
+        jnp.float32(unit * RATE),
+    )
+    expected_AxE = by_hand(problem, rule, scaled_AxH, batch_SxK)
+    np.testing.assert_allclose(found_AxE, expected_AxE, atol=2e-5)
+
+
+def test_finite_models_on_measured_scales_come_to_the_infinite_one(monkeypatch, keeper):
+    monkeypatch.setattr(study, "load_digits", lambda: Digits(X_AxD, LABEL_A))
+    own = SETTINGS.model_copy(
+        update={"kernels": ["measured"], "nodes": 8192, "limit_widths": [64, 256, 1024]}
+    )
+    settings = Settings().model_copy(update={"infinite_rules": own})
+    assert plan.parts(settings)[-1] == plan.WIDTHS
+    assert study.part(settings, plan.WIDTHS, keeper) == 2 * 3 * 3
+    widths = study.tables(
+        settings.model_copy(update={"infinite_rules": own.model_copy(update={"rules": ["sgd"]})}),
+        keeper,
+    )["widths"]
+    distance = widths.groupby(["rule", "width"], sort=True)["distance"].mean().unstack()
+    # Three seeds; a mean over H falls by 1/2 for each four-fold of H.
+    for ratio in (distance[256] / distance[64], distance[1024] / distance[256]):
+        assert ((ratio > 0.3) & (ratio < 0.75)).all(), distance
 
 
 def test_no_image_is_both_trained_on_and_looked_at(problem):
@@ -192,6 +269,15 @@ def test_rates_are_extended_refined_and_reported(stubbed, keeper):
     assert {shape for rule, shape, _ in CALLS if rule == "adam"} == {(40, WIDTH)}
 
 
+def test_measured_scales_are_for_few_rules(stubbed, keeper):
+    own = stubbed.infinite_rules.model_copy(
+        update={"kernels": ["measured"], "rules": ["sgd", "momentum"], "nodes": 8}
+    )
+    settings = stubbed.model_copy(update={"infinite_rules": own})
+    assert study.part(settings, "sgd", keeper) > 0
+    assert study.part(settings, "momentum", keeper) == 0
+
+
 def test_nothing_is_computed_twice(stubbed, keeper):
     trained = [study.part(stubbed, rule, keeper) for rule in plan.parts(stubbed)]
     count = len(CALLS)
@@ -212,6 +298,7 @@ def test_nothing_is_computed_twice(stubbed, keeper):
         ({"steps": 20}, r"warmup_steps must be below steps \(20\)"),
         ({"rules": ["lion"]}, "rules"),
         ({"kernels": ["plain", "plain"]}, "given twice"),
+        ({"kernels": ["measured"], "rules": ["momentum"]}, "none of rules runs on measured scales"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes, message):

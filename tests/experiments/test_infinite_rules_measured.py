@@ -31,6 +31,10 @@ def test_effects_are_differences_by_rule_and_by_kernel(tmp_path):
     expected = {"plain": -0.09, "normalized": -0.07, "shifted": -0.05}
     assert by_kernel == pytest.approx({f"{kernel} features": x for kernel, x in expected.items()})
     assert [each.estimate for each in found["shifted_minus_normalized"]] == pytest.approx([0.02])
+    on_scales = {each.where: each.estimate for each in found["measured_minus_adam"]}
+    assert on_scales == pytest.approx({"SGD": -0.081, "ADAM*": -0.03, "Muon on M": 0.04})
+    slopes = {each.where: each.estimate for each in found["measured_slope"]}
+    assert slopes == pytest.approx({"SGD": -0.5, "ADAM*": -0.5})
 
 
 def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
@@ -42,8 +46,11 @@ def test_what_did_not_run_leaves_an_effect_without_places(tmp_path):
 
 def test_the_table_has_a_row_a_rule_and_kernel(tmp_path):
     table = build(load(write(tmp_path, diverged=[("sgd", "plain", 10)])))
-    assert len(table.raw) == len(table.shown) == 14 * 3
-    shown = table.shown.set_index(["Rule", "Kernel"])
+    # Four rules on measured scales; two of them at three widths.
+    assert len(table.raw) == len(table.shown) == 14 * 3 + 4 + 2 * 3
+    finite = table.shown[table.shown["from H = ∞"] != "–"].set_index(["Rule", "H"])
+    assert finite.loc[("ADAM*", "1,024"), "from H = ∞"] == "0.0625 ± 0.0000"
+    shown = table.shown[table.shown["test loss"] != "–"].set_index(["Rule", "Kernel"])
     assert shown.loc[("SGD", "ReLU"), "test loss"].endswith("1 diverged")
     assert list(shown.loc[("ADAM*", "normalized"), ["H", "minus Adam"]]) == [
         "∞",

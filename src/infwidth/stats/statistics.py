@@ -194,6 +194,13 @@ def required_seeds(
     return low
 
 
+def log_slopes(values_RxW: ArrayLike, sizes: Sequence[float]) -> NDArray[np.float64]:
+    """Least-squares slope of log value on log size, one a repeat, shape (R,)."""
+    log_W = np.log(sizes)
+    log_W = log_W - log_W.mean()
+    return np.log(np.asarray(values_RxW, np.float64)) @ log_W / (log_W @ log_W)
+
+
 def intersection_union(p_values: Sequence[float]) -> float:
     """p value of `every one of K claims holds`: the largest, with no correction needed.
 

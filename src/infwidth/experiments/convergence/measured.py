@@ -19,7 +19,7 @@ from scipy import special
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
-from infwidth.stats.statistics import Interval, SampleMean, mean_interval
+from infwidth.stats.statistics import Interval, SampleMean, log_slopes, mean_interval
 from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, tracks, verdict
 
 TABLES = {
@@ -127,7 +127,7 @@ class Convergence(Experiment):
     def slopes(self, rule: str, split: str) -> NDArray[np.float64]:
         """The slope of a rule with a kernel, fitted for each seed by itself, shape (R,)."""
         distance_RxW = self.distances(rule, split)[self.fitted_widths].to_numpy()
-        return _slopes(distance_RxW, self.fitted_widths)
+        return log_slopes(distance_RxW, self.fitted_widths)
 
     def slope(self, rule: str, split: str) -> Slope:
         """Their mean, judged by the rule."""
@@ -245,13 +245,6 @@ def root(square: Interval) -> Interval:
     """The root of an estimate of a square; what is negative counts as 0."""
     ends = (square.estimate, square.lower, square.upper)
     return Interval(*(math.nan if math.isnan(x) else math.sqrt(max(x, 0.0)) for x in ends))
-
-
-def _slopes(distance_RxW: NDArray[np.float64], widths: list[int]) -> NDArray[np.float64]:
-    """Least-squares slope of log distance on log width, one a seed."""
-    log_W = np.log(widths)
-    log_W = log_W - log_W.mean()
-    return np.log(distance_RxW) @ log_W / (log_W @ log_W)
 
 
 def _leave_one_out(product_RxR: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -17,6 +17,7 @@ _STYLES = {
     "plain": look("adam_star"),
     "normalized": look("adam_star_normalized"),
     "shifted": Look("#555555", "o", "-"),
+    "measured": look("adam_star_measured"),
 }
 _TOP, _BOTTOM, _RIGHT, _KEY = 0.4, 0.42, 0.12, 0.08
 
@@ -33,7 +34,7 @@ def draw(measured: InfiniteRules) -> Figure:
     axes = figure.subplots(1, 1)
     for rule, kernel in measured.arms:
         if (rule, kernel) != REFERENCE:
-            row = rules.index(rule) + 0.25 * (list(_STYLES).index(kernel) - 1)
+            row = rules.index(rule) + 0.2 * (list(_STYLES).index(kernel) - 1.5)
             interval = measured.difference(rule, kernel).interval(measured.confidence)
             difference_point(axes, interval, row, _STYLES[kernel])
     stripes(axes, len(rules))

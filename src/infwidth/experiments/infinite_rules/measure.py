@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,18 @@ from infwidth.experiments.infinite_rules.models import (
     Problem,
     draw,
     features,
+    finite_on_measured_scales,
     kernel_matrix,
     make_problem,
+    measured_kernel,
+    sgd_unit,
+    start_errors,
     trainer,
 )
+from infwidth.experiments.infinite_rules.plan import WIDTHS
 from infwidth.experiments.infinite_rules.settings import (
     FINITE_RULES,
+    MEASURED_RULES,
     InfiniteRulesSettings,
     Kernel,
     Rule,
@@ -48,7 +54,10 @@ CODE = (__name__, "infwidth.data.digits")
 _LOG = logging.getLogger(__name__)
 
 # What decides which models there are, and not what each of them is.
-_BESIDE = {"rules", "kernels"}
+_BESIDE = {"rules", "kernels", "limit_widths"}
+
+_REFERENCE = 8
+"""Times `nodes`, the features of the infinite width from which finite models are measured."""
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
@@ -59,15 +68,19 @@ def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
       keeper: gives the parts that are kept, from the modules that their numbers hang on.
 
     Returns:
-      The table that `infwidth.experiments.infinite_rules.measured` describes.
+      The tables that `infwidth.experiments.infinite_rules.measured` describes.
     """
     own = settings.infinite_rules
-    return {"runs": pd.concat(_trained(own, own.rules, keeper), ignore_index=True)}
+    runs = pd.concat(_trained(own, own.rules, keeper), ignore_index=True)
+    return {"runs": runs, "widths": _widened(own, keeper)}
 
 
-def part(settings: "Settings", rule: Rule, keeper: Keeper) -> int:
-    """Trains a rule with every kernel, and returns the number of runs; `tables` finds them."""
-    return sum(map(len, _trained(settings.infinite_rules, [rule], keeper)))
+def part(settings: "Settings", name: str, keeper: Keeper) -> int:
+    """Trains a rule with every kernel, or finite models, and returns the number of runs."""
+    own = settings.infinite_rules
+    if name == WIDTHS:
+        return len(_widened(own, keeper))
+    return sum(map(len, _trained(own, [cast(Rule, name)], keeper)))
 
 
 def _trained(
@@ -75,10 +88,20 @@ def _trained(
 ) -> Iterator[pd.DataFrame]:
     """The runs of each of some rules with each kernel, tuned and reported."""
     problem, parts = make_problem(settings, *load_digits()), keeper(CODE)
-    matrix = cache(partial(kernel_matrix, problem))
+
+    @cache
+    def matrix(kernel: Kernel, seed: int | None) -> jax.Array:
+        """The kernel; that of measured scales with a seed, of the batches."""
+        if seed is None:
+            return kernel_matrix(problem, kernel)
+        errors_RxA = start_errors(problem, draw(problem, settings, seed).batch_SxK)
+        return measured_kernel(problem, errors_RxA, settings.nodes, settings.data_seed)
+
     for rule in rules:
         compiled = cache(partial(trainer, problem, rule, settings))
         for kernel in settings.kernels:
+            if kernel == "measured" and rule not in MEASURED_RULES:
+                continue
             depends_on = settings.model_dump(mode="json", exclude=_BESIDE)
             depends_on |= {"rule": rule, "kernel": kernel}
             compute = partial(_runs, problem, settings, rule, kernel, compiled, matrix)
@@ -91,7 +114,7 @@ def _runs(
     rule: Rule,
     kernel: Kernel,
     compiled: Callable[[], Outputs],
-    matrix: Callable[[Kernel], jax.Array],
+    matrix: Callable[[Kernel, int | None], jax.Array],
 ) -> pd.DataFrame:
     """Of one rule with one kernel: those of the grid, its extensions, the refinements, reported."""
     started, tolerance = time.monotonic(), settings.tolerance
@@ -102,7 +125,10 @@ def _runs(
     # One set of features at a time, since they are larger than a kernel's matrix.
     @lru_cache(maxsize=1)
     def given(seed: int) -> jax.Array:
-        return features(problem, kernel, settings.width, seed) if finite else matrix(kernel)
+        if not finite:
+            return matrix(kernel, seed if kernel == "measured" else None)
+        batch_SxK = draw(problem, settings, seed).batch_SxK
+        return features(problem, kernel, settings.width, seed, batch_SxK)
 
     def run(role: str, seed: int, rate: float) -> float:
         drawn = draw(problem, settings, seed)
@@ -149,6 +175,47 @@ def _runs(
     seconds = time.monotonic() - started
     _LOG.info("%s, %s: %d runs in %.1f s", rule, kernel, len(rows), seconds)
     return TABLES["runs"].frame(rows)
+
+
+def _widened(settings: InfiniteRulesSettings, keeper: Keeper) -> pd.DataFrame:
+    """How far finite models on measured scales are from the infinite one, on the test's images.
+
+    All on the batches of the first seed to report, at the middle rate of the grid; seeds draw the
+    features.
+    """
+    if "measured" not in settings.kernels:
+        return TABLES["widths"].frame([])
+    depends_on = settings.model_dump(mode="json", exclude={"rules", "kernels"})
+    return keeper(CODE).table(WIDTHS, depends_on, partial(_distances, settings))
+
+
+def _distances(settings: InfiniteRulesSettings) -> pd.DataFrame:
+    problem = make_problem(settings, *load_digits())
+    first, *_ = settings.seeds
+    batch_SxK = draw(problem, settings, first).batch_SxK
+    rates = sorted(settings.learning_rates)
+    rate = jnp.float32(rates[len(rates) // 2])
+    theta_AxA = measured_kernel(
+        *(problem, start_errors(problem, batch_SxK)),
+        *(_REFERENCE * settings.nodes, settings.data_seed),
+    )
+    rows = []
+    for rule in ("sgd", "adam_star"):
+        limit_AxE = trainer(problem, rule, settings)(theta_AxA, batch_SxK, rate)
+        unit = sgd_unit(problem, theta_AxA, batch_SxK[0]) if rule == "sgd" else 1.0
+        train = jax.jit(partial(finite_on_measured_scales, problem, rule, settings))
+        for width in sorted(settings.limit_widths):
+            for seed in settings.seeds:
+                g_AxH = features(problem, "plain", width, seed, batch_SxK)
+                f_AxE = train(g_AxH, batch_SxK, unit * rate)
+                rms = [
+                    float(np.sqrt(np.mean(np.square(np.asarray(each_AxE, np.float64)))))
+                    for each_AxE in ((f_AxE - limit_AxE)[: problem.test], f_AxE[: problem.test])
+                ]
+                row = {"rule": rule, "width": width, "seed": seed}
+                rows.append(row | dict(zip(("distance", "rms_outputs"), rms, strict=True)))
+        _LOG.info("%s on measured scales at %d widths", rule, len(settings.limit_widths))
+    return TABLES["widths"].frame(rows)
 
 
 def _half_way(best: float | None, rates: Iterable[float]) -> list[float]:

@@ -23,6 +23,8 @@ TABLES = {
         outcomes=("loss", "accuracy"),
         shown=("train_loss", "status"),
     ),
+    # Of finite models on measured scales from the infinite one: rms over the test's images.
+    "widths": Table(("rule", "width"), SEED, outcomes=("distance",), shown=("rms_outputs",)),
 }
 
 LABELS = {
@@ -47,7 +49,12 @@ OTHER_KERNEL_RULES = frozenset(LABELS) - {
 }
 """Other optimizers that keep the kernel; weight decay makes another one of ADAM*."""
 
-KERNEL_LABELS = {"plain": "ReLU", "normalized": "normalized", "shifted": "shifted biases"}
+KERNEL_LABELS = {
+    "plain": "ReLU",
+    "normalized": "normalized",
+    "shifted": "shifted biases",
+    "measured": "measured scales",
+}
 
 REFERENCE = ("adam", "plain")
 """Elementwise Adam on frozen plain features, at finite width."""
@@ -87,6 +94,15 @@ class InfiniteRules(Experiment):
         """The loss of a rule with a kernel minus that of another, paired by seed."""
         own, other = self.losses(rule, kernel), self.losses(*reference)
         return paired_effect(where or rule, own, other, self.seeds)
+
+    @property
+    def distances(self) -> dict[str, pd.DataFrame]:
+        """By rule, of finite models on measured scales from infinite width, a row a seed."""
+        table = self.measured.tables["widths"]
+        return {
+            str(rule): rows.pivot(index="seed", columns="width", values="distance")
+            for rule, rows in table.groupby("rule", sort=False)
+        }
 
 
 def load(folder: Path | str) -> InfiniteRules:

@@ -4,12 +4,14 @@
 All is in float32.
 
 Shapes: A images, of which the first P are tested on; D their dimension, d = D + 1; E classes, which
-are the outputs; N images to train on, V to validate on; K a batch, S steps; H features.
+are the outputs; N images to train on, V to validate on; K a batch, S steps; H features; R pairs of
+a batch and a class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ import numpy as np
 import optax
 
 from infwidth import infinite, kernels
+from infwidth.config.shared import MeasuredScalesSettings
 from infwidth.experiments.digits import as_training, mean_loss, relu_features, scaled
 from infwidth.experiments.infinite_rules.settings import (
     FINITE_RULES,
@@ -26,11 +29,16 @@ from infwidth.experiments.infinite_rules.settings import (
 )
 from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
 from infwidth.models.normalization import feature_scale
-from infwidth.optim import scale_by_adam_star, scale_by_width
+from infwidth.optim import on_measured_scales, scale_by_adam_star, scale_by_width
 from infwidth.training import rules
 
 _ROWS = 256
 """Rows of a kernel that are computed at a time."""
+
+_NODES = 4096
+"""Features over which the kernel of measured scales is averaged at a time."""
+
+_SCALES = MeasuredScalesSettings()
 
 Outputs = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(what the kernel or the features are at all images, batch_SxK, rate) -> f_AxE."""
@@ -88,7 +96,7 @@ def draw(problem: Problem, settings: InfiniteRulesSettings, seed: int) -> Draw:
 
 
 def kernel_matrix(problem: Problem, kernel: Kernel) -> jax.Array:
-    """theta_AxA, the kernel of all images with all."""
+    """theta_AxA, the kernel of all images with all, of features whose kernel has a closed form."""
     of_rows: dict[str, Callable[..., jax.Array]] = {
         "plain": kernels.relu_kernel,
         "normalized": kernels.normalized_relu_kernel,
@@ -100,8 +108,74 @@ def kernel_matrix(problem: Problem, kernel: Kernel) -> jax.Array:
     return jnp.concatenate([of_rows[kernel](row_RxD, x_AxD, bias=bias) for row_RxD in rows])
 
 
-def features(problem: Problem, kernel: Kernel, width: int, seed: int) -> jax.Array:
-    """g_AxH, the features of that kernel at all images, drawn by a seed."""
+def start_errors(problem: Problem, batch_SxK: jax.Array) -> jax.Array:
+    """delta_RxA, the errors at f = 0 of each class in each of the first batches, of all images."""
+
+    def of_batch(index_K: jax.Array) -> jax.Array:
+        start_KxE = jnp.zeros((len(index_K), problem.classes))
+        delta_KxE = jax.grad(mean_loss)(start_KxE, problem.label_A[index_K])
+        zeros_AxE = jnp.zeros((len(problem.label_A), problem.classes))
+        return zeros_AxE.at[index_K].add(delta_KxE).T
+
+    return jnp.concatenate([of_batch(index_K) for index_K in batch_SxK[: _SCALES.batches]])
+
+
+def gradient_squares(delta_RxA: jax.Array, g_AxH: jax.Array) -> jax.Array:
+    """r_H, the mean square of each feature's gradient over the batches and classes."""
+    return jnp.mean(jnp.square(jnp.dot(delta_RxA, g_AxH)), axis=0)
+
+
+def _divisor(r_H: jax.Array) -> jax.Array:
+    """s^p for each feature, by which the features are divided."""
+    return jnp.maximum(r_H / jnp.mean(r_H), _SCALES.floor) ** _SCALES.power
+
+
+def measured_kernel(problem: Problem, delta_RxA: jax.Array, nodes: int, seed: int) -> jax.Array:
+    """theta_AxA on scales measured from errors: the mean over features that a seed draws.
+
+    Args:
+      problem: the images.
+      delta_RxA: from `start_errors`.
+      nodes: number of features, docs/theory.md, equation (32); rounded up to a multiple of 4,096
+        above that.
+      seed: of the features.
+    """
+    count = -(-nodes // _NODES)
+    keys = jax.random.split(jax.random.key(seed), count)
+    return _mean_over_nodes(problem.x_AxD, delta_RxA, keys, min(nodes, _NODES))
+
+
+@partial(jax.jit, static_argnums=3)
+def _mean_over_nodes(
+    x_AxD: jax.Array, delta_RxA: jax.Array, keys_B: jax.Array, size: int
+) -> jax.Array:
+    def drawn(key: jax.Array) -> jax.Array:
+        return relu_features(x_AxD, draw_features(key, size, x_AxD.shape[1] + 1))
+
+    def add(theta_AxA: jax.Array, given: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        key, divisor_H = given
+        g_AxH = drawn(key) / divisor_H[None]
+        return theta_AxA + jnp.dot(g_AxH, g_AxH.T) / size, None
+
+    # Twice over the features, since the scales are relative to the mean of all.
+    r_BxH = jax.lax.map(lambda key: gradient_squares(delta_RxA, drawn(key)), keys_B)
+    divisor_BxH = _divisor(r_BxH.ravel()).reshape(r_BxH.shape)
+    zeros_AxA = jnp.zeros((len(x_AxD), len(x_AxD)))
+    return jax.lax.scan(add, zeros_AxA, (keys_B, divisor_BxH))[0] / len(keys_B)
+
+
+def features(
+    problem: Problem, kernel: Kernel, width: int, seed: int, batch_SxK: jax.Array
+) -> jax.Array:
+    """g_AxH, the features of that kernel at all images, drawn by a seed.
+
+    Args:
+      problem: the images.
+      kernel: which features.
+      width: H.
+      seed: of the features.
+      batch_SxK: those of the run, on which scales are measured.
+    """
     D = problem.x_AxD.shape[1]
     omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
     if kernel == "shifted":
@@ -110,7 +184,11 @@ def features(problem: Problem, kernel: Kernel, width: int, seed: int) -> jax.Arr
         # A ReLU is positively homogeneous.
         s_H = feature_scale(omega_Hxd[:, -1], D, feature_bias(D, None))
         omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
-    return relu_features(problem.x_AxD, omega_Hxd)
+    g_AxH = relu_features(problem.x_AxD, omega_Hxd)
+    if kernel == "measured":
+        r_H = gradient_squares(start_errors(problem, batch_SxK), g_AxH)
+        g_AxH = g_AxH / _divisor(r_H)[None]
+    return g_AxH
 
 
 def trainer(problem: Problem, rule: Rule, settings: InfiniteRulesSettings) -> Outputs:
@@ -132,7 +210,7 @@ def _infinite(
     rate: jax.Array,
 ) -> jax.Array:
     if rule in ("sgd", "sgd_decay", "momentum"):
-        rate = rate * _sgd_unit(problem, theta_AxA, batch_SxK[0])
+        rate = rate * sgd_unit(problem, theta_AxA, batch_SxK[0])
     solver = kernel_solver(rule, rate, settings)
     c_AxE = jnp.zeros((theta_AxA.shape[0], problem.classes))
     state, _ = infinite.train_coefficients(
@@ -181,7 +259,7 @@ def kernel_solver(
     return solvers[rule]()
 
 
-def _sgd_unit(problem: Problem, theta_AxA: jax.Array, index_K: jax.Array) -> jax.Array:
+def sgd_unit(problem: Problem, theta_AxA: jax.Array, index_K: jax.Array) -> jax.Array:
     """The rate at which SGD's first step has rms 1, docs/theory.md, section 11."""
     label_K = problem.label_A[index_K]
     delta_KxE = jax.grad(mean_loss)(jnp.zeros((len(index_K), problem.classes)), label_K)
@@ -198,11 +276,50 @@ def _finite(
     batch_SxK: jax.Array,
     rate: jax.Array,
 ) -> jax.Array:
-    H = g_AxH.shape[1]
     moments = (settings.b1, settings.b2, settings.eps)
     original: optax.GradientTransformation = optax.scale_by_adam(*moments)
     if rule == "adam_star_factored":
         original = scale_by_adam_star(*moments, second_moment="factored")
+    return _trained(problem, settings, original, g_AxH, batch_SxK, rate)
+
+
+def finite_on_measured_scales(
+    problem: Problem,
+    rule: Literal["sgd", "adam_star"],
+    settings: InfiniteRulesSettings,
+    g_AxH: jax.Array,
+    batch_SxK: jax.Array,
+    rate: jax.Array,
+) -> jax.Array:
+    """Trains a readout of plain features with the optimizer that users have: f_AxE.
+
+    Args:
+      problem: the images.
+      rule: on measured scales.
+      settings: schedule and moments.
+      g_AxH: the plain features.
+      batch_SxK: those of the run; scales are measured on the first.
+      rate: of the first step, in parameters' units.
+    """
+    inner = optax.identity()
+    if rule == "adam_star":
+        inner = scale_by_adam_star(settings.b1, settings.b2, settings.eps)
+    on_scales = on_measured_scales(inner, hold_after=0, power=_SCALES.power, floor=_SCALES.floor)
+    measured = {"mean_square": gradient_squares(start_errors(problem, batch_SxK), g_AxH)}
+    return _trained(problem, settings, on_scales, g_AxH, batch_SxK, rate, measured)
+
+
+def _trained(
+    problem: Problem,
+    settings: InfiniteRulesSettings,
+    original: optax.GradientTransformation,
+    g_AxH: jax.Array,
+    batch_SxK: jax.Array,
+    rate: jax.Array,
+    measured: Mapping[str, jax.Array] = MappingProxyType({}),
+) -> jax.Array:
+    """f_AxE of a readout trained from 0 by a rule in whose state there is what was measured."""
+    H = g_AxH.shape[1]
     solver = optax.chain(scale_by_width(), original)
     schedule = rules.schedule(as_training(settings))
 
@@ -220,6 +337,6 @@ def _finite(
         return (m_HxE, state, count + 1), None
 
     m_HxE = jnp.zeros((H, problem.classes))
-    start = (m_HxE, solver.init(m_HxE), jnp.zeros([], jnp.int32))
+    start = (m_HxE, optax.tree.set(solver.init(m_HxE), **measured), jnp.zeros([], jnp.int32))
     (m_HxE, _, _), _ = jax.lax.scan(step, start, batch_SxK)
     return jnp.dot(g_AxH, m_HxE) / H

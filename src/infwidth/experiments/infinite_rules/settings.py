@@ -38,10 +38,14 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 FINITE_RULES: tuple[Rule, ...] = ("adam_star_factored", "adam")
 """Those that have no fixed kernel: ADAM* D and elementwise Adam, on frozen finite features."""
 
-Kernel = Literal["plain", "normalized", "shifted"]
-"""Of which features: ReLU; ReLU divided by s(ω); ReLU with ω_b ~ N(−0.41, 1)."""
+Kernel = Literal["plain", "normalized", "shifted", "measured"]
+"""Of which features: ReLU; ReLU divided by s(ω); ReLU with ω_b ~ N(−0.41, 1); ReLU on scales that
+are measured from the gradients of the first batches (docs/theory.md, section 16)."""
 
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+
+MEASURED_RULES: tuple[Rule, ...] = ("sgd", "adam_star", "muon_star", "adam")
+"""Those that run on measured scales, whose kernel is another one for each seed."""
 
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -59,7 +63,7 @@ class InfiniteRulesSettings(Section):
         "of the batches, and of the features where there are any.",
     )
     seeds: list[Seed] = Field(
-        [30, 31, 32, 33, 34, 35, 36, 37],
+        [40, 41, 42, 43, 44, 45, 46, 47],
         min_length=1,
         description="Seeds of the same, of the reported runs; none of the tuning seeds.",
     )
@@ -109,8 +113,21 @@ class InfiniteRulesSettings(Section):
         "step, s_t being the schedule.",
     )
     width: Width = Field(4096, description="Features of the rules that run at finite width.")
+    nodes: Width = Field(
+        32768,
+        description="Features over which the kernel of measured scales, which has no closed form, "
+        "is averaged.",
+    )
+    limit_widths: list[Width] = Field(
+        [256, 1024, 4096],
+        min_length=2,
+        description="Widths of the finite models on measured scales whose distance from infinite "
+        "width is measured; that has 8 times `nodes` for its kernel.",
+    )
 
-    _no_duplicates = each_once("rules", "kernels", "tuning_seeds", "seeds", "learning_rates")
+    _no_duplicates = each_once(
+        *("rules", "kernels", "tuning_seeds", "seeds", "learning_rates", "limit_widths")
+    )
     _seeds_apart = seeds_apart("seeds", tuning="tuning_seeds")
 
     @model_validator(mode="after")
@@ -118,6 +135,15 @@ class InfiniteRulesSettings(Section):
         if self.test_examples + self.validation_examples >= 1797:
             raise ValueError(
                 "test_examples and validation_examples leave none of the 1,797 images to train on"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_runs(self) -> "InfiniteRulesSettings":
+        if self.kernels == ["measured"] and not set(self.rules) & set(MEASURED_RULES):
+            raise ValueError(
+                "none of rules runs on measured scales; add a kernel, or one of "
+                f"{', '.join(MEASURED_RULES)}"
             )
         return self
 

@@ -18,9 +18,9 @@ from infwidth.stats.statistics import mean_interval
 
 def build(measured: InfiniteRules) -> Table:
     """One row a rule and kernel."""
-    rows = [_row(measured, *arm) for arm in measured.arms]
+    rows = [_row(measured, *arm) for arm in measured.arms] + _finite(measured)
     raw = pd.DataFrame([row for row, _ in rows])
-    shown = pd.DataFrame([cells for _, cells in rows])
+    shown = pd.DataFrame([cells for _, cells in rows]).fillna(MISSING)
     return Table("table14_infinite_rules", _caption(measured), raw, shown)
 
 
@@ -58,6 +58,31 @@ def _row(measured: InfiniteRules, rule: str, kernel: str) -> tuple[dict[str, Any
     return raw, shown
 
 
+def _finite(measured: InfiniteRules) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Models of finite width on measured scales, by their distance from the infinite one."""
+    rows = []
+    for rule, distance_SxW in measured.distances.items():
+        for width, distance_S in distance_SxW.items():
+            distance = mean_interval(distance_S, measured.confidence)
+            raw = {
+                "rule": rule,
+                "kernel": "measured",
+                "width": float(str(width)),
+                "seeds": distance.count,
+                "distance": distance.estimate,
+                "distance_lower": distance.lower,
+                "distance_upper": distance.upper,
+            }
+            shown = {
+                "Rule": LABELS[rule],
+                "Kernel": KERNEL_LABELS["measured"],
+                "H": count(float(str(width))),
+                "from H = ∞": plus_minus(distance),
+            }
+            rows.append((raw, shown))
+    return rows
+
+
 def _caption(measured: InfiniteRules) -> str:
     seeds = len(measured.seeds)
     return sentences(
@@ -68,6 +93,11 @@ def _caption(measured: InfiniteRules) -> str:
             "differences are paired by seed, from elementwise Adam on frozen ReLU features.",
             "The width is exactly infinite but for the rules that keep no kernel. η is in units in "
             "which each rule's first step has rms η.",
+            "The kernel of measured scales is averaged over "
+            f"{measured.settings['nodes']:,} features; below, how far finite models on these "
+            "scales are from the infinite one, in logits: rms over the test's images."
+            if measured.distances
+            else "",
             "ADAM*'s formula is our reconstruction (B), not the paper's text; the starred rules "
             "besides are ours.",
         ]
