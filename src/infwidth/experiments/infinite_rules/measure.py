@@ -91,11 +91,11 @@ def _trained(
 
     @cache
     def matrix(kernel: Kernel, seed: int | None) -> jax.Array:
-        """The kernel; that of measured scales with a seed, of the batches."""
+        """The kernel; that of measured scales with a seed, of the batches and of its features."""
         if seed is None:
             return kernel_matrix(problem, kernel)
         errors_RxA = start_errors(problem, draw(problem, settings, seed).batch_SxK)
-        return measured_kernel(problem, errors_RxA, settings.nodes, settings.data_seed)
+        return measured_kernel(problem, errors_RxA, settings.nodes, seed)
 
     for rule in rules:
         compiled = cache(partial(trainer, problem, rule, settings))
