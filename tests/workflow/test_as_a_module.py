@@ -34,7 +34,7 @@ def other(tmp_path) -> Checkout:
 
 
 def test_a_width_in_the_configuration_of_another_workflow_is_trained(other):
-    planned = other.run("snakemake", "-n")
+    planned = other.run("snakemake", "-n", "-p")
     assert "results/mine/lm_width/parts/adam_star-4-and-1-more.json" in planned
     assert '"width":12' in planned
     # All of it, from the corpus to the last figure, under names of their own.
