@@ -111,7 +111,7 @@ REGISTRY: dict[str, Row] = {
         "Which rule for the readout, with which features, is best at exactly infinite width?",
         ("fig17_infinite_rules",),
         ("table14_infinite_rules",),
-        4,
+        8,
         code=(module("infinite_rules", "measure"), _DIGITS),
         split=True,
         grows_with=("infinite_rules.width",),

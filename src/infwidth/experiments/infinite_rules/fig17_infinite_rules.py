@@ -34,7 +34,7 @@ def draw(measured: InfiniteRules) -> Figure:
     axes = figure.subplots(1, 1)
     for rule, kernel in measured.arms:
         if (rule, kernel) != REFERENCE:
-            row = rules.index(rule) + 0.2 * (list(_STYLES).index(kernel) - 1.5)
+            row = rules.index(rule) + 0.18 * (list(_STYLES).index(kernel) - 1.5)
             interval = measured.difference(rule, kernel).interval(measured.confidence)
             difference_point(axes, interval, row, _STYLES[kernel])
     stripes(axes, len(rules))
