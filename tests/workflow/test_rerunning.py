@@ -95,7 +95,7 @@ def test_a_change_in_the_optimizer_retrains_what_uses_it(checkout):
         **{"tune": 1, "train_widths": 1, "collect": 1},
         "infinite_lm_train": 1,
         **{"convergence_models": len(RULES), "convergence": 1, "expected_value": 1, "memory": 1},
-        **{"infinite_rules_models": 3, "infinite_rules": 1},
+        **{"infinite_rules_models": 2, "infinite_rules": 1},
         **{"feature_selection": 1},
         **{"architectures_models": 1, "architectures": 1, "claims": 1},
         # Of the studies, the ladder alone has ADAM* here.
