@@ -119,9 +119,9 @@ def _trial(
     kind: Kind, path: Path, damage: str, randomly: random.Random, expected: Any, again: bool
 ) -> str:
     _restore(kind)
-    experiment = path.parts[1]
-    of_its_folder = tuple(w for w in kind.reads if experiment in w and experiment != "data")
-    kind = kind._replace(reads=of_its_folder or kind.reads)
+    if len(kind.reads) > 1 and all(words[0] == "gather" for words in kind.reads):
+        # Of several experiments, the one that the file is of.
+        kind = kind._replace(reads=tuple(w for w in kind.reads if w[1] == path.parts[1]))
     content = bytearray(path.read_bytes())
     path.unlink()
     if damage == "flip":

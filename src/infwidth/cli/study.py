@@ -13,7 +13,7 @@ from infwidth.cli.origin import origin
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.registry import module
-from infwidth.experiments.study import Job, Part, conditions, jobs_of, parts_of
+from infwidth.experiments.study import Job, Part, conditions, jobs_of
 from infwidth.layout import Layout
 from infwidth.stored import read_json
 from infwidth.training.processes import write_once
@@ -47,10 +47,11 @@ def tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> 
 def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Trains the parts of a job of the paper's experiment at the rates that are chosen."""
     job, tokens = _job(args, settings, layout)
-    wanted = {part.place: part.name for part in job.parts}
+    wanted = {part.place: (part.name, layout.tuning(args.part)) for part in job.parts}
     for part in (part for part in job.parts if part.reference):
         width = int(part.reference.rpartition("-")[2])
-        wanted[part.condition, part.variant, width] = part.reference
+        found_in = layout.tuning(part.reference)
+        wanted[part.condition, part.variant, width] = part.reference, found_in
     files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
     tuned = _read("infwidth tune", files, wanted, "--tuned")
     benches = _benches(args, layout, job, tokens)
@@ -104,7 +105,11 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     name = args.experiment
     files = args.parts or sorted(layout.part(name, "*").parent.glob("*.json"))
     command = "infwidth train" if name == "lm_width" else f"infwidth measure {name}"
-    wanted = {part.place: part.name for part in parts_of(name, settings)}
+    wanted = {
+        part.place: (part.name, layout.part(name, job))
+        for job, each in jobs_of(name, settings).items()
+        for part in each.parts
+    }
     parts = _read(command, files, wanted, "--parts")
     dataset = TokenDataset.open(args.tokens or layout.tokens)
     runs = args.runs or layout.runs
@@ -143,14 +148,17 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 
 
 def _read(
-    command: str, files: Iterable[Path], wanted: Mapping[tuple[str, str, int], str], option: str
+    command: str,
+    files: Iterable[Path],
+    wanted: Mapping[tuple[str, str, int], tuple[str, Path]],
+    option: str,
 ) -> dict[str, dict[str, Any]]:
     """What a command wrote of parts, by name.
 
     Args:
       command: that writes them.
       files: that hold them, and others.
-      wanted: names by place, in their order.
+      wanted: names by place, in their order, and the files that they should be in.
       option: that names files, for the message where a part is in two.
     """
     found: dict[tuple[str, str, int], tuple[Path, dict[str, Any]]] = {}
@@ -158,12 +166,14 @@ def _read(
         for part in read_json(path, command, ("parts",))["parts"]:
             place = (part["condition"], part["variant"], part["width"])
             if place in wanted and place in found:
+                name, first = wanted[place][0], found[place][0]
                 raise UserError(
-                    f"{wanted[place]} is in {found[place][0]} and in {path}: delete one of them, "
+                    f"{name} is in {first} and in {path}: delete one of them, "
                     f"or name the files to read with {option}"
                 )
             found[place] = path, part
-    for place, name in wanted.items():
+    for place, (name, path) in wanted.items():
         if place not in found:
-            raise UserError(f"{name} is missing: run `{command} --part {name}` first, {AS_BEFORE}")
-    return {name: found[place][1] for place, name in wanted.items()}
+            run = f"run `{command} --part {name}` first, {AS_BEFORE}"
+            raise UserError(f"{path}: {name} is not there: {run}")
+    return {name: found[place][1] for place, (name, _) in wanted.items()}
