@@ -63,3 +63,23 @@ def test_every_bench_of_a_process_has_its_settings_and_tokens(monkeypatch, given
             assert (bench.model, bench.training, bench.platform) == (model, training, "cpu")
             assert (bench.data, bench.vocabulary_size) == (f"digest of {opened}", 258)
     assert calls == [(Path("somewhere/compile_cache"), 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (
+            ("gather", "depth"),
+            "results/depth/parts/trunk-constant-0.json: trunk-constant-0 is not there: run "
+            "`infwidth measure depth --part trunk-constant-0` first",
+        ),
+        (
+            ("train", "--part", "ntk-4"),
+            "results/lm_width/tuning/ntk-4.json: ntk-4 is not there: run `infwidth tune --part "
+            "ntk-4` first",
+        ),
+    ],
+)
+def test_a_part_that_is_not_there_names_its_file(project, words, named):
+    status, _, error = project.run(*words)
+    assert (status, error.partition(", with")[0]) == (2, f"infwidth: {named}")
