@@ -50,8 +50,8 @@ def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) ->
     wanted = {part.place: (part.name, layout.tuning(args.part)) for part in job.parts}
     for part in (part for part in job.parts if part.reference):
         width = int(part.reference.rpartition("-")[2])
-        found_in = layout.tuning(part.reference)
-        wanted[part.condition, part.variant, width] = part.reference, found_in
+        place = (part.condition, part.variant, width)
+        wanted.setdefault(place, (part.reference, layout.tuning(part.reference)))
     files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
     tuned = _read("infwidth tune", files, wanted, "--tuned")
     benches = _benches(args, layout, job, tokens)
