@@ -49,7 +49,7 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
 - **Rematerialization**, where it is set, adds what blocks compute again, all but their last
   product; XLA's analysis counts the same within 3%.
 - **Other experiments** have small models of their own and are not counted; those of the default
-  take some 15 core-minutes.
+  take some 20 core-minutes.
 """
 
 
