@@ -102,7 +102,9 @@ class Project(Checkout):
         """The folders of the runs that some results of tuning or training name."""
         files = [path for path in made if path.startswith("results/lm_width/") and ".json" in path]
         parts = [p for f in files for p in json.loads((self.folder / f).read_text())["parts"]]
-        return [f"results/runs/{entry['key']}" for part in parts for entry in part["entries"]]
+        # A run that is reported may be one at the rate of another width, too.
+        keys = dict.fromkeys(entry["key"] for part in parts for entry in part["entries"])
+        return [f"results/runs/{key}" for key in keys]
 
     def state(self, made: list[str]) -> dict[str, Any]:
         """What lies there, by file, but for times, locks and checkpoints."""
