@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`infwidth publish` copies a complete run, whole or not at all."""
+"""`infwidth publish` takes each experiment that is complete, whole or not at all."""
 
 import hashlib
 import json
@@ -11,14 +11,12 @@ import pandas as pd
 import pytest
 
 from infwidth.artifact.published import Published
-from infwidth.catalogue import FIGURES, TABLES, covered
-from infwidth.claims.claims import FILE
+from infwidth.catalogue import FIGURES
 from infwidth.config.settings import Settings
 from infwidth.provenance import SHA256, sha256
-from infwidth.stored import write_json, write_table
+from infwidth.stored import load_json, write_json, write_table
 from infwidth.training.records import Record, write_record
 from infwidth.training.spec import key_of
-from tests.claims.claims_tables import judged, row
 from tests.experiments.studies_synthetic import write as write_study
 
 ROOT = Path(__file__).parents[2]
@@ -28,43 +26,27 @@ SMALL = Settings.model_validate(
         "depth": {"widths": [64, 256], "seeds": [50, 51]},
     }
 )
-
-SETTINGS = Settings()
-FILES = [
-    *(f"results/{name}/measurements/runs.parquet" for name in sorted(SETTINGS.experiments)),
-    *(
-        f"paper_figures/{name}.{end}"
-        for name in covered(FIGURES, SETTINGS.experiments)
-        for end in ("png", "pdf", "json")
-    ),
-    *(
-        f"results/tables/{name}.{end}"
-        for name in covered(TABLES, SETTINGS.experiments)
-        for end in ("csv", "md", "tex", "json")
-    ),
-]
+MEMORY = "results/memory/measurements"
 LONG = ("--configfile", "config/long.yaml")
 
 
-def write(project, name, content):
-    """Writes a table, a record of what lies beside it, or a text."""
-    path = project.folder / name
-    if path.suffix == ".parquet":
-        write_table(path, pd.DataFrame({"content": [content]}))
-    elif path.suffix == ".json":
-        beside = [each for each in path.parent.glob(f"{path.stem}.*") if each != path]
-        write_json(path, {SHA256: {each.name: sha256(each) for each in beside}})
-    else:
-        project.write(name, content)
+@pytest.fixture
+def configured(project):
+    for name in ("claims.yaml", "config.yaml"):
+        shutil.copy(ROOT / "config" / name, project.folder / "config" / name)
+    return project
 
 
 @pytest.fixture
-def complete(project):
-    for name in FILES:
-        write(project, name, f"content of {name}")
-    write_json(project.folder / "results" / FILE, judged(row("a", "worse")).as_json())
-    write_run(project.folder / "results/runs", 1)
-    return project
+def complete(configured):
+    """A project in which one experiment of the default is complete."""
+    published = ROOT / "results/published/measurements/memory"
+    for path in published.glob("*.parquet"):
+        write_table(configured.folder / MEMORY / path.name, pd.read_parquet(path))
+    settings = configured.folder / MEMORY / "settings.json"
+    write_json(settings, load_json(published / "settings.json"))
+    write_run(configured.folder / "results/runs", 1)
+    return configured
 
 
 def write_run(folder, seed):
@@ -73,22 +55,22 @@ def write_run(folder, seed):
 
 
 @pytest.fixture
-def long(project):
+def long(configured):
     """A project in which the ladder of the long configuration is complete, and nothing else."""
-    for name in ("claims.yaml", "config.yaml"):
-        shutil.copy(ROOT / "config" / name, project.folder / "config" / name)
-    project.write("config/long.yaml", "name: long\nexperiments: [ladder, depth]\n")
-    write_study(project.folder / "results/long/ladder/measurements", "ladder", SMALL)
-    write_run(project.folder / "results/long/runs", 1)
-    return project
+    configured.write("config/long.yaml", "name: long\nexperiments: [ladder, depth]\n")
+    write_study(configured.folder / "results/long/ladder/measurements", "ladder", SMALL)
+    write_run(configured.folder / "results/long/runs", 1)
+    return configured
 
 
 def test_the_manifest_describes_every_copy(complete):
     assert complete.run("publish")[0] == 0
     published = complete.folder / "results/published"
     digests = json.loads((published / "manifest.json").read_text())["sha256"]
-    assert digests.keys() >= {"claims.md", "claims.json", "runs.tar.xz"}
-    assert len(digests) == len(FILES) + 3
+    assert digests.keys() >= {
+        *("claims.md", "claims.json", "runs.tar.xz", "figures/fig11_memory.pdf"),
+        *("measurements/memory/settings.json", "tables/table5_claims.tex"),
+    }
     for name, digest in digests.items():
         assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
 
@@ -98,10 +80,8 @@ def test_the_page_of_claims_links_the_copies(complete):
     published = complete.folder / "results/published"
     text = (published / "claims.md").read_text()
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
-    assert "../../config/claims.yaml" in links
-    inside = [link for link in links if not link.startswith("../../config/")]
-    assert len(inside) == 5
-    assert all((published / link).exists() for link in inside)
+    assert {"../../config/claims.yaml", "measurements/memory"} <= set(links)
+    assert all((published / link).exists() for link in links)
 
 
 def test_the_published_runs_can_be_imported(complete):
@@ -120,46 +100,31 @@ def test_the_published_runs_can_be_imported(complete):
     ).read_bytes()
 
 
-def test_without_claims_nothing_is_published(complete):
-    (complete.folder / "results" / FILE).unlink()
-    status, _, error = complete.run("publish")
-    assert (status, error.count("\n")) == (2, 1)
-    assert "claims.json is missing" in error
-    assert not (complete.folder / "results/published").exists()
-
-
-def test_an_earlier_copy_is_replaced_but_not_by_an_incomplete_run(complete):
+def test_what_is_damaged_is_set_aside_and_the_earlier_copy_stays(complete):
     assert complete.run("publish")[0] == 0
-    copied = complete.folder / "results/published/measurements/lm_width/runs.parquet"
-    write(complete, "results/lm_width/measurements/runs.parquet", "new")
-    (complete.folder / FILES[-1]).rename(complete.folder / "kept")
-    status, _, error = complete.run("publish")
-    assert (status, error.count("\n")) == (2, 1)
-    assert FILES[-1] in error
-    assert pd.read_parquet(copied)["content"][0].startswith("content of results/lm_width/")
-    (complete.folder / "kept").rename(complete.folder / FILES[-1])
-    assert complete.run("publish")[0] == 0
-    assert pd.read_parquet(copied)["content"][0] == "new"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("paper_figures/fig2_loss_curves.pdf", "paper_figures/fig2_loss_curves.json"),
-        *("results/tables/table2_gap_closed.tex", "results/memory/measurements/runs.parquet"),
-        "results/claims.json",
-    ],
-)
-def test_what_is_damaged_is_set_aside_and_not_published(complete, name):
-    path = complete.folder / name
+    published = Published(complete.folder / "results/published")
+    [path, *_] = (complete.folder / MEMORY).glob("*.parquet")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 2
     path.write_bytes(content)
     status, _, error = complete.run("publish")
     assert (status, error.count("\n")) == (2, 1)
-    assert error.startswith(f"infwidth: {name} is damaged (")
+    assert error.startswith(f"infwidth: {MEMORY}/{path.name} is damaged (")
     assert f"set aside as {path.name}.damaged: run `infwidth reproduce`" in error
-    assert not path.exists()
+    status, _, error = complete.run("publish")
+    assert (status, error.count("\n")) == (2, 1)
+    assert f"{path.name} is missing" in error
+    assert published.verify() > 5
+
+
+def test_a_picture_that_is_damaged_is_named(complete):
+    picture = complete.folder / "paper_figures/fig11_memory.pdf"
+    complete.write("paper_figures/fig11_memory.pdf", "content")
+    write_json(picture.with_suffix(".json"), {SHA256: {picture.name: sha256(picture)}})
+    picture.write_text("Content")
+    status, _, error = complete.run("publish")
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith("infwidth: paper_figures/fig11_memory.pdf is damaged (")
     assert not (complete.folder / "results/published").exists()
 
 
@@ -182,7 +147,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(complete):
     assert "holds notes.txt" in error
 
 
-def test_of_the_long_configuration_what_is_complete_is_published_and_the_rest_named(long):
+def test_what_is_complete_is_published_and_the_rest_named(long):
     status, output, _ = long.run("publish", *LONG)
     assert status == 0
     assert re.search(r"ladder +complete, at 0{10}\n", output)
@@ -215,13 +180,19 @@ def test_an_experiment_that_was_published_before_stays_with_its_runs(long):
     assert published.experiments == ["ladder", "depth", "claims"]
     archive = "results/published/long/runs.tar.xz"
     assert "2 runs imported" in long.run("runs", "import", archive)[1]
+    ladder.write_bytes(before[:-1])
+    status, _, error = long.run("publish", *LONG)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "ladder/runs.parquet: not the published file" in error
 
 
 def test_nothing_complete_is_one_line(long):
     shutil.rmtree(long.folder / "results/long/ladder")
-    status, _, error = long.run("publish", *LONG)
-    assert (status, error.count("\n")) == (2, 1)
-    assert "results/long/ladder/measurements: not there" in error
+    for words, name in (((), "results/lm_width"), (LONG, "results/long/ladder")):
+        status, _, error = long.run("publish", *words)
+        assert (status, error.count("\n")) == (2, 1)
+        assert f"{name}/measurements: not there" in error
+        assert ("`make reproduce CONFIG=config/long.yaml`" in error) == (words == LONG)
     assert not (long.folder / "results/published").exists()
 
 

@@ -32,6 +32,8 @@ IN_A_ROW = 4
 ENDINGS = ("csv", "md", "tex", "json")
 TIMES = ("device_seconds", "seconds", "tokens_per_s", "own_sha256")
 """What differs from run to run, and the digest of a file that has it."""
+TRAINED = {"tuning": ("trunk", "tuning", "check"), "training": ("one_rate", "report")}
+"""By stage, the roles of the runs that it trains."""
 Command = tuple[str, ...]
 
 
@@ -98,12 +100,18 @@ class Project(Checkout):
         assert process.returncode == 0, command
         return False
 
-    def runs_of(self, made: list[str]) -> list[str]:
-        """The folders of the runs that some results of tuning or training name."""
-        files = [path for path in made if path.startswith("results/lm_width/") and ".json" in path]
-        parts = [p for f in files for p in json.loads((self.folder / f).read_text())["parts"]]
+    def runs_of(self, stage: str, made: list[str]) -> list[str]:
+        """The folders of the runs that a stage trains; others' are named in what it writes, too."""
+        if stage not in TRAINED:
+            return []
+        parts = [p for f in made for p in json.loads((self.folder / f).read_text())["parts"]]
         # A run that is reported may be one at the rate of another width, too.
-        keys = dict.fromkeys(entry["key"] for part in parts for entry in part["entries"])
+        keys = {
+            entry["key"]: None
+            for part in parts
+            for entry in part["entries"]
+            if entry["role"] in TRAINED[stage]
+        }
         return [f"results/runs/{key}" for key in keys]
 
     def state(self, made: list[str]) -> dict[str, Any]:
@@ -160,7 +168,7 @@ def kills(
         stage, turn = asked[turn % len(asked)], turn + 1
         command = dice.choice(sorted(known[stage]))
         made = known[stage][command]
-        made = made + project.runs_of(made)
+        made = made + project.runs_of(stage, made)
         before = project.state(made)
         aside = Path(tempfile.mkdtemp(dir=folder.parent))
         for path in made:

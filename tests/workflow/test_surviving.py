@@ -14,7 +14,8 @@ from infwidth.stored import load_json
 pytestmark = pytest.mark.slow
 
 SMOKE = ("--configfile", "config/smoke.yaml")
-TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE)
+TWO = ("--config", "lm_width={variants: [frozen, adam_star]}")
+TRAIN = ("infwidth", "reproduce", "train", "--cores", "2", *SMOKE, *TWO)
 TIMES = ("device_seconds",)
 
 
@@ -61,12 +62,14 @@ def test_a_workflow_that_was_stopped_goes_on(finished, fresh, signal_sent):
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0, output
     wait_until(lambda: trainers(fresh.folder) == [], 30)
-    keys = finished.lm_width_keys()
-    assert losses(fresh, keys).items() < losses(finished, keys).items()
+    known = finished.lm_width_keys()
+    before = losses(fresh, known)
     output = fresh.run(*TRAIN)
+    keys = fresh.lm_width_keys()
+    assert keys < known
+    assert before.items() < losses(fresh, keys).items()
     assert losses(fresh, keys) == losses(finished, keys)
-    assert fresh.lm_width_keys() == keys
-    assert fresh.planned("train") == {}
+    assert fresh.planned("train", *TWO) == {}
     if signal_sent == signal.SIGKILL:
         assert "clearing the lock" in output
 
@@ -87,7 +90,7 @@ def test_a_trainer_that_is_killed_fails_alone_and_the_next_run_completes(finishe
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
     fresh.run(*TRAIN)
-    keys = finished.lm_width_keys()
+    keys = fresh.lm_width_keys()
     assert losses(fresh, keys) == losses(finished, keys)
 
 

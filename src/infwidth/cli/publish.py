@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`infwidth publish`: copies what ran to its end: measurements, figures, tables, claims, records.
-
-The copy is there to be committed.
-"""
+"""`infwidth publish`: what is complete, to be committed: measurements, figures, claims, records."""
 
 import argparse
 import os
@@ -12,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infwidth.atomic import write_atomically
-from infwidth.catalogue import FIGURES, TABLES, covered
+from infwidth.catalogue import schemas
 from infwidth.cli.options import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
@@ -22,11 +19,11 @@ from infwidth.layout import LONG, PUBLISHED, RUNS, Layout
 from infwidth.stored import ASIDE, check, write_json
 
 _ABOUT = f"""\
-Copies a complete run of the default configuration to {PUBLISHED}, with a manifest of sha256, whole
-or not at all; `make publish` first brings all of it up to date. Of the long configuration
-(--configfile config/long.yaml) it takes the experiments that are complete to {PUBLISHED / LONG}:
-it draws their figures and tables, judges their claims, and names those that it leaves out. Others
-that were published there before stay as they were measured.
+Takes what is complete of the default configuration to {PUBLISHED}, and of the long one
+(--configfile config/long.yaml) to {PUBLISHED / LONG}: draws figures and tables of its experiments,
+judges their claims, packs the records of their runs, and writes a manifest of sha256, whole or not
+at all. Experiments that are not complete are named; what was published of them before stays as it
+was measured. `make publish` first brings all of the default up to date.
 """
 _OWNED = ("measurements", "figures", "tables", "claims.json", "claims.md", RUNS, MANIFEST)
 
@@ -42,60 +39,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_publish)
 
 
-def _publish(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    if settings.name == "default":
-        _publish_whole(settings, layout)
-    elif settings.name == LONG:
-        _publish_complete(settings, layout)
-    else:
-        raise UserError(
-            f"the configuration '{settings.name}': what is published is the default "
-            "configuration's, or config/long.yaml's"
-        )
-
-
-def _publish_whole(settings: Settings, layout: Layout) -> None:
-    from infwidth.claims.claims import FILE, load
-    from infwidth.experiments.run_rows import trained_again
-    from infwidth.training.archive import export_runs
-
-    judged = load(layout.results)
-    asked = [each.claim.experiment for each in judged.claims if each.measurements]
-    figures, tables = (covered(names, settings.experiments) for names in (FIGURES, TABLES))
-    experiments = dict.fromkeys([*settings.experiments, *asked])
-    sources = {
-        f"measurements/{name}": [
-            path for path in sorted(layout.measurements(name).glob("*")) if path.suffix != ASIDE
-        ]
-        for name in experiments
-    }
-    sources["figures"] = [
-        layout.figures / f"{name}.{end}" for name in figures for end in ("png", "pdf", "json")
-    ]
-    sources["tables"] = [
-        layout.tables / f"{name}.{end}" for name in tables for end in ("csv", "md", "tex", "json")
-    ]
-    missing = [path for paths in sources.values() for path in paths if not path.exists()]
-    missing += [layout.measurements(n) for n in experiments if not sources[f"measurements/{n}"]]
-    if missing:
-        first = missing[0]
-        raise UserError(f"{first}: not there; run `make reproduce` to its end first")
-    for path in (path for paths in sources.values() for path in paths):
-        check(path, "infwidth reproduce")
-    with replacing_folder(PUBLISHED, frozenset({*_OWNED, LONG})) as folder:
-        for kind, paths in sources.items():
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            for path in paths:
-                shutil.copy(path, folder / kind / path.name)
-        write_json(folder / FILE, judged.as_json())
-        with trained_again(layout.results.glob("*/*/*.json")):
-            export_runs(layout.runs, folder / RUNS)
-        _finish(folder, PUBLISHED, experiments)
-        if (PUBLISHED / LONG).is_dir():
-            shutil.copytree(PUBLISHED / LONG, folder / LONG)
-
-
-def _publish_complete(settings: Settings, layout: Layout) -> None:
+def _publish(_args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     """Draws all anew, so that no figure is of other measurements than those beside it."""
     from infwidth.artifact.published import Published
     from infwidth.artifact.redraw import NAMES, redraw
@@ -104,21 +48,34 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
     from infwidth.reading import read_json
     from infwidth.training.archive import export_runs, import_runs
 
-    before = Published(PUBLISHED / LONG)
+    places = {"default": PUBLISHED, LONG: PUBLISHED / LONG}
+    if settings.name not in places:
+        raise UserError(
+            f"the configuration '{settings.name}': what is published is the default "
+            "configuration's, or config/long.yaml's"
+        )
+    before = Published(places[settings.name])
     measured = {name: layout.measurements(name) for name in settings.experiments}
     new = {name: path for name, path in measured.items() if (path / SETTINGS).is_file()}
     if not new:
-        first = next(iter(measured))
+        config = " CONFIG=config/long.yaml" if settings.name == LONG else ""
         raise UserError(
-            f"{measured[first]}: not there, and nothing else of '{LONG}' is complete; run "
-            f"`snakemake --cores 2 {first} --configfile config/long.yaml` to its end first"
+            f"{next(iter(measured.values()))}: not there, and nothing else of '{settings.name}' is "
+            f"complete; run `make reproduce{config}` first"
         )
+    for name, folder in new.items():
+        for file in (SETTINGS, *(f"{table}.parquet" for table in schemas(name))):
+            check(folder / file, "infwidth reproduce")
+    for record in (*layout.figures.glob("*.json"), *layout.tables.glob("*.json")):
+        check(record, "infwidth reproduce")
     kept = {
         name: before.measurements(name)
         for name in before.experiments
         if name not in (*new, "claims")
     }
-    with replacing_folder(before.folder, frozenset(_OWNED)) as folder:
+    if kept:
+        before.verify()
+    with replacing_folder(before.folder, frozenset({*_OWNED, LONG})) as folder:
         for name, path in (new | kept).items():
             ignored = shutil.ignore_patterns(f"*{ASIDE}")
             shutil.copytree(path, folder / "measurements" / name, ignore=ignored)
@@ -132,6 +89,8 @@ def _publish_complete(settings: Settings, layout: Layout) -> None:
                     import_runs(archive, Path(name))
                 export_runs(Path(name), folder / RUNS)
         _finish(folder, before.folder, [*new, *kept])
+        if (before.folder / LONG).is_dir():
+            shutil.copytree(before.folder / LONG, folder / LONG)
     for name, path in measured.items():
         state = f"left out: {path} is not there"
         if name in new or name in kept:
