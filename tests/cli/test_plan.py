@@ -116,6 +116,12 @@ def test_a_width_that_is_tuned_by_itself_gives_its_own_runs_their_keys(project):
     assert (256, 30.0) not in tuned
 
 
+def test_a_variant_of_any_table_may_be_planned(project):
+    code, output, _ = project.run("plan", "--config", "lm_width={variants: [ntk_measured]}")
+    assert code == 0
+    assert "(ntk_measured)" in output
+
+
 def test_text_fits_its_columns_and_lists_the_runs(project):
     code, output, _ = project.run("plan", "--runs")
     assert code == 0

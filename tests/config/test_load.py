@@ -108,6 +108,11 @@ def test_merge_replaces_lists_and_merges_maps():
     assert base["a"]["b"] == [1, 2]
 
 
+def test_a_section_that_is_given_in_part_keeps_the_defaults_of_its_place():
+    tuning = validate({"ladder": {"tuning": {"seeds": [7]}}}).ladder.tuning
+    assert tuning == Settings().ladder.tuning.model_copy(update={"seeds": [7]})
+
+
 def test_overrides_have_the_form_of_snakemake():
     config = read_config([], ["lm_width={seeds: [7]}", "name=mine"])
     settings = validate(config)

@@ -19,6 +19,8 @@ START, END = "<!-- claims: by `infwidth config reference` -->", "<!-- end -->"
 QUESTIONS = {
     "fig2_loss_curves": "How do the losses fall during training?",
     "fig3_learning_rate_sensitivity": "What does another rate of the readout do, by width?",
+    "table3_hyperparameters": "Which rates were chosen, from what, and how sure is the choice?",
+    "table4_compute": "What does each variant cost?",
     "claims": "What do all experiments together say on each claim?",
 } | {name: row.question for name, row in REGISTRY.items()}
 

@@ -52,14 +52,15 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
 
 
 def validate(config: Mapping[str, Any]) -> Settings:
-    """Validates a merged configuration.
+    """Validates a merged configuration; what it leaves out has the default of its place.
 
     Raises:
       UserError: the first mistake, in one line: its key, its place, the nearest known key, what is
         allowed.
     """
     try:
-        return Settings.model_validate(dict(config))
+        # A map that is there in part would get its class's defaults.
+        return Settings.model_validate(merge(Settings().model_dump(mode="json"), config))
     except ValidationError as error:
         raise UserError(_describe(error, config)) from None
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from infwidth.config.settings import Settings
 
@@ -32,31 +31,26 @@ def json_schema() -> str:
 def reference_page() -> str:
     """The reference page of the documentation, in Markdown."""
     parts = [_HEAD]
-    for title, section in _sections("", Settings):
+    for title, section in _sections("", Settings()):
         parts.append(f"\n## {title or 'Top level'}\n\n{section.__doc__}\n")
         parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
-        schema = section.model_json_schema()["properties"]
-        for name, field in section.model_fields.items():
-            if not _is_section(field.annotation):
-                row = (f"`{name}`", _type(schema[name]), f"`{_default(field)}`", field.description)
+        schema = type(section).model_json_schema()["properties"]
+        defaults = section.model_dump(mode="json")
+        for name, field in type(section).model_fields.items():
+            if not isinstance(getattr(section, name), BaseModel):
+                default = json.dumps(defaults[name], ensure_ascii=False)
+                row = (f"`{name}`", _type(schema[name]), f"`{default}`", field.description)
                 parts.append("| " + " | ".join(str(cell) for cell in row) + " |\n")
     return "".join(parts)
 
 
-def _sections(path: str, section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+def _sections(path: str, section: BaseModel) -> Iterator[tuple[str, BaseModel]]:
+    """Each section with the defaults of its own place, which may differ from its class's."""
     yield path, section
-    for name, field in section.model_fields.items():
-        if _is_section(field.annotation):
-            assert isinstance(field.annotation, type)
-            yield from _sections(f"{path}.{name}" if path else name, field.annotation)
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _default(field: FieldInfo) -> str:
-    return json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False)
+    for name in type(section).model_fields:
+        below = getattr(section, name)
+        if isinstance(below, BaseModel):
+            yield from _sections(f"{path}.{name}" if path else name, below)
 
 
 _BOUNDS = {

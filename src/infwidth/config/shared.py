@@ -42,9 +42,9 @@ class TuningSettings(Section):
     )
     race_margin: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="Nats per token by which a rate may trail the best on the first tuning seed "
-        "and still run on the others; the rates behind are out of the race, and so is a second "
-        "seed where one rate is alone in front. null: every rate runs on every seed.",
+        description="A rate further than this behind the best on the first tuning seed (nats per "
+        "token, on digits per image) is dropped. One that is left alone needs no other seed. "
+        "null: every rate runs on every seed.",
     )
     trunk_factors: list[Annotated[float, Field(gt=0)]] = Field(
         [0.5, 2.0],

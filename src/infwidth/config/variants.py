@@ -102,6 +102,6 @@ ON_TRIAL: dict[str, Variant] = {
         "measured", "adam", "Frozen, measured scales", "Adam, which measures scales itself"
     ),
 }
-"""Rows that no experiment trains unless it is asked to."""
+"""Rows that run only where an experiment's `variants` names them."""
 
 ALL_VARIANTS = VARIANTS | ABLATIONS | ON_TRIAL

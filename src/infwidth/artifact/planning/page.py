@@ -38,7 +38,7 @@ version). This page is written by `infwidth plan --page`; a test keeps it in ste
   that half: about T / (4 D + 2 T) of the work outside MLPs and head.
 - **Runs** that several experiments ask for are counted once, where they are tuned on the same grid
   at the same width. Runs that a tuning adds beyond its grid are not counted; the table has a bound
-  on them, which is loose: the published `lm_width` added 14 where it allows 92.
+  on them, which is loose.
 - **Memory** is that of a step on each device, as precision, attention, microbatches, blocks of the
   loss, rematerialization and the mesh are configured. What is kept for the backward pass is what
   JAX's derivative keeps, which tests compare; for seven compiled float32 steps on a CPU XLA

@@ -30,7 +30,7 @@ from infwidth.artifact.planning.sizes import (
 from infwidth.artifact.planning.texts import Text, read_texts
 from infwidth.artifact.planning.work import run_flops
 from infwidth.config.settings import Settings
-from infwidth.config.variants import ALL_VARIANTS, VARIANTS, Variant
+from infwidth.config.variants import ALL_VARIANTS, Variant
 from infwidth.experiments.infinite_lm.plan import training_of
 from infwidth.layout import Layout
 from infwidth.training.spec import RunSpec
@@ -179,7 +179,7 @@ def _models(settings: Settings, text: Text, platform: str) -> Iterator[dict[str,
     for width in sorted(study.widths):
         by_need = [(_step(settings, text, name, width, platform), name) for name in study.variants]
         step, name = max(by_need, key=lambda pair: pair[0].total)
-        variant = VARIANTS[name]
+        variant = ALL_VARIANTS[name]
         counts = parameters(settings.model, variant, width, text.vocabulary_size)
         yield {
             "width": width,
