@@ -27,7 +27,7 @@ QUESTIONS = {
 CORE_MINUTES = {name: row.core_minutes for name, row in REGISTRY.items() if row.core_minutes}
 CORE_MINUTES["claims"] = sum(CORE_MINUTES.values())
 """The claims need all the others: the durations that Snakemake recorded of their jobs, one core
-each, but of `lm_width`, which is estimated from its FLOPs."""
+each; of `lm_width` the recorded times of its runs."""
 
 _SHARED = {"name", "statistics"}
 _LONG = " --configfile config/long.yaml"
@@ -43,8 +43,8 @@ Two commands make any of them, in an environment (`make env`, then `. .venv/bin/
 - *from the published measurements*, in seconds and without training: `infwidth figure`, `table`;
 - *anew*, with all that it needs and that is not there yet: `snakemake --cores all` and its name.
 
-Times are core-minutes of the default configuration, training included, as measured in an earlier
-run of it, but of `lm_width` an estimate. Settings are those of [configuration](configuration.md).
+Times are core-minutes of the default configuration, training included, as measured in a
+run of it on a slow and busy machine. Settings are those of [configuration](configuration.md).
 """
 
 

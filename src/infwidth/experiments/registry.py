@@ -49,7 +49,7 @@ REGISTRY: dict[str, Row] = {
         "experiment.",
         ("fig1_loss_vs_width", "fig2_loss_curves", "fig3_learning_rate_sensitivity"),
         ("table1_final_loss", "table2_gap_closed", "table3_hyperparameters", "table4_compute"),
-        160,
+        420,
         settings=("data", "model", "training", "lm_width", "statistics"),
     ),
     "convergence": Row(
