@@ -39,6 +39,23 @@ def test_a_file_without_a_digest_is_taken_as_it_is(tmp_path):
     pd.testing.assert_frame_equal(stored.read_table(tmp_path / "a.parquet", ""), TABLE)
 
 
+@pytest.mark.parametrize("indent", [None, 4])
+def test_json_that_was_written_anew_with_its_digest_is_damaged(tmp_path, indent):
+    path = tmp_path / "a.json"
+    write_json(path, CONTENT)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=indent))
+    with pytest.raises(Damaged):
+        stored.load_json(path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"sha256": null}'])
+def test_a_record_that_is_none_is_damaged(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"a\.json is damaged \(it is no record\)"):
+        stored.check(path, "infwidth figure")
+
+
 def test_no_bit_of_json_may_flip(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, CONTENT)

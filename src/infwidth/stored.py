@@ -138,7 +138,11 @@ def check(path: Path, made_by: str) -> None:
     if path.suffix == ".parquet":
         read_table(path, made_by)
     if path.suffix == ".json":
-        for name, digest in read_json(path, made_by).get("sha256", {}).items():
+        record = read_json(path, made_by)
+        listed = record.get("sha256", {}) if isinstance(record, dict) else None
+        if not isinstance(listed, dict):
+            raise damaged(path, "it is no record", made_by)
+        for name, digest in listed.items():
             file = path.with_name(name)
             if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
                 raise damaged(file, f"it is not what {path.name} tells of", made_by)
@@ -174,14 +178,15 @@ def parse_json(text: bytes, indent: int | None = None, of: str = "") -> Any:
       Damaged: it is not as it was written.
     """
     head = _HEADS[indent]
-    if text.startswith(head) or _DIGEST.match(text, len(head)):
+    checked = text.startswith(head) or _DIGEST.match(text, len(head))
+    if checked:
         _check(text.removesuffix(b"\n"), len(head), of)
     try:
         value = json.loads(text.decode())
     except (ValueError, RecursionError):
         raise Damaged("not readable as JSON") from None
-    if isinstance(value, dict):
-        value.pop(OWN, None)
+    if isinstance(value, dict) and value.pop(OWN, None) and not checked:
+        raise Damaged("its sha256 is not where it was written")
     return value
 
 

@@ -103,7 +103,7 @@ def test_why_nothing_was_measured_is_said():
     absent, other = judged(
         row("a", "worse", experiment="memory"), row("b", "worse", scope=["H = 4", "H = 5"])
     ).claims
-    assert absent.note == "The experiment `memory` is not part of this configuration."
+    assert absent.note == "The experiment `memory` was not measured here."
     assert absent.measurements is None
     assert other.note == "There is no place H = 5; there are H = 4, H = 16."
     assert other.measurements == RECORD

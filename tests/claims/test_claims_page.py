@@ -84,7 +84,7 @@ def test_each_claim_links_figure_table_measurements_and_rule(text):
 
 def test_what_was_not_measured_links_nothing_that_is_not_there(text):
     (absent,) = [part for part in parts(text) if part.startswith("4. ")]
-    assert "> The experiment `memory` is not part of this configuration." in absent
+    assert "> The experiment `memory` was not measured here." in absent
     assert "measurements](" not in absent
     assert ".png" not in absent
 
@@ -203,7 +203,7 @@ def test_the_table_has_a_row_a_claim_and_the_csv_one_a_place(everything):
     assert (first["rule"], first["verdict"]) == ("greater than 0, at every place", "contradicted")
     last = table.raw.iloc[-1]
     assert (last["id"], last["verdict"], last["note"]) == (
-        *("absent", "not measured", "The experiment `memory` is not part of this configuration."),
+        *("absent", "not measured", "The experiment `memory` was not measured here."),
     )
     assert "one domain" in table.caption
     assert "reconstruction" in table.caption

@@ -62,6 +62,7 @@ def test_as_the_workflow_calls_it_every_path_is_named(measured):
     [
         (("--measured", "memory"), "write EXPERIMENT=FOLDER"),
         (("--measured", "memory=nowhere"), "nowhere"),
+        (("--measured", "memroy=results"), "no claim is of memroy (known: lm_width, "),
         (("--rules", "config/none.yaml"), "config/none.yaml"),
     ],
 )
@@ -69,3 +70,11 @@ def test_a_mistake_is_one_line(measured, words, said):
     status, _, error = measured.run("claims", *words)
     assert (status, error.count("\n")) == (2, 1)
     assert said in error
+
+
+def test_nothing_to_judge_is_one_line(project):
+    (project.folder / CLAIMS).parent.mkdir(exist_ok=True)
+    shutil.copy(ROOT / CLAIMS, project.folder / CLAIMS)
+    status, _, error = project.run("claims")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "nothing is measured; run `make reproduce` first" in error

@@ -174,10 +174,11 @@ def test_a_name_that_is_unknown_is_refused(redraw):
     assert "'fig99'; there are fig1_loss_vs_width" in error
 
 
-def test_nothing_is_drawn_over_what_is_published(monkeypatch, capsys):
+@pytest.mark.parametrize("folder", ["results/published", "results/published/long"])
+def test_nothing_is_drawn_over_what_is_published(monkeypatch, capsys, folder):
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as ended:
-        main(["redraw", "--out", "results/published"])
+        main(["redraw", "--out", folder])
     assert ended.value.code == 2
     assert "name another folder" in capsys.readouterr().err
 

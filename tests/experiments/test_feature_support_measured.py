@@ -53,6 +53,9 @@ def test_one_seed_is_not_judged_and_a_lost_one_neither(tmp_path):
     assert lost.left("cone", "best").lost == 1
     assert not lost.levels_off("cone", "best")
     assert lost.levels_off("atoms", "best")
+    table.loc[(table["seed"] == 2) & (table["case"] == "cone"), "error"] = np.nan
+    table.to_parquet(folder / "errors.parquet")
+    assert feature_support.load(folder).left("cone", "best").lost == 1
 
 
 @pytest.mark.parametrize("spread", [0.0, 3e-10])

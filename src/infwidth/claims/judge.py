@@ -87,7 +87,7 @@ def judge(
             bounds={name: number_of(bound, settings) for name, bound in bounds.items()},
             level=levels[claim.family],
             verdict=Verdict.NOT_MEASURED,
-            note=f"The experiment `{claim.experiment}` is not part of this configuration.",
+            note=f"The experiment `{claim.experiment}` was not measured here.",
             fixed=claim.fixed,
         )
         there = found.get(claim.experiment)

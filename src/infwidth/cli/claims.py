@@ -42,6 +42,11 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     rules = read_claims(args.rules)
     asked = dict.fromkeys(claim.experiment for claim in rules.claims)
     folders = _named(args.measured) if args.measured else _that_ran(asked, layout)
+    unknown = folders.keys() - asked.keys()
+    if unknown:
+        raise UserError(f"--measured: no claim is of {min(unknown)} (known: {', '.join(asked)})")
+    if not folders:
+        raise UserError(f"{layout.results}: nothing is measured; run `make reproduce` first")
     found = {name: find(name, folders[name]) for name in asked if name in folders}
     judged = judge(rules, found, settings, args.rules.read_text(encoding="utf-8"))
     out = args.out or layout.results

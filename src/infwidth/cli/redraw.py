@@ -48,8 +48,8 @@ def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
     from infwidth.stats.sameness import Sameness
 
     names = [one_of(NAMES, "figure or table")(name) for name in args.names]
-    if args.out.resolve() == args.published.resolve():
-        raise UserError(f"--out {args.out} is what is published: name another folder")
+    if args.out.resolve().is_relative_to(args.published.resolve()):
+        raise UserError(f"--out {args.out} is what is published, or in it: name another folder")
     tiers = Published(args.published).tiers
     for published in tiers if not args.unverified else ():
         count = published.verify()

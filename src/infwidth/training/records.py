@@ -192,7 +192,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def is_whole(rows: list[Row], result: dict[str, Any]) -> bool:
     """Whether the rows are all of a complete run: one a chunk, to its last step."""
-    return bool(rows) and rows[-1]["step"] == result["steps"] == len(rows) * rows[0]["step"]
+    return bool(rows) and rows[-1]["step"] == result.get("steps") == len(rows) * rows[0]["step"]
 
 
 def _rows_in(folder: Path) -> tuple[list[Row], bool]:

@@ -90,8 +90,8 @@ class FeatureSupport(Experiment):
         table = self.errors(case, readout, steps)
         widest = table[table["width"] == table["width"].max()].set_index("seed")["error"]
         residual_S = self._residual_S(case)
-        lost = len(residual_S) - len(widest)
         difference_S = (widest - residual_S).dropna().to_numpy()
+        lost = len(residual_S) - len(difference_S)
         if len(difference_S) > 1 and not lost and np.ptp(difference_S) < ROUNDING:
             exact = Effect.exact(case, float(difference_S.mean()))
             return replace(exact, count=len(difference_S))
