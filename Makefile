@@ -1,6 +1,6 @@
 # `make help` lists what there is to make. Everything is set up by itself, from envs/*.lock.
 .DEFAULT_GOAL := help
-.PHONY: help env dev-env figures-env figures reproduce compare publish bundle status
+.PHONY: help overlay env dev-env figures-env figures reproduce compare publish bundle status
 .PHONY: report test test-slow test-all check format docs tools-env metadata lock clean distclean
 
 # The first Python that runs and is one of 3.11 to 3.13; override with `make PYTHON=...`.
@@ -38,7 +38,11 @@ figures-env:
 figures: figures-env ## Redraw every figure, table and claim from the published measurements
 	@$(LIGHT)/infwidth redraw
 
-reproduce: env ## Run the whole workflow; CONFIG=config/quick.yaml, TARGET=train for a part
+# Before minutes of set-up.
+overlay:
+	@test -z "$$OVERLAY" || test -f "$$OVERLAY" || { echo "CONFIG=$$OVERLAY: no such file" >&2; exit 2; }
+
+reproduce: overlay env ## Run the whole workflow; CONFIG=config/quick.yaml, TARGET=train for a part
 	@$(BIN)/infwidth reproduce $(TARGET) --cores "$(CORES)" $(OVERLAID)
 
 compare: figures-env ## Say what of your own results agrees with the published ones
@@ -50,7 +54,7 @@ publish: env ## Run the whole workflow and copy what it made to results/publishe
 bundle: figures-env ## Pack the commit, with what is published, into dist/, the same bytes each time
 	@$(LIGHT)/infwidth bundle
 
-report: env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
+report: overlay env ## Run what is missing, then write results/report.html: all figures, tables, claims in one file
 	@$(BIN)/infwidth reproduce --report --cores "$(CORES)" $(OVERLAID)
 
 status: env ## List the runs of the paper's experiment and how far each is

@@ -154,7 +154,11 @@ def test_the_name_of_a_configuration_reaches_the_command_as_it_is(folder):
     program.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     program.chmod(0o755)
     (folder / "envs/make_env.py").touch()
-    output = make(folder, "reproduce", "ENV=run", "CORES=1", f"CONFIG={name}").stdout
+    words = ("reproduce", "ENV=run", "CORES=1", f"CONFIG={name}")
+    # Before the environment is made.
+    assert f"CONFIG={name}: no such file" in make(folder, *words).stderr
+    (folder / name).touch()
+    output = make(folder, *words).stdout
     assert f"reproduce|--cores|1|--configfile|{name}|" in output
 
 
