@@ -23,7 +23,8 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); run the experiment that writes it"
+            f"{path}: cannot be read ({error.strerror}); run the experiment that writes it, or "
+            "draw what is published: `infwidth redraw`"
         ) from error
 
 

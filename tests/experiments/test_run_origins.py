@@ -10,9 +10,9 @@ from infwidth.experiments.run_origins import run_origins
 from infwidth.training.spec import key_of
 
 
-def write(folder, seed, code):
+def write(folder, seed, code, **others):
     """Writes a run's settings and returns its key."""
-    record = {"code": code, "software": {"jax": "0.10.2"}, "platform": "cpu", "seed": seed}
+    record = {"code": code, "software": {"jax": "0.10.2"}, "platform": "cpu", "seed": seed} | others
     key = key_of(record)
     (folder / key).mkdir()
     (folder / key / "settings.json").write_text(json.dumps(record))
@@ -29,6 +29,14 @@ def test_every_code_is_told_once_and_every_run_counted_once(tmp_path):
         "code": ["one", "two"],
     }
     assert run_origins(tmp_path, []) == {}
+
+
+@pytest.mark.parametrize("other", [{"software": {"jax": "0.9"}}, {"platform": "gpu"}], ids=str)
+def test_runs_of_two_versions_or_platforms_are_no_collection(tmp_path, other):
+    keys = [write(tmp_path, 1, "one"), write(tmp_path, 2, "one", **other)]
+    [what] = other
+    with pytest.raises(UserError, match=f"runs of one experiment have different {what} "):
+        run_origins(tmp_path, keys)
 
 
 def test_a_run_whose_record_is_gone_is_named(tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from infwidth.config.errors import UserError
 from infwidth.training.records import SETTINGS, LostRun, read_settings
 
 
@@ -21,6 +22,7 @@ def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
 
     Raises:
       LostRun: the settings of a run are damaged or gone.
+      UserError: they were made with several versions of a package, or on several platforms.
     """
     records = []
     for key in sorted(set(keys)):
@@ -30,6 +32,14 @@ def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
         records.append(record)
     if not records:
         return {}
+    for record in records:
+        for what in ("software", "platform"):
+            if record[what] != records[0][what]:
+                raise UserError(
+                    f"{runs}: runs of one experiment have different {what} ({records[0][what]} and "
+                    f"{record[what]}): delete the experiment's folders `parts` and `tuning`, and "
+                    "run the workflow again, which trains what is of another kind anew"
+                )
     return {
         "software": records[0]["software"],
         "platform": records[0]["platform"],

@@ -42,8 +42,8 @@ def _print(measured: FeatureSelection) -> str:
     parts = [
         f"(a) Networks whose features trained at κ times the readout's rate, rebuilt from frozen "
         f"features weighted by density ratio (errors from ∝ {_power(max(slopes))} to ∝ "
-        f"{_power(min(slopes))}), or by the best readout. (c) Dotted: a random readout. "
-        "(e, f) Top: features of the largest readout.",
+        f"{_power(min(slopes))}), or by the best readout. (c) Dotted: a random readout "
+        "(black: of learned features). (e, f) Top: features of the largest readout.",
         f"Bands: {confidence} intervals over {seeds} seeds." if seeds > 1 else "One seed.",
         f"Rates not bracketed by the search: {'; '.join(open_ends)}." if open_ends else "",
         f"Networks that diverged and are left out: {lost}." if lost else "",
