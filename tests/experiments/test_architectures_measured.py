@@ -10,6 +10,7 @@ from scipy import stats
 from infwidth.config.errors import UserError
 from infwidth.experiments.architectures import measured as architectures
 from infwidth.experiments.architectures import table9_architectures
+from infwidth.stored import load_json
 from tests.experiments.architectures_synthetic import Truth, write
 
 LOST = ("cnn", "adam_star", 128, 12)
@@ -155,7 +156,7 @@ def test_the_table_shows_differences_and_says_what_it_must(damaged):
 
 def test_a_section_without_seeds_is_named(tmp_path):
     path = write(tmp_path, Truth(architectures=("mlp",))) / "settings.json"
-    settings = json.loads(path.read_text())
+    settings = load_json(path)
     del settings["architectures"]["seeds"]
     path.write_text(json.dumps(settings))
     with pytest.raises(UserError, match="architectures lacks the key 'seeds'"):

@@ -25,6 +25,7 @@ from infwidth.experiments.lm_width.measured import load
 from infwidth.experiments.memory import measured as memory
 from infwidth.experiments.registry import STUDIES
 from infwidth.stats.statistics import Interval
+from infwidth.stored import load_json
 from tests.experiments import (
     ablation_synthetic,
     architectures_synthetic,
@@ -86,7 +87,7 @@ def test_what_is_missing_is_named(tmp_path, name):
         with pytest.raises(UserError, match=rf"{table}\.parquet.* lacks the column '{column}'"):
             read(folder)
         whole.to_parquet(folder / f"{table}.parquet")
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = load_json(folder / "settings.json")
     del settings["commit"]
     (folder / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match=r"settings\.json.* lacks the key 'commit'"):

@@ -18,6 +18,7 @@ from infwidth.experiments.expected_value.measured import (
     pair_estimate,
     squares_and_products,
 )
+from infwidth.stored import load_json
 from tests.experiments.expected_value_synthetic import Truth, write
 
 
@@ -158,7 +159,7 @@ def test_what_is_missing_is_named(tmp_path):
     table.drop(columns="product").to_parquet(folder / "trained.parquet")
     with pytest.raises(UserError, match=r"trained\.parquet.*'product'"):
         expected_value.load(folder)
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = load_json(folder / "settings.json")
     del settings["statistics"]
     write(tmp_path, Truth())
     (folder / "settings.json").write_text(json.dumps(settings))
