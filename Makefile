@@ -40,7 +40,7 @@ figures: figures-env ## Redraw every figure, table and claim from the published 
 
 # Before minutes of set-up.
 overlay:
-	@test -z "$$OVERLAY" || test -f "$$OVERLAY" || { echo "CONFIG=$$OVERLAY: no such file" >&2; exit 2; }
+	@test -z "$$OVERLAY" || test -f "$$OVERLAY" || { echo "CONFIG=$$OVERLAY: no such file; give one, such as config/quick.yaml" >&2; exit 2; }
 
 reproduce: overlay env ## Run the whole workflow; CONFIG=config/quick.yaml, TARGET=train for a part
 	@$(BIN)/infwidth reproduce $(TARGET) --cores "$(CORES)" $(OVERLAID)
