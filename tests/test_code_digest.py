@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A digest changes with the code that runs, and with nothing else."""
 
+import os
+import py_compile
 import shutil
 from pathlib import Path
 
@@ -114,6 +116,23 @@ def test_the_model_changes_every_variant(package):
     before = digests()
     package.edit("models/transformer.py", "class Block(", "class Block(object, ")
     assert changed(before) == digests().keys()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("training/runs.py", "training.batch_size, spec.seed)", "training.batch_size, 7)"),
+        ("training/runs.py", 'open_split(dataset, "train")', 'open_split(dataset, "test")'),
+        ("data/tokens.py", 'listed.array(f"{name}.bounds', 'listed.array(f"test.bounds'),
+        ("data/listed.py", "self._array[index]", "self._array[index] % 2"),
+        ("pins.py", '_THREADS, "1")', '_THREADS, "2")'),
+        ("training/devices.py", "eigen=false", "eigen=true"),
+    ],
+)
+def test_the_data_of_a_run_and_its_pins_change_every_variant(package, file, old, new):
+    before = digests()
+    package.edit(file, old, new)
+    assert changed(before) == set(before)
 
 
 def test_what_infinite_width_alone_uses_changes_that_alone(package):
@@ -251,6 +270,68 @@ def test_names_are_followed_to_what_they_stand_for(package, file, old, new, same
     assert (code_digest(["infwidth.a.start"]) == before) is same
 
 
+def test_a_default_counts_where_code_leaves_it_out(package):
+    package.write(
+        "b.py",
+        "from infwidth.config.section import Section\n"
+        "from pydantic import Field\n\n"
+        "class Part(Section):\n    rate: float = 0.5\n\n"
+        "class Base(Section):\n    seed: int = 3\n\n"
+        "class Own(Base):\n"
+        "    part: Part = Field(default_factory=Part, description='A part.')\n\n"
+        "    def rest(self):\n        return 1\n",
+    )
+    uses = {
+        "given": "def start(own: Own):\n    return own.seed, Own.rest\n",
+        "made": "def start(own: Own):\n    return Own(seed=1)\n",
+        "read": "def start(own: Own):\n    return Own.model_validate({})\n",
+    }
+    for name, use in uses.items():
+        package.write(f"{name}.py", f"from infwidth.b import Own\n\n{use}")
+
+    def digests_of_uses():
+        return {name: code_digest([f"infwidth.{name}.start"]) for name in uses}
+
+    before = digests_of_uses()
+    package.edit("b.py", "A part.", "Another.")
+    assert digests_of_uses() == before
+    for old, new in (("= 0.5", "= 0.25"), ("seed: int = 3", "seed: int = 4")):
+        package.edit("b.py", old, new)
+        after = digests_of_uses()
+        assert {name for name in uses if after[name] != before[name]} == {"made", "read"}
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("import math\n\nmath.sin = start\n", "line 7: .* `math` what others use, too"),
+        ("import math\n\nsetattr(math, 'sin', start)\n", "line 7: .* `setattr`"),
+        ("print()\n", "line 5: .* names no definition"),
+        ("from infwidth.b import *\n", r"from infwidth.b import \*: name what is imported"),
+    ],
+)
+def test_a_statement_that_changes_what_is_far_is_refused(package, text, mistake):
+    package.write("b.py", SMALL["b.py"])
+    package.write("a.py", f"def start(x):\n    return x\n\n\n{text}")
+    with pytest.raises(UserError, match=mistake):
+        code_digest(["infwidth.a.start"])
+
+
+def test_what_types_alone_need_is_left_out_and_its_contrary_is_not(package):
+    package.write("b.py", SMALL["b.py"])
+    package.write("a.py", "def start(x):\n    return f(x)\n")
+    without = code_digest(["infwidth.a.start"])
+    head = "from typing import TYPE_CHECKING\n\nif {}:\n    from infwidth.b import f\n\n"
+    package.write("a.py", head.format("TYPE_CHECKING") + "def start(x):\n    return f(x)\n")
+    assert code_digest(["infwidth.a.start"]) == without
+    package.write("a.py", head.format("not TYPE_CHECKING") + "def start(x):\n    return f(x)\n")
+    used = code_digest(["infwidth.a.start"])
+    assert used != without
+    package.edit("b.py", "return sin(x)", "return sin(2 * x)")
+    assert code_digest(["infwidth.a.start"]) != used
+
+
 def test_a_local_name_is_not_taken_for_the_module_s(package):
     start = "def start(f):\n    return f(1), (lambda: g(2))\n"
     package.write("a.py", f"def f(x):\n    return x\n\ndef g(x):\n    return -x\n\n{start}")
@@ -297,3 +378,15 @@ def test_code_that_was_edited_since_the_start_is_refused(package, monkeypatch):
     monkeypatch.delenv("INFWIDTH_SOURCE")
     remember_source()
     assert digests() == before
+
+
+def test_compiled_code_that_is_older_than_its_source_is_not_run(package, monkeypatch):
+    monkeypatch.setenv("INFWIDTH_SOURCE", "")
+    source = package.folder / "a.py"
+    source.write_text("VALUE = 1\n")
+    time = source.stat().st_mtime_ns
+    compiled = Path(py_compile.compile(str(source)))
+    source.write_text("VALUE = 2\n")
+    os.utime(source, ns=(time, time))
+    remember_source()
+    assert not compiled.exists()

@@ -12,7 +12,9 @@ import hashlib
 import os
 import symtable
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +26,23 @@ _STARTED = "INFWIDTH_SOURCE"
 """Environment variable: when the newest source file had changed as the workflow, or else this
 command, started; and the folder of the source."""
 
+PROCESS = ("infwidth.pins.pin_numerics", "infwidth.training.devices.one_thread")
+"""What every process does before it computes, and so part of the code of each number."""
+
 _SETTINGS = "infwidth.config.section.Section"
-"""The values of settings are in a run's key; of their classes, methods alone are code."""
+"""The values of settings are in a run's key; of their classes, methods alone are code. But where
+code itself makes such an object, the values that it leaves out count as well."""
+
+
+_AT_A_DISTANCE = frozenset({"setattr", "delattr", "exec", "eval", "globals", "vars"})
+"""What a statement at the head of a module may change anything by."""
 
 
 class _Definition(NamedTuple):
     module: str
     statement: int
+    made: bool = False
+    """Of a class of settings: whether code makes objects of it."""
 
 
 class _Use(NamedTuple):
@@ -135,12 +147,19 @@ def code_digest(
 def remember_source() -> None:
     """Notes the state of the source, of which alone this process and its children make digests.
 
-    What was edited since may not be what runs, or not what ran before: no digest is made of it.
+    What was edited since may not be what runs, or not what ran before: no digest is made of it. Nor
+    is compiled code run that is older than its source, which Python would take by the time of the
+    last edit, and a copy may have set that back.
     """
     known, _, root = os.environ.get(_STARTED, "").partition(" ")
     if not known or root != str(_ROOT):
-        newest = max(_changed(path) for path in _ROOT.rglob("*.py"))
-        os.environ[_STARTED] = f"{newest} {_ROOT}"
+        changed = {path: _changed(path) for path in _ROOT.rglob("*.py")}
+        for path, time in changed.items():
+            compiled = Path(cache_from_source(str(path)))
+            with suppress(OSError):
+                if compiled.stat().st_mtime_ns < time:
+                    compiled.unlink()
+        os.environ[_STARTED] = f"{max(changed.values())} {_ROOT}"
 
 
 def _definitions(name: str) -> list[_Use]:
@@ -199,9 +218,7 @@ def _module(name: str) -> _Module:
             for alias, bound in _imported(node):
                 names.setdefault(alias, []).append(bound)
             continue
-        if _is_string(node) or (
-            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        ):
+        if _is_string(node) or _is_for_types(node):
             continue
         first = min(each.lineno for each in [node, *getattr(node, "decorator_list", ())])
         text = "\n".join(lines[first - 1 : node.end_lineno])
@@ -211,9 +228,13 @@ def _module(name: str) -> _Module:
             later.append(len(statements) - 1)
         for place, own in enumerate(binds):
             names.setdefault(own, []).append((len(statements) - 1, place))
+    imports = {own for own, bounds in names.items() if isinstance(bounds[0], _Import | _Outside)}
     for statement in later:
         # It changes what it names, as in f.defvjp(forward, backward), and so counts with that.
         used = _global_names(statements[statement][1])[0]
+        node = statements[statement][0]
+        if others := (_changed_by(node) & imports) or (used & _AT_A_DISTANCE):
+            raise _unclear(name, node, f"changes by `{min(others)}` what others use, too")
         changed = [
             bounds
             for own, bounds in names.items()
@@ -222,9 +243,37 @@ def _module(name: str) -> _Module:
         for bounds in changed:
             bounds.append((statement, 0))
         if not changed:
-            line = statements[statement][0].lineno
-            raise ValueError(f"{name}, line {line}: nothing says with which definition this counts")
+            raise _unclear(name, node, "names no definition of this file")
     return _Module(statements, names)
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    """Whether it is `if TYPE_CHECKING: ...`, which does not run."""
+    return (
+        isinstance(node, ast.If)
+        and not node.orelse
+        and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    )
+
+
+def _changed_by(node: ast.stmt) -> set[str]:
+    """The names of which a statement sets or deletes a part, as `a` in `a.b = c`."""
+    found = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute | ast.Subscript) and not isinstance(each.ctx, ast.Load):
+            base: ast.expr = each
+            while isinstance(base, ast.Attribute | ast.Subscript):
+                base = base.value
+            if isinstance(base, ast.Name):
+                found.add(base.id)
+    return found
+
+
+def _unclear(module: str, node: ast.stmt, why: str) -> UserError:
+    return UserError(
+        f"{_source(module)}, line {node.lineno}: this statement {why}, so that no digest can say "
+        "which numbers hang on it; put it into a function that what needs it calls"
+    )
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Bound]]:
@@ -232,6 +281,10 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Bound]]
     source = getattr(node, "module", None)
     assert not getattr(node, "level", 0), "imports name their module in full"
     for alias in node.names:
+        if alias.name == "*":
+            raise UserError(
+                f"from {source} import *: name what is imported, or no digest can tell what is used"
+            )
         path = f"{source}.{alias.name}" if source else alias.name
         if path.split(".")[0] != _PACKAGE:
             first = alias.name if source or alias.asname else alias.name.split(".")[0]
@@ -286,7 +339,10 @@ def _normal(definition: _Definition, keys: frozenset[str] | None) -> _Normal:
     for name, bounds in within.items():
         inner = tuple(target for bound in bounds for target in _target(module, bound))
         meaning[name] = (*inner, *meaning.get(name, ()))
-    if isinstance(node, ast.ClassDef) and _is_settings(definition):
+    if definition.made:
+        meaning = {name: _made(targets) for name, targets in meaning.items()}
+        _drop_descriptions(node)
+    elif isinstance(node, ast.ClassDef) and _is_settings(definition):
         node.body = [each for each in node.body if _is_method(each, meaning)]
     if keys is not None:
         _keep_rows(node, keys)
@@ -294,6 +350,10 @@ def _normal(definition: _Definition, keys: frozenset[str] | None) -> _Normal:
     tree = writer.visit(node)
     if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         tree.name = ""
+    else:
+        # An import in it gives the module a name.
+        for name in within:
+            writer.number(meaning[name])
     return _Normal(ast.dump(tree), tuple(writer.uses))
 
 
@@ -303,6 +363,7 @@ class _Writer(ast.NodeTransformer):
     def __init__(self, meaning: Mapping[str, tuple[_Target, ...]], own: set[str]) -> None:
         self._meaning = meaning
         self._own = own
+        self._called: set[ast.expr] = set()
         self.uses: dict[tuple[_Target, ...], int] = {}
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
@@ -323,24 +384,33 @@ class _Writer(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return self._outside(node)
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self._called.add(node.func)
+        return self.generic_visit(node)
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if node in self._called:
+            # As in Settings.model_validate(values).
+            self._called.add(node.value)
         if isinstance(node.value, ast.Name) and node.value.id not in self._own:
             targets = self._meaning.get(node.value.id, ())
             if len(targets) == 1 and isinstance(targets[0], _Whole):
                 named = _resolve(targets[0].module, node.attr)
                 if named:
-                    return ast.Name(self._number(named), node.ctx)
+                    return ast.Name(self.number(named), node.ctx)
         return self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         targets = self._meaning.get(node.id, ())
+        if node in self._called:
+            targets = _made(targets)
         if targets:
-            number = self._number(targets)
+            number = self.number(targets)
             # Where it is another's name, too, it cannot be taken out.
             node.id = f"{node.id}={number}" if node.id in self._own else number
         return node
 
-    def _number(self, targets: tuple[_Target, ...]) -> str:
+    def number(self, targets: tuple[_Target, ...]) -> str:
         return f"§{self.uses.setdefault(targets, len(self.uses))}"
 
     @staticmethod
@@ -349,9 +419,25 @@ class _Writer(ast.NodeTransformer):
         return None if ours else node
 
 
+def _made(targets: tuple[_Target, ...]) -> tuple[_Target, ...]:
+    """The same, with classes of settings as those of which code makes objects."""
+    return tuple(
+        target._replace(definition=target.definition._replace(made=True))
+        if isinstance(target, _Use) and _is_settings(target.definition)
+        else target
+        for target in targets
+    )
+
+
+def _drop_descriptions(node: ast.stmt) -> None:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Call):
+            each.keywords = [word for word in each.keywords if word.arg != "description"]
+
+
 def _is_settings(definition: _Definition) -> bool:
     node, _ = _module(definition.module).statements[definition.statement]
-    return definition == _definitions(_SETTINGS)[0].definition or any(
+    return definition[:2] == _definitions(_SETTINGS)[0].definition[:2] or any(
         isinstance(target, _Use) and _is_settings(target.definition)
         for base in getattr(node, "bases", ())
         if isinstance(base, ast.Name)

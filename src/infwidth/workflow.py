@@ -22,7 +22,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsag
 
 from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
-from infwidth.code_digest import code_digest, remember_source
+from infwidth.code_digest import PROCESS, code_digest, remember_source
 from infwidth.config.errors import UserError
 from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, validate
 from infwidth.config.settings import Settings
@@ -150,7 +150,7 @@ def code_of_bench(experiment: str, settings: Settings) -> str:
     row = REGISTRY[experiment]
     names = row.variants or getattr(getattr(settings, experiment), "variants", ())
     if not names:
-        return code_digest(row.code)
+        return code_digest((*row.code, *PROCESS))
     return variants_digest(row.code, [VARIANTS[name] for name in names])
 
 

@@ -122,7 +122,8 @@ def _in_a_line(error: RuntimeError) -> str:
 
 
 def _fail(text: str, status: int) -> int:
-    print(f"infwidth: {text}", file=sys.stderr)
+    # At once, since other threads may print, too.
+    sys.stderr.write(f"infwidth: {text}\n")
     return status
 
 

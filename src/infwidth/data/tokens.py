@@ -107,22 +107,29 @@ class TokenDataset(NamedTuple):
         Raises:
             UserError: a file is missing or damaged; of tokens, this or reading them raises it.
         """
-        if "shards" in self.manifest:
-            from infwidth.data.sharded import open_sharded_split
-
-            return open_sharded_split(self.listed, name, self.manifest["shards"][name])
-        return TokenSplit(
-            name,
-            cast("np.ndarray", self.listed.tokens(f"{name}.tokens.npy")),
-            self.listed.array(f"{name}.bounds.npy"),
-            self.folder / f"{name}.names.jsonl",
-        )
+        return open_split(self, name)
 
     def vocabulary(self) -> vocabularies.Vocabulary:
         """Loads the vocabulary, a copy of which lies beside the tokens."""
         for name in vocabularies.FILES.intersection(self.manifest["files"]):
             self.listed.read(name)
         return vocabularies.load_vocabulary(self.folder)
+
+
+def open_split(dataset: "TokenDataset", name: str) -> TokenSplit:
+    """Opens one split, as `TokenDataset.split` does: a function, which run keys hang on."""
+    manifest = dataset.manifest
+    listed = Listed(dataset.folder / MANIFEST, manifest, RULE)
+    if "shards" in manifest:
+        from infwidth.data.sharded import open_sharded_split
+
+        return open_sharded_split(listed, name, manifest["shards"][name])
+    return TokenSplit(
+        name,
+        cast("np.ndarray", listed.tokens(f"{name}.tokens.npy")),
+        listed.array(f"{name}.bounds.npy"),
+        dataset.folder / f"{name}.names.jsonl",
+    )
 
 
 def tokenize(corpus_folder: Path, vocabulary_folder: Path, folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.code_digest import code_digest
+from infwidth.code_digest import PROCESS, code_digest
 from infwidth.experiments.recording import software
 from infwidth.stored import Damaged, load_table, set_aside, write_table
 
@@ -32,7 +32,7 @@ class Parts:
     ) -> None:
         self._folder = folder
         self._shared = {
-            "code": code_digest(modules),
+            "code": code_digest((*modules, *PROCESS)),
             "software": software(),
             "platform": platform,
         }

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from infwidth.config.errors import Preempted
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.data.batches import Batches, EvaluationWindows, evaluation_windows
-from infwidth.data.tokens import TokenDataset
+from infwidth.data.tokens import TokenDataset, open_split
 from infwidth.training import processes
 from infwidth.training.execute import execute
 from infwidth.training.loop import Row
@@ -51,7 +51,7 @@ class Runs:
         self._renewed: set[str] = set()
         self._report = report
         self._program = cache(_compile)
-        self._windows = cache(self._evaluation_windows)
+        self._windows = cache(partial(run_windows, dataset))
 
     def result(self, spec: RunSpec) -> dict[str, Any]:
         """The result of a run; trains it, or goes on with it, unless it is complete.
@@ -81,9 +81,7 @@ class Runs:
         )
         infinite = spec.width is None
         record = RunRecord(folder, cast("InfiniteProgram", program).resized if infinite else None)
-        batches = Batches(
-            self._dataset.split("train"), spec.model.context, spec.training.batch_size, spec.seed
-        )
+        batches = run_batches(self._dataset, spec)
 
         def report(row: Row) -> None:
             if processes.is_first():
@@ -109,8 +107,18 @@ class Runs:
             raise Preempted(f"asked to stop, after {folder.name} was complete")
         return result
 
-    def _evaluation_windows(self, split: str, context: int, tokens: int) -> EvaluationWindows:
-        return evaluation_windows(self._dataset.split(split), context, tokens)
+
+def run_batches(dataset: "TokenDataset", spec: "RunSpec") -> Batches:
+    """The batches that a run is trained on."""
+    split = open_split(dataset, "train")
+    return Batches(split, spec.model.context, spec.training.batch_size, spec.seed)
+
+
+def run_windows(
+    dataset: "TokenDataset", split: str, context: int, tokens: int
+) -> EvaluationWindows:
+    """What a split is scored on."""
+    return evaluation_windows(open_split(dataset, split), context, tokens)
 
 
 def _compile(

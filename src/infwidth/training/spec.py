@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from infwidth.code_digest import code_digest
+from infwidth.code_digest import PROCESS, code_digest
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Features, Readout, Variant
 from infwidth.provenance import versions
@@ -20,6 +20,12 @@ _RUN_CODE = (
     "infwidth.training.step.compile_program",
 )
 _INFINITE_CODE = ("infwidth.training.infinite_step.InfiniteProgram",)
+_AROUND = (
+    "infwidth.training.runs.run_batches",
+    "infwidth.training.runs.run_windows",
+)
+"""How a run gets its data."""
+
 _TABLES = tuple(
     f"infwidth.config.variants.{name}"
     for name in ("Features", "Readout", "VARIANTS", "ABLATIONS", "ON_TRIAL")
@@ -33,13 +39,20 @@ _OF_FEATURES = {
 }
 """Code that counts where features are so treated, and for no other run."""
 
+_READING = (
+    "infwidth.data.tokens.TokenDataset",
+    "infwidth.data.files.damaged_file",
+)
+"""Of the data, what finds and names them; which they are stands in a run's key."""
+
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 @cache
 def run_code_digest(variant: Variant, infinite: bool = False) -> str:
     """Digest of the code that a run of this variant executes, at finite or at infinite width."""
-    return variants_digest((*_RUN_CODE, *(_INFINITE_CODE if infinite else ())), [variant])
+    infinitely = _INFINITE_CODE if infinite else ()
+    return variants_digest((*_RUN_CODE, *infinitely, *_AROUND), [variant])
 
 
 def variants_digest(entries: Iterable[str], variants: Iterable[Variant]) -> str:
@@ -54,7 +67,9 @@ def variants_digest(entries: Iterable[str], variants: Iterable[Variant]) -> str:
     only["infwidth.training.rules.RULES"] = frozenset(rules)
     treated = {features for features, _ in words}
     only |= {code: frozenset() for code, word in _OF_FEATURES.items() if word not in treated}
-    return code_digest(entries, only, [f"{features} {readout}" for features, readout in words])
+    only |= dict.fromkeys(_READING, frozenset())
+    choices = [f"{features} {readout}" for features, readout in words]
+    return code_digest((*entries, *PROCESS), only, choices)
 
 
 def plan_digest(entries: Iterable[str]) -> str:
