@@ -126,7 +126,8 @@ def test_the_model_changes_every_variant(package):
         ("data/tokens.py", 'listed.array(f"{name}.bounds', 'listed.array(f"test.bounds'),
         ("data/listed.py", "self._array[index]", "self._array[index] % 2"),
         ("pins.py", '_THREADS, "1")', '_THREADS, "2")'),
-        ("training/devices.py", "eigen=false", "eigen=true"),
+        ("pins.py", "eigen=false", "eigen=true"),
+        ("pins.py", "vector_width=256", "vector_width=512"),
     ],
 )
 def test_the_data_of_a_run_and_its_pins_change_every_variant(package, file, old, new):

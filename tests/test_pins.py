@@ -49,7 +49,7 @@ def flipped():
         "JAX_EXPLICIT_X64_DTYPES": "0",
         # The last changes no number, and is kept.
         "XLA_FLAGS": "--xla_cpu_enable_fast_math=true --xla_backend_optimization_level=0 "
-        "--xla_cpu_max_isa=AVX2 --xla_force_host_platform_device_count=3",
+        "--xla_cpu_max_isa=SSE4_2 --xla_force_host_platform_device_count=3",
         "NPROC": "4",
         "OPENBLAS_NUM_THREADS": "4",
         "FLAX_FIX_RNG_SEPARATOR": "0",

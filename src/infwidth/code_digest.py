@@ -26,7 +26,7 @@ _STARTED = "INFWIDTH_SOURCE"
 """Environment variable: when the newest source file had changed as the workflow, or else this
 command, started; and the folder of the source."""
 
-PROCESS = ("infwidth.pins.pin_numerics", "infwidth.training.devices.one_thread")
+PROCESS = ("infwidth.pins.pin_numerics", "infwidth.pins.pin_cpu")
 """What every process does before it computes, and so part of the code of each number."""
 
 _SETTINGS = "infwidth.config.section.Section"

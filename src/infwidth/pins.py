@@ -2,8 +2,10 @@
 """What a process takes out of its environment when it starts, so that numbers do not hang on it."""
 
 import os
+import platform
 import site
 import sys
+from functools import cache
 from pathlib import Path
 
 _JAX_KEPT = (
@@ -36,10 +38,17 @@ _FLAGS_KEPT = (
 )
 """Beginnings of the words of XLA_FLAGS that change no number."""
 
+_AVX2 = ("--xla_cpu_max_isa=AVX2", "--xla_cpu_prefer_vector_width=256")
+"""XLA's instructions on every x86 processor that has these, on newer ones too."""
+
 _THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS"),
     *("BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
 )
+
+
+_OPENBLAS = ("OPENBLAS_CORETYPE", "Haswell")
+"""The like for linear algebra on the host."""
 
 
 def pin_numerics() -> None:
@@ -48,13 +57,14 @@ def pin_numerics() -> None:
     What a setting decides is not in the environment, what the platform is stands in a run's key.
     """
     flags = os.environ.get("XLA_FLAGS", "").split()
-    kept = [flag for flag in flags if flag.startswith(_FLAGS_KEPT)]
+    kept = [flag for flag in flags if flag.startswith(_FLAGS_KEPT) or flag in _AVX2]
     dropped = [
         name
         for name in sorted(os.environ)
         if name.startswith(_NUMERIC)
         and not name.startswith(_JAX_KEPT)
         and not (name == "XLA_FLAGS" and kept == flags)
+        and (name, os.environ[name]) != _OPENBLAS
     ]
     for name in dropped:
         del os.environ[name]
@@ -62,8 +72,36 @@ def pin_numerics() -> None:
         os.environ["XLA_FLAGS"] = " ".join(kept)
     # Sums of linear algebra on the host hang on the number of threads.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
+    if _has_avx2():
+        os.environ.update([_OPENBLAS])
     if dropped:
         print(f"infwidth: left out, as numbers would change: {', '.join(dropped)}", file=sys.stderr)
+
+
+def pin_cpu() -> str:
+    """Holds XLA's CPU backend to one thread and, where there is AVX2, to that; before it starts.
+
+    Returns:
+      What numbers then are of: "cpu", or "cpu-aarch64" and the like where there is no AVX2.
+    """
+    os.environ["NPROC"] = "1"
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    held = ("--xla_cpu_multi_thread_eigen=false", *(_AVX2 if _has_avx2() else ()))
+    os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *held]))
+    return cpu()
+
+
+def cpu() -> str:
+    """What `pin_cpu` returns."""
+    return "cpu" if _has_avx2() else f"cpu-{platform.machine()}"
+
+
+@cache
+def _has_avx2() -> bool:
+    try:
+        return "avx2" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
 
 
 def own_packages() -> None:

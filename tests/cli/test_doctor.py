@@ -16,7 +16,7 @@ KNOWN = json.loads(steps.KNOWN_LOSSES.read_text())
 @pytest.fixture
 def doctor(project, monkeypatch):
     """Runs the command: attention and loss as they are, losses as planted, a tiny model timed."""
-    monkeypatch.setattr("infwidth.training.devices.one_thread", lambda: None)
+    monkeypatch.setattr("infwidth.pins.pin_cpu", lambda: None)
     monkeypatch.setattr(speed, "size_here", lambda: speed.Size(8, 1, 2, 8, 4, 16, 2, 64))
 
     def run(losses, *flags):

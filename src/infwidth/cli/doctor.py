@@ -28,10 +28,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:
     # JAX reads its environment when it is imported, so the process is set up first.
-    from infwidth.training.devices import gpu_count, one_thread
+    from infwidth.pins import pin_cpu
+    from infwidth.training.devices import gpu_count
 
     if gpu_count() == 0:
-        one_thread()
+        pin_cpu()
 
     from infwidth.artifact.doctor.report import examine
 

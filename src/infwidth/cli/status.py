@@ -20,6 +20,7 @@ from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
+from infwidth.pins import cpu
 
 _STYLES = {"done": "green", "training": "cyan", "stopped": "yellow", "diverged": "red"}
 
@@ -112,9 +113,9 @@ def platform_of_runs() -> str:
     from infwidth.training.lease import gpu_count, on_tpu_host
 
     first = os.environ.get("JAX_PLATFORMS", "").split(",")[0]
-    if first:
-        return "gpu" if first == "cuda" else first
-    return "gpu" if gpu_count() else "tpu" if on_tpu_host() else "cpu"
+    if not first:
+        first = "gpu" if gpu_count() else "tpu" if on_tpu_host() else "cpu"
+    return {"cuda": "gpu", "cpu": cpu()}.get(first, first)
 
 
 def _state(folder: Path, steps: int) -> dict[str, str]:

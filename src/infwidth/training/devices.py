@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 from infwidth.config.errors import UserError
-from infwidth.pins import pin_numerics
+from infwidth.pins import pin_cpu, pin_numerics
 from infwidth.training.lease import gpu_count, lease, lease_tpu
 from infwidth.training.processes import join, named_count
 
@@ -23,7 +23,7 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
       devices: how many devices each run takes, in all processes that share it.
 
     Returns:
-      "cpu", "gpu" or "tpu".
+      "cpu", "gpu" or "tpu"; "cpu-" and its kind on a CPU that is held to no instructions.
 
     Raises:
       UserError: there are fewer devices, the environment names the processes badly, or JAX runs on
@@ -37,8 +37,7 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     # A full disk costs the cache and no more; the run itself says so where it matters.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
-    if not gpus and not tpu:
-        one_thread()
+    kind = "" if gpus or tpu else pin_cpu()
     if devices > 1:
         join(gpus)
         # Several devices draw their state in host memory, which is the CPU's as JAX has it.
@@ -56,11 +55,4 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
             f"there are {leased} for this job, but JAX runs on the CPU: install JAX for them "
             f"(make env ENV={environment}), or set JAX_PLATFORMS=cpu to train on the CPU"
         )
-    return backend
-
-
-def one_thread() -> None:
-    """Holds XLA's CPU backend to one thread."""
-    os.environ["NPROC"] = "1"
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    return kind if backend == "cpu" else backend
