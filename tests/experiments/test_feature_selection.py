@@ -23,9 +23,7 @@ from infwidth.experiments.feature_selection.settings import (
     PlantedSettings,
     SearchSettings,
 )
-from infwidth.experiments.feature_selection.teacher import draw_teacher, relu_features
-from infwidth.experiments.feature_selection.training import Task
-from infwidth.experiments.feature_selection.tuning import search
+from infwidth.experiments.feature_selection.training import Task, draw_teacher, relu_features
 from infwidth.experiments.parts import Parts
 from infwidth.stats.selection import Cell
 
@@ -60,11 +58,11 @@ def test_mass_is_counted_where_it_lies():
 
 def test_a_training_that_diverged_is_nothing_but_nan():
     high = Cell(1e6)
-    assert planted.validation_loss(SETTINGS, "sgd", 1.0, high, 0) == math.inf
-    table = planted.measure_mass(SETTINGS, "sgd", high, 1.0, 8, 5)
+    assert planted.validation_loss(SETTINGS, 1.0, "sgd", high, 0) == math.inf
+    table = planted.measure_mass(SETTINGS, 1.0, "sgd", high, 8, 5)
     assert table[["aligned", "at_random", "loss"]].isna().all(axis=None)
     assert table["step"].tolist() == [1, 4]
-    sound = planted.measure_mass(SETTINGS, "sgd", Cell(0.1), 1.0, 8, 5)
+    sound = planted.measure_mass(SETTINGS, 1.0, "sgd", Cell(0.1), 8, 5)
     assert sound[["aligned", "at_random", "loss"]].notna().all(axis=None)
 
 
@@ -73,15 +71,19 @@ def test_a_training_that_diverged_is_nothing_but_nan():
 
 def test_the_best_rate_is_found_beyond_the_grid():
     settings = SearchSettings(seeds=[0, 1], learning_rates=[0.1, 1.0], max_extensions=3)
-    found = search("planted", "sgd", settings, 0.01, lambda cell, _: abs(cell.learning_rate - 10))
+    found = experiment.search(
+        "planted", "sgd", settings, 0.01, lambda cell, _: abs(cell.learning_rate - 10)
+    )
     assert found.cell == Cell(10.0)
     assert found.selection["interior"]
     assert len(found.trials) == 8  # 0.1, 1, 10, 100 on two seeds
     rates = SearchSettings(seeds=[0], learning_rates=[1.0, 3.0], kappas=[0.1], max_extensions=0)
-    found = search("planted", "unfrozen", rates, 0.01, lambda cell, _: cell.learning_rate)
+    found = experiment.search(
+        "planted", "unfrozen", rates, 0.01, lambda cell, _: cell.learning_rate
+    )
     assert found.cell == Cell(1.0, 0.1)
     with pytest.raises(UserError, match=r"every rate of sgd diverged.*tuning\.learning_rates"):
-        search("planted", "sgd", settings, 0.01, lambda *_: math.nan)
+        experiment.search("planted", "sgd", settings, 0.01, lambda *_: math.nan)
 
 
 # Pruning, and the whole plan.

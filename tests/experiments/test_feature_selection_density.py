@@ -16,7 +16,7 @@ from infwidth.experiments.feature_selection import density
 from infwidth.experiments.feature_selection.settings import (
     DensityRatioSettings,
 )
-from infwidth.experiments.feature_selection.teacher import extended, relu_features
+from infwidth.experiments.feature_selection.training import extended, relu_features
 
 RNG = np.random.default_rng(0)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from infwidth.experiments.feature_selection import density
-from infwidth.experiments.feature_selection.least_squares import best_readouts, products
-from infwidth.experiments.feature_selection.teacher import relu_features
+from infwidth.experiments.feature_selection.planted import best_readouts, products
+from infwidth.experiments.feature_selection.training import relu_features
 from infwidth.models.normalization import relu_second_moment
 
 

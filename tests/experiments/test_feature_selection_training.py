@@ -14,8 +14,13 @@ from infwidth import infinite
 from infwidth.experiments.feature_selection.planted import kernel_rule
 from infwidth.experiments.feature_selection.pruning import cross_entropy
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings
-from infwidth.experiments.feature_selection.teacher import relu_features
-from infwidth.experiments.feature_selection.training import Task, mean_loss, relu, teacher_data
+from infwidth.experiments.feature_selection.training import (
+    Task,
+    mean_loss,
+    relu,
+    relu_features,
+    teacher_data,
+)
 from infwidth.stats.selection import Cell
 from tests.optim.oracle import Rule
 

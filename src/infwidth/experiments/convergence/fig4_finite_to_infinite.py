@@ -2,28 +2,31 @@
 """Figure 4: finite models on their way to the exact infinite one, and where Adam goes."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from infwidth.drawing.curves import banded, half_power_guide, small_key, step_axis
 from infwidth.drawing.layout import fine_log_axis, new_figure, set_margins, small_print, width_axis
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.drawing.table import plus_minus
 from infwidth.experiments.convergence.measured import (
     ADAM,
-    EXPECTED_SLOPE,
     KERNEL_RULES,
     Convergence,
     geometric_mean,
     root,
 )
-from infwidth.stats.statistics import Interval
 
 LABEL_SIZE = 6.5
+
+_line = partial(banded, alpha=0.2)
+_key = partial(
+    small_key, size=LABEL_SIZE, title_fontsize=LABEL_SIZE, handlelength=2.6, alignment="left"
+)
 
 SPLIT = "test"
 
@@ -63,27 +66,14 @@ def _over_width(axes: Axes, measured: Convergence) -> None:
         _line(axes, measured.widths, means, LOOKS[rule], f"{name}: {plus_minus(slope, 3)}")
     fine_log_axis(axes)
     _width_axis(axes, measured)
-    _guide(axes, measured)
-    _key(axes, "lower left", "slope")
+    # The slope that the theory has, above the curves, where it is fitted.
+    fitted = measured.fitted_widths
+    first = [measured.distances(rule, SPLIT)[fitted[0]] for rule in KERNEL_RULES]
+    start = 1.8 * max(float(np.nanmax(distance_R)) for distance_R in first)
+    half_power_guide(axes, fitted, start, LABEL_SIZE)
+    _key(axes, "lower left", title="slope")
     _room_below(axes, 0.12)
     axes.set_ylabel("rms distance of outputs")
-
-
-def _guide(axes: Axes, measured: Convergence) -> None:
-    """A line of the slope that the theory has, above the curves, where it is fitted."""
-    widths = np.array(measured.fitted_widths, np.float64)
-    first = [measured.distances(rule, SPLIT)[measured.fitted_widths[0]] for rule in KERNEL_RULES]
-    start = 1.8 * max(float(np.nanmax(distance_R)) for distance_R in first)
-    height = start * (widths / widths[0]) ** EXPECTED_SLOPE
-    axes.plot(widths, height, color="#999999", linestyle=(0, (1, 1)), linewidth=0.9)
-    axes.annotate(
-        "$H^{-1/2}$",
-        (math.sqrt(widths[0] * widths[-1]), math.sqrt(height[0] * height[-1])),
-        xytext=(2, 2),
-        textcoords="offset points",
-        color="#777777",
-        fontsize=LABEL_SIZE,
-    )
 
 
 def _over_steps(axes: Axes, measured: Convergence) -> None:
@@ -96,13 +86,9 @@ def _over_steps(axes: Axes, measured: Convergence) -> None:
                 size = measured.limit(rule, SPLIT, "rms_outputs", step)
                 relative_R = measured.distances(rule, SPLIT, step)[width] / size
                 means.append(geometric_mean(relative_R, measured.confidence))
-            name = f"$H$ = {width:,}" if rule == "adam_star" else ""
-            _line(axes, steps, means, LOOKS[rule], name, face)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("steps")
+            name = f"$H$ = {width:,}" if rule == "adam_star" else "_"
+            _line(axes, steps, means, LOOKS[rule], name, face=face)
+    step_axis(axes)
     fine_log_axis(axes)
     _key(axes, "best")
     axes.set_ylabel("rms distance / rms of the limit")
@@ -124,6 +110,8 @@ def _adam(axes: Axes, measured: Convergence) -> None:
     """To a limit of its own, and not to ADAM*'s."""
     widths = measured.widths
     gap = [root(measured.gap("adam", width, SPLIT, "centred")) for width in widths]
+    # Where it is negative there is no point on a logarithmic axis.
+    gap = [replace(each, estimate=each.estimate or math.nan) for each in gap]
     _line(axes, widths, gap, LOOKS["adam"], "mean Adam to ADAM*'s limit")
     star = [measured.from_star("adam_star", width, SPLIT, "centred") for width in widths]
     _line(axes, widths, star, LOOKS["adam_star"], "ADAM* to its limit")
@@ -137,51 +125,6 @@ def _adam(axes: Axes, measured: Convergence) -> None:
     _key(axes, "best")
     _room_below(axes, 0.22)
     axes.set_ylabel("rms distance, centred outputs")
-
-
-def _line(
-    axes: Axes,
-    places: Sequence[int],
-    means: Sequence[Interval],
-    style: Look,
-    name: str = "",
-    face: str | None = None,
-) -> None:
-    """Draws a curve, its intervals as a band; a name puts it into the key.
-
-    Markers are filled with the curve's colour, or with another `face`.
-    """
-    y = np.array([mean.estimate for mean in means])
-    lower, upper = (np.array([getattr(mean, end) for mean in means]) for end in ("lower", "upper"))
-    axes.fill_between(places, lower, upper, color=style.color, alpha=0.2, linewidth=0)
-    axes.plot(
-        places,
-        np.where(y > 0, y, np.nan),
-        color=style.color,
-        linestyle=style.line,
-        linewidth=1.0,
-        marker=style.marker,
-        markersize=3.4,
-        markerfacecolor=face or style.color,
-        markeredgecolor=style.color if face else "white",
-        markeredgewidth=0.7 if face else 0.4,
-        label=name or "_",
-    )
-
-
-def _key(axes: Axes, place: Any, title: str = "") -> None:
-    key = axes.legend(
-        loc=place,
-        title=title or None,
-        fontsize=LABEL_SIZE,
-        title_fontsize=LABEL_SIZE,
-        handlelength=2.6,
-        borderaxespad=0.2,
-        labelspacing=0.3,
-        frameon=False,
-        alignment="left",
-    )
-    key.set_zorder(5)
 
 
 def _width_axis(axes: Axes, measured: Convergence) -> None:

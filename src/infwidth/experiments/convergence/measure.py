@@ -46,9 +46,7 @@ _BESIDE = {"widths", "seeds", "slope_from", "slope_margin"}
 class Model(NamedTuple):
     """A finite model after training.
 
-    Attributes:
-      curve: a row a (logged step, split).
-      outputs: at the end, a row an example and a column an output.
+    Its curve has a row a (logged step, split); its outputs at the end a row an example.
     """
 
     width: int
@@ -58,18 +56,7 @@ class Model(NamedTuple):
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
-
-    Args:
-      settings: of the configuration.
-      keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables by name.
-
-    Raises:
-      UserError: something diverged.
-    """
+    """All that the experiment measures, for the tables of the module `measured`."""
     own = settings.convergence
     return measure(make_problem(own, *load_digits()), own, keeper(CODE))
 
@@ -84,16 +71,7 @@ def part(settings: "Settings", name: Rule, keeper: Keeper) -> int:
 def measure(
     problem: Problem, settings: ConvergenceSettings, parts: Parts
 ) -> dict[str, pd.DataFrame]:
-    """Trains the models that are not kept, and compares all.
-
-    Args:
-      problem: of `make_problem`.
-      settings: of the experiment.
-      parts: keeps what is trained.
-
-    Returns:
-      The tables that `infwidth.experiments.convergence.measured` describes.
-    """
+    """Trains the models that are not kept, and compares all."""
     limits = {rule: _limit(problem, rule, settings) for rule in KERNEL_RULES}
     curves, final = [], {}
     for rule in RULES:
@@ -106,12 +84,12 @@ def measure(
         }
     return {
         "curves": pd.concat(curves, ignore_index=True),
-        "limits": pd.concat(
+        "limits": pd.DataFrame(
             [
-                pd.DataFrame(_scores(problem, f_LxAxE)).assign(rule=rule)
+                score | {"rule": rule}
                 for rule, f_LxAxE in limits.items()
-            ],
-            ignore_index=True,
+                for score in _scores(problem, f_LxAxE)
+            ]
         ),
         "products": pd.DataFrame(
             [
@@ -132,65 +110,41 @@ def train(
     parts: Parts,
     limit_LxAxE: np.ndarray | None = None,
 ) -> Iterator[Model]:
-    """Trains the finite models of a rule that are not kept, and reads the others.
+    """Trains the finite models of a rule that are not kept, reads the others; by width and seed.
 
-    Args:
-      problem: of `make_problem`.
-      rule: which.
-      settings: of the experiment.
-      parts: keeps what is trained.
-      limit_LxAxE: outputs of the exact machine (for elementwise Adam, of ADAM*'s) after each logged
-        step; None trains it where it is needed.
-
-    Yields:
-      The models, by width and seed.
+    They are compared with the exact machine (elementwise Adam with ADAM*'s); without its outputs
+    after each logged step it is trained where it is needed.
     """
     limit = cache(lambda: _limit(problem, rule, settings) if limit_LxAxE is None else limit_LxAxE)
+    shared = settings.model_dump(mode="json", exclude=_BESIDE) | {"rule": rule}
+
+    def model(width: int, seed: int, outputs: Callable[[], np.ndarray]) -> Model:
+        def curve() -> pd.DataFrame:
+            distances = [
+                _rms(step_AxE[split])
+                for step_AxE in outputs() - limit()
+                for split in _splits(problem).values()
+            ]
+            place = {"rule": rule, "width": width, "seed": seed}
+            return pd.DataFrame(_scores(problem, outputs())).assign(distance=distances, **place)
+
+        def final() -> pd.DataFrame:
+            return pd.DataFrame(outputs()[-1].astype(np.float32)).rename(columns=str)
+
+        name, depends_on = f"{rule}-{width}-{seed}", shared | {"width": width, "seed": seed}
+        curves = parts.table(f"{name}-curve", depends_on, curve)
+        return Model(width, seed, curves, parts.table(f"{name}-outputs", depends_on, final))
+
     for width in sorted(settings.widths):
         started, trained = time.monotonic(), 0
         compiled = cache(lambda width=width: finite_model(problem, rule, width, settings))
         for seed in settings.seeds:
-            outputs = cache(lambda seed=seed, model=compiled: _finite(rule, model()(seed)))
-            yield _model(problem, rule, settings, parts, width, seed, outputs, limit)
+            outputs = cache(lambda seed=seed, train=compiled: _finite(rule, train()(seed)))
+            yield model(width, seed, outputs)
             trained += outputs.cache_info().currsize
         if trained:
             seconds = time.monotonic() - started
             _LOG.info("%s, width %d: %d seeds in %.1f s", rule, width, trained, seconds)
-
-
-def _model(
-    problem: Problem,
-    rule: Rule,
-    settings: ConvergenceSettings,
-    parts: Parts,
-    width: int,
-    seed: int,
-    outputs: Callable[[], np.ndarray],
-    limit: Callable[[], np.ndarray],
-) -> Model:
-    depends_on = settings.model_dump(mode="json", exclude=_BESIDE)
-    depends_on |= {"rule": rule, "width": width, "seed": seed}
-
-    def curve() -> pd.DataFrame:
-        distance = [
-            {"distance": _rms(step_AxE[split])}
-            for step_AxE in outputs() - limit()
-            for split in _splits(problem).values()
-        ]
-        scores = _scores(problem, outputs())
-        rows = [score | far for score, far in zip(scores, distance, strict=True)]
-        return pd.DataFrame(rows).assign(rule=rule, width=width, seed=seed)
-
-    def final() -> pd.DataFrame:
-        return pd.DataFrame(outputs()[-1].astype(np.float32)).rename(columns=str)
-
-    name = f"{rule}-{width}-{seed}"
-    return Model(
-        width,
-        seed,
-        parts.table(f"{name}-curve", depends_on, curve),
-        parts.table(f"{name}-outputs", depends_on, final),
-    )
 
 
 def _limit(problem: Problem, rule: Rule, settings: ConvergenceSettings) -> np.ndarray:
@@ -241,13 +195,8 @@ def _products(
             d_RxF = seen_RxAxE[:, split].reshape(len(seeds), -1)
             product_RxR = d_RxF @ d_RxF.T / d_RxF.shape[1]
             for a, b in combinations_with_replacement(range(len(seeds)), 2):
-                yield {
-                    "view": view,
-                    "split": name,
-                    "seed_a": seeds[a],
-                    "seed_b": seeds[b],
-                    "product": float(product_RxR[a, b]),
-                }
+                pair = {"seed_a": seeds[a], "seed_b": seeds[b], "product": float(product_RxR[a, b])}
+                yield {"view": view, "split": name} | pair
 
 
 def _gaps(
@@ -268,16 +217,10 @@ def _gaps(
             if len(seeds) > 1:
                 references["widest"] = np.delete(widest_RxAxE, r, axis=0).mean(axis=0)
             for reference, g_AxE in references.items():
+                place = {"width": width, "seed": seed, "reference": reference}
                 for view, d_AxE in _views(f_RxAxE[r] - g_AxE).items():
                     for name, split in _splits(problem).items():
-                        yield {
-                            "width": width,
-                            "seed": seed,
-                            "reference": reference,
-                            "view": view,
-                            "split": name,
-                            "distance": _rms(d_AxE[split]),
-                        }
+                        yield place | {"view": view, "split": name, "distance": _rms(d_AxE[split])}
 
 
 def _views(f: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,8 +8,9 @@ examples and outputs.
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from scipy import special
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
+from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval, SampleMean, log_slopes, mean_interval
 from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, tracks, verdict
 
@@ -45,7 +47,8 @@ KERNEL_RULES = {"sgd": "SGD", "momentum": "SGD, momentum", "adam_star": "ADAM*"}
 
 ADAM = "Adam, elementwise"
 
-SPLITS = ("test", "train")
+SPLITS = {"test": "test", "train": "training"}
+"""With the words of tables and claims."""
 
 VIEWS = ("outputs", "centred")
 """Outputs as they are, and without their mean over classes, which no softmax sees."""
@@ -54,16 +57,11 @@ EXPECTED_SLOPE = -0.5
 """An average over H units has a standard error in proportion to H^−½."""
 
 
-@dataclass(frozen=True)
-class Slope:
-    """Slope of log distance on log width.
+class Slope(NamedTuple):
+    """Slope of log distance on log width, over seeds.
 
-    Attributes:
-        mean: over seeds, with its interval.
-        of_test: the same with the interval of the equivalence test: it lies within the margin
-            exactly where the test says so.
-        evidence: p values of "the slope is −1/2 within the margin" and of its opposite.
-        verdict: by the rule.
+    The interval `of_test` is that of the equivalence test: it lies within the margin exactly where
+    the test says so. The evidence is on "the slope is −1/2 within the margin".
     """
 
     mean: SampleMean
@@ -89,7 +87,7 @@ class Convergence(Experiment):
     @cached_property
     def widths(self) -> list[int]:
         """H, ascending."""
-        return sorted(int(width) for width in self.measured.tables["curves"]["width"].unique())
+        return self._values("width")
 
     @property
     def fitted_widths(self) -> list[int]:
@@ -99,30 +97,28 @@ class Convergence(Experiment):
     @cached_property
     def seeds(self) -> list[int]:
         """Of the features."""
-        return sorted(int(seed) for seed in self.measured.tables["curves"]["seed"].unique())
+        return self._values("seed")
 
     @cached_property
     def steps(self) -> list[int]:
         """The steps after which models were compared."""
-        return sorted(int(step) for step in self.measured.tables["curves"]["step"].unique())
+        return self._values("step")
 
     def distances(self, rule: str, split: str, step: int | None = None) -> pd.DataFrame:
         """Distance from the exact machine (for `adam` from ADAM*'s): a row a seed, a column a H."""
         step = self.steps[-1] if step is None else step
-        rows = self._curve(rule, split, step)
+        rows = self.rows("curves", rule=rule, split=split, step=step)
         return rows.pivot(index="seed", columns="width", values="distance")
 
     def loss(self, rule: str, split: str, width: int) -> SampleMean:
         """Final loss, nats per example, over seeds."""
-        rows = self._curve(rule, split, self.steps[-1])
-        return mean_interval(rows.loc[rows["width"] == width, "loss"], self.confidence)
+        place = {"rule": rule, "split": split, "step": self.steps[-1], "width": width}
+        return mean_interval(self.rows("curves", **place)["loss"], self.confidence)
 
     def limit(self, rule: str, split: str, column: str, step: int | None = None) -> float:
         """A column of the exact machine's scores, at the end by default."""
-        table = self.measured.tables["limits"]
         step = self.steps[-1] if step is None else step
-        chosen = (table["rule"] == rule) & (table["split"] == split) & (table["step"] == step)
-        return float(table.loc[chosen, column].iloc[0])
+        return float(self.rows("limits", rule=rule, split=split, step=step)[column].iloc[0])
 
     def slopes(self, rule: str, split: str) -> NDArray[np.float64]:
         """The slope of a rule with a kernel, fitted for each seed by itself, shape (R,)."""
@@ -131,7 +127,14 @@ class Convergence(Experiment):
 
     def slope(self, rule: str, split: str) -> Slope:
         """Their mean, judged by the rule."""
-        return self._judged(self.slopes(rule, split))
+        slope_R = self.slopes(rule, split)
+        evidence = tracks(slope_R - EXPECTED_SLOPE, self.margin)
+        return Slope(
+            mean_interval(slope_R, self.confidence),
+            mean_interval(slope_R, 2 * self.confidence - 1),
+            evidence,
+            verdict(evidence, self.confidence, self._judge),
+        )
 
     def all_slopes(self) -> float:
         """p value that every rule's slope, on test and training examples, is −1/2."""
@@ -176,63 +179,66 @@ class Convergence(Experiment):
 
     def adam_distances(self, reference: str, split: str, view: str) -> pd.DataFrame:
         """Distance of elementwise Adam from `adam_star` at its width, or from the `widest` Adam."""
-        table = self.measured.tables["gaps"]
-        rows = table[
-            (table["reference"] == reference) & (table["split"] == split) & (table["view"] == view)
-        ]
+        rows = self.rows("gaps", reference=reference, split=split, view=view)
         return rows.pivot(index="seed", columns="width", values="distance")
 
     @property
     def _judge(self) -> bool:
         return bool(self.measured.settings["statistics"]["judge"])
 
-    def _judged(self, slope_R: NDArray[np.float64]) -> Slope:
-        evidence = tracks(slope_R - EXPECTED_SLOPE, self.margin)
-        return Slope(
-            mean_interval(slope_R, self.confidence),
-            mean_interval(slope_R, 2 * self.confidence - 1),
-            evidence,
-            verdict(evidence, self.confidence, self._judge),
-        )
-
-    def _curve(self, rule: str, split: str, step: int) -> pd.DataFrame:
-        table = self.measured.tables["curves"]
-        return table[(table["rule"] == rule) & (table["split"] == split) & (table["step"] == step)]
+    def _values(self, column: str) -> list[int]:
+        """Of the curves, ascending."""
+        return sorted(int(value) for value in self.rows("curves")[column].unique())
 
     def _products(self, rule: str, width: int, split: str, view: str) -> NDArray[np.float64]:
         """Mean products of the differences from ADAM*'s limit, of all pairs of seeds."""
-        table = self.measured.tables["products"]
-        rows = table[
-            (table["rule"] == rule)
-            & (table["width"] == width)
-            & (table["split"] == split)
-            & (table["view"] == view)
-        ]
+        rows = self.rows("products", rule=rule, width=width, split=split, view=view)
         half = rows.pivot(index="seed_a", columns="seed_b", values="product").to_numpy()
         return np.where(np.isnan(half), half.T, half)
 
     def _jackknife(self, values: NDArray[np.float64]) -> Interval:
         """From the estimate of all seeds, and those without each of them, to an interval."""
         estimate, without_R = float(values[0]), values[1:]
-        R = len(without_R)
-        if R < 3:
-            return Interval(estimate, math.nan, math.nan)
-        error = math.sqrt((R - 1) / R * np.square(without_R - without_R.mean()).sum())
-        half = float(special.stdtrit(R - 1, (1 + self.confidence) / 2)) * error
-        return Interval(estimate, estimate - half, estimate + half)
+        R, error = len(without_R), math.nan
+        if R > 2:
+            error = math.sqrt((R - 1) / R * np.square(without_R - without_R.mean()).sum())
+        return Effect("", estimate, error, R - 1, R).interval(self.confidence)
 
 
 def load(folder: Path | str) -> Convergence:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks a folder of measurements."""
     measured = MeasuredTables.load(folder, TABLES, "convergence", "statistics")
     path, settings = measured.folder / SETTINGS, measured.settings
     require(path, "convergence", settings["convergence"], ("slope_from", "slope_margin"))
     require(path, "statistics", settings["statistics"], ("confidence", "judge"))
     return Convergence(measured)
+
+
+def effects(measured: Convergence) -> dict[str, list[Effect]]:
+    """Slopes over width, and how far from ADAM*'s limit elementwise Adam ends.
+
+    `slope`: of log distance from the exact kernel machine on log width, fitted for each seed, of
+    every rule with a kernel on test and training examples. `adam_limit_distance`: the squared
+    distance of elementwise Adam's limit from ADAM*'s, by the jackknife over seeds.
+    """
+
+    def slope(rule: str, split: str) -> Effect:
+        slope_R = measured.slopes(rule, split)
+        finished_R = slope_R[np.isfinite(slope_R)]
+        where = f"{KERNEL_RULES[rule]}, {SPLITS[split]}"
+        return Effect.of_repeats(where, finished_R, lost=len(slope_R) - len(finished_R))
+
+    def limit(view: str, split: str) -> Effect:
+        gap, seeds, error = measured.limit_gap(split, view), len(measured.seeds), math.nan
+        if seeds > 1:
+            t = float(special.stdtrit(seeds - 1, (1 + measured.confidence) / 2))
+            error = gap.half_width / t
+        return Effect(f"{view}, {SPLITS[split]}", gap.estimate, error, seeds - 1, seeds)
+
+    return {
+        "slope": [slope(*place) for place in product(KERNEL_RULES, SPLITS)],
+        "adam_limit_distance": [limit(*place) for place in product(VIEWS, SPLITS)],
+    }
 
 
 def geometric_mean(values: NDArray[np.float64] | pd.Series, confidence: float) -> Interval:

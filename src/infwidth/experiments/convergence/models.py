@@ -20,9 +20,9 @@ from flax import nnx
 
 from infwidth import infinite
 from infwidth.experiments.convergence.settings import ConvergenceSettings, Rule
+from infwidth.experiments.digits import mean_loss, scaled
 from infwidth.kernels import relu_kernel
 from infwidth.models.features import FeatureMLP, feature_bias
-from infwidth.models.loss import cross_entropy
 from infwidth.models.variables import Groups, merge, split
 from infwidth.optim import adam_star, scale_by_width
 
@@ -43,44 +43,19 @@ class Problem(NamedTuple):
 
 
 def make_problem(settings: ConvergenceSettings, x_AxD: np.ndarray, label_A: np.ndarray) -> Problem:
-    """Splits and scales the data, and draws the batches.
-
-    Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
-    and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalization.
-
-    Args:
-      settings: of the experiment.
-      x_AxD: inputs, one per row.
-      label_A: their classes, from 0.
-
-    Returns:
-      The problem.
-
-    Raises:
-      ValueError: no example is left to train on.
-    """
+    """Splits and scales the data, and draws the batches."""
     N = len(x_AxD) - settings.test_examples
-    if N < 1:
-        raise ValueError(f"{len(x_AxD)} examples leave none to train on beside the test's")
     rng = np.random.default_rng(settings.data_seed)
     order_A = rng.permutation(len(x_AxD))
-    x_AxD = x_AxD[order_A] - x_AxD[order_A[:N]].mean(axis=0)
-    x_AxD = x_AxD / np.sqrt(np.square(x_AxD[:N]).mean())
     logged = tuple(sorted(settings.logged_steps))
     return Problem(
-        jnp.asarray(x_AxD, jnp.float32),
+        jnp.asarray(scaled(x_AxD[order_A], slice(N)), jnp.float32),
         jnp.asarray(label_A[order_A], jnp.int32),
         N,
         int(label_A.max()) + 1,
         jnp.asarray(rng.integers(N, size=(logged[-1], settings.batch_size)), jnp.int32),
         logged,
     )
-
-
-def mean_loss(f_KxE: jax.Array, label_K: jax.Array) -> jax.Array:
-    """The softmax's cross-entropy, nats per example."""
-    return jnp.mean(cross_entropy(f_KxE.T, label_K))
 
 
 def infinite_rule(rule: Rule, settings: ConvergenceSettings) -> infinite.KernelTransformation:
@@ -105,11 +80,7 @@ def finite_rule(rule: Rule, settings: ConvergenceSettings) -> optax.GradientTran
 
 
 def infinite_outputs(problem: Problem, rule: Rule, settings: ConvergenceSettings) -> np.ndarray:
-    """Trains the exact kernel machine.
-
-    Returns:
-      f_LxAxE after each logged step, float32.
-    """
+    """Trains the exact kernel machine: f_LxAxE after each logged step, float32."""
     D, N = problem.x_AxD.shape[1], problem.examples
     kernel = partial(relu_kernel, bias=feature_bias(D, None))
     readout = infinite.Readout(kernel, problem.x_AxD[:N], problem.classes)
@@ -134,14 +105,11 @@ def infinite_outputs(problem: Problem, rule: Rule, settings: ConvergenceSettings
 def finite_model(
     problem: Problem, rule: Rule, width: int, settings: ConvergenceSettings
 ) -> Callable[[int], np.ndarray]:
-    """The function that trains a model of a width; it is compiled once for all seeds.
+    """The function that trains a model of a width from a seed; it is compiled once for all seeds.
 
     The model is the transformer's MLP, `FeatureMLP`, with E outputs: mean-field, its features
     fixed as they are drawn, M = 0 at the start. The features of a width are the first ones of every
-    larger width of the same seed.
-
-    Returns:
-      From a seed to f_LxAxE after each logged step, float32.
+    larger width of the same seed. The function returns f_LxAxE after each logged step, float32.
     """
     structure, groups = split(_layer(problem, width, seed=0))
     (readout_name,) = groups.readout

@@ -19,8 +19,6 @@ from infwidth.experiments.convergence.measured import (
 )
 from infwidth.stats.statistics import Interval
 
-_SPLIT = {"test": "test", "train": "training"}
-
 
 def build(measured: Convergence) -> Table:
     """One row a (rule, split); for elementwise Adam the distance of its limit from ADAM*'s."""
@@ -32,7 +30,7 @@ def build(measured: Convergence) -> Table:
         [
             {
                 "Rule": row["label"],
-                "on": _SPLIT[row["split"]],
+                "on": SPLITS[row["split"]],
                 f"distance at H = {first:,}": number(row["distance_narrowest"], 3),
                 f"at {last:,}": number(row["distance_widest"], 3),
                 "at ∞": "0" if row["rule"] != "adam" else _interval(row, "limit_distance"),
@@ -50,17 +48,11 @@ def build(measured: Convergence) -> Table:
 
 def _kernel_row(measured: Convergence, rule: str, split: str) -> dict[str, Any]:
     slope = measured.slope(rule, split)
-    distances = measured.distances(rule, split)
-    by_end = {
-        end: geometric_mean(distances[width], measured.confidence)
-        for end, width in _ends(measured).items()
-    }
+    by_end = _at_ends(measured, measured.distances(rule, split))
     return _common(measured, rule, split, by_end) | {
         "label": KERNEL_RULES[rule],
         "view": "outputs",
-        "slope": slope.mean.estimate,
-        "slope_lower": slope.mean.lower,
-        "slope_upper": slope.mean.upper,
+        **_columns("slope", slope.mean),
         "slope_sd": slope.mean.sd,
         "test_lower": slope.of_test.lower,
         "test_upper": slope.of_test.upper,
@@ -78,8 +70,7 @@ def _adam_row(measured: Convergence, view: str, split: str) -> dict[str, Any]:
         end: measured.from_star("adam", width, split, view)
         for end, width in _ends(measured).items()
     }
-    limit = root(measured.limit_gap(split, view))
-    same_width = measured.adam_distances("adam_star", split, view)
+    same_width = _at_ends(measured, measured.adam_distances("adam_star", split, view))
     return _common(measured, "adam", split, by_end) | {
         "label": ADAM + (", centred" if view == "centred" else ""),
         "view": view,
@@ -87,15 +78,8 @@ def _adam_row(measured: Convergence, view: str, split: str) -> dict[str, Any]:
         "found": measured.limits_differ(split, view),
         "loss_limit": math.nan,
         "limit_rms": measured.limit("adam_star", split, f"rms_{view}"),
-        "limit_distance": limit.estimate,
-        "limit_distance_lower": limit.lower,
-        "limit_distance_upper": limit.upper,
-        **{
-            f"same_width_distance_{end}": geometric_mean(
-                same_width[width], measured.confidence
-            ).estimate
-            for end, width in _ends(measured).items()
-        },
+        **_columns("limit_distance", root(measured.limit_gap(split, view))),
+        **{f"same_width_distance_{end}": mean.estimate for end, mean in same_width.items()},
     }
 
 
@@ -103,12 +87,22 @@ def _common(
     measured: Convergence, rule: str, split: str, by_end: dict[str, Interval]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"rule": rule, "split": split, "seeds": len(measured.seeds)}
-    for name, width in _ends(measured).items():
-        found[f"distance_{name}"] = by_end[name].estimate
-        found[f"distance_{name}_lower"] = by_end[name].lower
-        found[f"distance_{name}_upper"] = by_end[name].upper
-        found[f"loss_{name}"] = measured.loss(rule, split, width).estimate
+    for end, width in _ends(measured).items():
+        found |= _columns(f"distance_{end}", by_end[end])
+        found[f"loss_{end}"] = measured.loss(rule, split, width).estimate
     return found
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    ends = {"": interval.estimate, "_lower": interval.lower, "_upper": interval.upper}
+    return {name + end: value for end, value in ends.items()}
+
+
+def _at_ends(measured: Convergence, distances: pd.DataFrame) -> dict[str, Interval]:
+    return {
+        end: geometric_mean(distances[width], measured.confidence)
+        for end, width in _ends(measured).items()
+    }
 
 
 def _ends(measured: Convergence) -> dict[str, int]:

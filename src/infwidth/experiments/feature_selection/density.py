@@ -31,7 +31,7 @@ from scipy.stats import qmc
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.feature_selection.settings import DensityRatioSettings
-from infwidth.experiments.feature_selection.teacher import (
+from infwidth.experiments.feature_selection.training import (
     draw_teacher,
     extended,
     relu_features,
@@ -61,23 +61,13 @@ class Network(NamedTuple):
 def reproduce(
     settings: DensityRatioSettings, dimension: int, kappa: float, seed: int
 ) -> pd.DataFrame:
-    """Trains a network, and makes it again at every width.
+    """Trains a network, and makes it again at every width: a row each.
 
-    Args:
-      settings: of this part.
-      dimension: D.
-      kappa: the features' rate as a multiple of the readout's.
-      seed: of teacher, inputs, particles and frozen features.
-
-    Returns:
-      A row a width: `error`, the root mean square over draws of frozen features, relative to the
-      network's outputs; and, the same in each, `moved` (mean angle between a feature's direction
-      before and after, radians), `loss` and `trained_second_moment` of the network, `price` E[M̃²],
-      `coarse_price` (with a sixteenth of the cells) and `floor`, the error that the cells leave at
-      infinite width.
-
-    Raises:
-      UserError: training diverged.
+    `error` is the root mean square over draws of frozen features, relative to the network's
+    outputs. The same in each row are `moved` (mean angle between a feature's direction before and
+    after, radians), `loss` and `trained_second_moment` of the network, `price` E[M̃²],
+    `coarse_price` (with a sixteenth of the cells) and `floor`, the error that the cells leave at
+    infinite width.
     """
     network = train(settings, dimension, kappa, seed)
     if not (np.isfinite(network.m_N).all() and np.isfinite(network.omega_Nxd).all()):
@@ -165,15 +155,10 @@ def _descend(
 
 
 def cells(omega_Nxd: np.ndarray, bands: int) -> np.ndarray:
-    """The cell of each feature's direction, of 2 bands² that have equal measure.
+    """The cell of each feature's direction, from 0, of 2 bands² that have equal measure.
 
-    Args:
-      omega_Nxd: features, d = 2 (arcs of equal length) or d = 3 (bands of equal height, cut into
-        2 bands sectors each; by Archimedes their areas are equal).
-      bands: how many.
-
-    Returns:
-      cell_N, from 0.
+    On the circle (d = 2) these are arcs. On the sphere (d = 3) bands of equal height are cut into
+    2 bands sectors each; by Archimedes their areas are equal.
     """
     turn_N = np.arctan2(omega_Nxd[:, 1], omega_Nxd[:, 0]) / (2 * math.pi) % 1
     if omega_Nxd.shape[1] == 2:
@@ -183,11 +168,7 @@ def cells(omega_Nxd: np.ndarray, bands: int) -> np.ndarray:
 
 
 def grid(dimension: int, bands: int) -> np.ndarray:
-    """Unit vectors, as many in each cell and evenly spread in it: a sum over them is an integral.
-
-    Returns:
-      u_Fxd, with F = 2 FINER² bands² directions.
-    """
+    """Unit vectors, equally many and evenly spread in every cell: sums over them are integrals."""
     fine = FINER * bands
     if dimension == 1:
         turn_F = 2 * math.pi * (np.arange(2 * fine**2) + 0.5) / (2 * fine**2)

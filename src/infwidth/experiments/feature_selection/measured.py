@@ -5,8 +5,6 @@ Legend: S seeds. Losses of the planted study are in variances of its targets, th
 nats per image; errors of reweighting are relative to the outputs of the reconstructed network.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +106,7 @@ class FeatureSelection(Experiment):
         }
 
     def prices(self, column: str, **place: Any) -> dict[int, float]:
-        """By seed E[M̃²] in units of the trained network's E[M²].
-
-        Args:
-            column: `price`, or `coarse_price` with densities estimated in a sixteenth of the cells.
-            place: dimension of the inputs and rate of the features.
-        """
+        """By seed E[M̃²] in units of the trained network's E[M²]; a column of prices at a place."""
         price = self.by_seed("density_ratio", column, **place)
         own = self.by_seed("density_ratio", "trained_second_moment", **place)
         return {seed: price[seed] / own[seed] for seed in price}
@@ -152,11 +145,7 @@ class FeatureSelection(Experiment):
 
 
 def load(folder: Path | str) -> FeatureSelection:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks a folder of measurements."""
     return FeatureSelection(MeasuredTables.load(folder, TABLES, "feature_selection", "statistics"))
 
 
@@ -165,85 +154,45 @@ def effects(measured: FeatureSelection) -> dict[str, list[Effect]]:
 
     - `reweighting_error_slope`: exponent in H of the error of networks made again by density ratio;
       by theory −1/2 where E[M̃²] is finite.
-    - `reweighting_log_price`: log of E[M̃²] over the trained network's E[M²].
-    - `least_squares_error_slope`, `least_squares_price_slope`: exponents in H of the error of the
-      best readout, and of its mean square.
     - `aligned_mass_gain_adam_star`: share of the readout's mass on features that are aligned with a
       planted direction, minus what it is for a readout that is independent of the features.
-    - `aligned_mass_adam_star_minus_sgd`, `…_minus_adam`, `…_minus_unfrozen`: differences of that
-      share. `planted_log_loss_adam_star_minus_…`: of the logarithm of the test loss.
-    - `planted_log_loss_infinite_minus_unfrozen`: the same of exactly infinite width, rule by rule,
-      against the unfrozen network of the largest width.
+    - `aligned_mass_adam_star_minus_sgd`: difference of that share.
     - `pruning_top_minus_random`: test loss with the top features kept and their readout trained
-      anew, minus that with as many random ones; `…_not_retrained`: without training.
+      anew, minus that with as many random ones.
     """
     seeds, star = measured.seeds, "adam_star"
-    ratio, fits = "density_ratio", "least_squares"
-    cells = {
-        f"D = {D}, κ = {kappa:g}": {"dimension": D, "kappa": kappa}
-        for D, kappa in measured.places(ratio, "dimension", "kappa")
-    }
-    dimensions = {f"D = {D}": {"dimension": D} for D in measured.places(fits, "dimension")}
-    widths = {f"H = {width}": width for width in measured.places("planted", "width")}
-    (wide, widest), share = list(widths.items())[-1], measured.settings["pruning"]["judged_share"]
 
-    def repeats(where: str, by_seed: dict[int, float]) -> Effect:
+    def slope(dimension: int, kappa: float) -> Effect:
+        by_seed = measured.power("density_ratio", "error", dimension=dimension, kappa=kappa)
+        where = f"D = {dimension}, κ = {kappa:g}"
         return Effect.of_repeats(where, list(by_seed.values()), len(seeds) - len(by_seed))
 
-    def over_widths(
-        first: Callable[[int], dict[int, float]], second: Callable[[int], dict[int, float]]
-    ) -> list[Effect]:
-        return [paired_effect(at, first(H), second(H), seeds) for at, H in widths.items()]
-
-    def aligned(rule: str, value: str = "aligned") -> Callable[[int], dict[int, float]]:
-        return lambda width: measured.at_end(rule, width, value)
-
-    def log_loss(rule: str) -> Callable[[int], dict[int, float]]:
-        return lambda width: _logarithms(measured.at_end(rule, width, "loss"))
-
-    found = {
-        "reweighting_error_slope": [
-            repeats(where, measured.power(ratio, "error", **at)) for where, at in cells.items()
-        ],
-        "reweighting_log_price": [
-            repeats(where, _logarithms(measured.prices("price", **at)))
-            for where, at in cells.items()
-        ],
-        **{
-            f"least_squares_{value}_slope": [
-                repeats(where, measured.power(fits, value, **at))
-                for where, at in dimensions.items()
-            ]
-            for value in ("error", "price")
-        },
-        "aligned_mass_gain_adam_star": over_widths(aligned(star), aligned(star, "at_random")),
-        "planted_log_loss_infinite_minus_unfrozen": [
+    def more_aligned(rule: str, value: str) -> list[Effect]:
+        """At every width, ADAM*'s aligned mass minus another value."""
+        return [
             paired_effect(
-                f"{LABELS[rule]}, against {wide}",
-                _logarithms(measured.by_seed("infinite", "loss", rule=rule)),
-                log_loss("unfrozen")(widest),
+                f"H = {width}",
+                measured.at_end(star, width, "aligned"),
+                measured.at_end(rule, width, value),
                 seeds,
             )
-            for rule in measured.rules("infinite")
+            for width in measured.places("planted", "width")
+        ]
+
+    share = measured.settings["pruning"]["judged_share"]
+    return {
+        "reweighting_error_slope": [
+            slope(*place) for place in measured.places("density_ratio", "dimension", "kappa")
         ],
-    }
-    for rule in measured.rules("planted"):
-        if rule != star:
-            less = f"adam_star_minus_{rule}"
-            found[f"aligned_mass_{less}"] = over_widths(aligned(star), aligned(rule))
-            found[f"planted_log_loss_{less}"] = over_widths(log_loss(star), log_loss(rule))
-    for name, retrained in (("", True), ("_not_retrained", False)):
-        found[f"pruning_top_minus_random{name}"] = [
+        "aligned_mass_gain_adam_star": more_aligned(star, "at_random"),
+        "aligned_mass_adam_star_minus_sgd": more_aligned("sgd", "aligned"),
+        "pruning_top_minus_random": [
             paired_effect(
                 f"{LABELS[rule]}, q = {share:.0%}",
-                measured.pruned(rule, "top", share, retrained),
-                measured.pruned(rule, "random", share, retrained),
+                measured.pruned(rule, "top", share, retrained=True),
+                measured.pruned(rule, "random", share, retrained=True),
                 seeds,
             )
             for rule in measured.rules("pruning")
-        ]
-    return found
-
-
-def _logarithms(by_seed: dict[int, float]) -> dict[int, float]:
-    return {seed: math.log(value) for seed, value in by_seed.items()}
+        ],
+    }

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the readout's mass goes when a teacher's directions are planted.
+"""Networks on data of a teacher whose directions are planted, and narrow ones made again.
+
+Where does the readout's mass go? And how near does the best readout of frozen features come to a
+narrow network that learned its own? The products of two ReLU features have a closed form under
+inputs x ~ N(0, I) (docs/theory.md, equation (18)), so that this readout and its error come without
+sampling inputs: the error is what infinitely many examples leave. That part is float64 NumPy.
 
 Shapes: K planted directions; H features, d = D + 1; E = 1 output; L logged steps; A examples, N of
-them to train on.
+them to train on; N units of the network that is made again.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,14 +19,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from scipy import linalg
+from scipy.special import ndtr, owens_t
 
 from infwidth import infinite
-from infwidth.experiments.feature_selection.least_squares import best_readouts
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
-from infwidth.experiments.feature_selection.teacher import Teacher
 from infwidth.experiments.feature_selection.training import (
     Data,
     Task,
+    Teacher,
     Trained,
     mean_loss,
     relu,
@@ -38,17 +44,26 @@ KERNEL_RULES: tuple[Rule, ...] = ("adam_star", "sgd")
 DIVERGED = 10.0
 """A loss above this, at the end, is that of a training that diverged; outputs of 0 have 1."""
 
+RIDGE = 1e-12
+"""Of the mean square of the features: far below every error that is reported."""
+
 
 class Mass(NamedTuple):
-    """How much of the readout lies on aligned features.
+    """The share of Σ_h M_h² E_x[g_h²] that lies on aligned features.
 
-    Attributes:
-      aligned: their share of Σ_h M_h² E_x[g_h²].
-      at_random: the same for a readout that is independent of the features.
+    `at_random` is that of a readout which is independent of the features.
     """
 
     aligned: float
     at_random: float
+
+
+class Fit(NamedTuple):
+    """The best readout of width H: rms error relative to the network's outputs, (1/H) Σ M_h²."""
+
+    width: int
+    error: float
+    price: float
 
 
 def task_of(settings: FeatureSelectionSettings, dimension: int, seed: int) -> tuple[Task, Teacher]:
@@ -71,7 +86,7 @@ def sgd_unit_of(settings: FeatureSelectionSettings) -> float:
 
 
 def validation_loss(
-    settings: FeatureSelectionSettings, rule: Rule, unit: float, cell: Cell, seed: int
+    settings: FeatureSelectionSettings, unit: float, rule: Rule, cell: Cell, seed: int
 ) -> float:
     """The logarithm of a tuning run's loss at the end: losses differ by orders of magnitude."""
     task, _ = task_of(settings, settings.planted.dimension, seed)
@@ -82,21 +97,12 @@ def validation_loss(
 
 
 def measure_mass(
-    settings: FeatureSelectionSettings, rule: Rule, cell: Cell, unit: float, width: int, seed: int
+    settings: FeatureSelectionSettings, unit: float, rule: Rule, cell: Cell, width: int, seed: int
 ) -> pd.DataFrame:
-    """Trains a network and looks where its readout is.
+    """Trains a network and looks where its readout is: a row a logged step.
 
-    Args:
-      settings: of the experiment.
-      rule: how it trains.
-      cell: its rates.
-      unit: of `sgd_unit_of`.
-      width: H.
-      seed: of teacher, features and batches.
-
-    Returns:
-      A row a logged step: `aligned` and `at_random` (`Mass`), and the test `loss` in variances of
-      the targets. What diverged is NaN.
+    Columns are those of `Mass` and the test `loss` in variances of the targets; what diverged is
+    NaN.
     """
     task, teacher = task_of(settings, settings.planted.dimension, seed)
     start_Hxd = task.features(width)
@@ -148,8 +154,7 @@ def measure_infinite(
 ) -> pd.DataFrame:
     """Infinitely wide networks, the exact kernel machine, on the batches of the finite ones.
 
-    Returns:
-      A row a rule: the test `loss` in variances of the targets, and the seed. What diverged is NaN.
+    A row a rule: the test `loss` in variances of the targets; what diverged is NaN.
     """
     task, _ = task_of(settings, settings.planted.dimension, seed)
     data, x_AxD = task.data, task.data.x_Axd[:, :-1]
@@ -168,17 +173,10 @@ def measure_infinite(
 def reproduce_narrow(
     settings: FeatureSelectionSettings, cell: Cell, dimension: int, seed: int
 ) -> pd.DataFrame:
-    """Trains a narrow network, features and all, and fits frozen features to it.
+    """Trains a narrow network, features and all, and fits frozen features to it: a row a width.
 
-    Args:
-      settings: of the experiment.
-      cell: the rates of the rule `unfrozen`.
-      dimension: D.
-      seed: of teacher, features and batches.
-
-    Returns:
-      A row a width: `error` and `price` (of `best_readouts`); and, the same in each, the narrow
-      network's `narrow_loss` on test examples and its own `narrow_price` (1/N) Σ M².
+    Beside the fits' `error` and `price` stand, the same in each row, the narrow network's
+    `narrow_loss` on test examples and its own `narrow_price` (1/N) Σ M².
     """
     own = settings.least_squares
     task, _ = task_of(settings, dimension, seed)
@@ -194,6 +192,62 @@ def reproduce_narrow(
         narrow_loss=float(_losses(network, task.data, task.data.test)[-1]),
         narrow_price=float(np.square(m_NxE).mean()),
     )
+
+
+def best_readouts(
+    frozen_Hxd: np.ndarray, omega_Nxd: np.ndarray, m_N: np.ndarray, widths: Sequence[int]
+) -> list[Fit]:
+    """Makes (1/N) Σ_n M_n relu(ω_n·x̃/√d) again from the first H frozen features, for each H."""
+    weight_N = m_N / m_N.size
+    square = weight_N @ products(omega_Nxd, omega_Nxd) @ weight_N
+    frozen_Hxd = frozen_Hxd[: max(widths)]
+    gram_HxH = products(frozen_Hxd, frozen_Hxd)
+    cross_H = products(frozen_Hxd, omega_Nxd) @ weight_N
+    fits = []
+    for width in widths:
+        theta_HxH, target_H = gram_HxH[:width, :width], cross_H[:width]
+        ridge = RIDGE * float(np.trace(theta_HxH)) / width
+        factor = linalg.cho_factor(theta_HxH + ridge * np.eye(width))
+        share_H = linalg.cho_solve(factor, target_H)
+        left = square - 2 * share_H @ target_H + share_H @ theta_HxH @ share_H
+        price = float(np.square(width * share_H).mean())
+        fits.append(Fit(width, math.sqrt(max(left, 0.0) / square), price))
+    return fits
+
+
+def products(a_Hxd: np.ndarray, b_Nxd: np.ndarray) -> np.ndarray:
+    """E_x[relu(a·x̃/√d) relu(b·x̃/√d)] under x ~ N(0, I_D), of every pair: product_HxN.
+
+    Features must have a part besides the bias coordinate. The bivariate normal distribution
+    function is D. B. Owen's, Ann. Math. Stat. 27 (1956).
+    """
+    d = a_Hxd.shape[1]
+    bias = feature_bias(d - 1, None)
+    sigma_Hx1 = np.linalg.norm(a_Hxd[:, :-1], axis=1)[:, None]
+    sigma_1xN = np.linalg.norm(b_Nxd[:, :-1], axis=1)[None, :]
+    h_Hx1 = bias * a_Hxd[:, -1:] / sigma_Hx1
+    k_1xN = bias * b_Nxd[:, -1:].T / sigma_1xN
+    rho_HxN = np.clip((a_Hxd[:, :-1] / sigma_Hx1) @ (b_Nxd[:, :-1] / sigma_1xN.T).T, -1, 1)
+    tau_HxN = np.sqrt((1 - rho_HxN) * (1 + rho_HxN))
+    # A τ of this size is all rounding. Then p and q are infinite or, of equal features, 0.
+    apart_HxN = tau_HxN > 1e-7
+    rho_HxN = np.where(apart_HxN, rho_HxN, np.sign(rho_HxN))
+    root_HxN = np.where(apart_HxN, tau_HxN, 1e-6)
+    p_HxN = (k_1xN - rho_HxN * h_Hx1) / root_HxN
+    q_HxN = (h_Hx1 - rho_HxN * k_1xN) / root_HxN
+    both_HxN = (
+        (ndtr(h_Hx1) + ndtr(k_1xN) - (h_Hx1 * k_1xN < 0)) / 2
+        - owens_t(h_Hx1, p_HxN / h_Hx1)
+        - owens_t(k_1xN, q_HxN / k_1xN)
+    )
+    density_Hx1, density_1xN = _density(h_Hx1), _density(k_1xN)
+    bracket_HxN = (
+        (h_Hx1 * k_1xN + rho_HxN) * both_HxN
+        + h_Hx1 * density_1xN * ndtr(q_HxN)
+        + k_1xN * density_Hx1 * ndtr(p_HxN)
+        + apart_HxN * tau_HxN * density_Hx1 * _density(p_HxN)
+    )
+    return sigma_Hx1 * sigma_1xN * bracket_HxN / d
 
 
 def mass_on_aligned(
@@ -244,3 +298,7 @@ def _losses(network: Trained, data: Data, split: slice) -> np.ndarray:
             [np.asarray(relu(x_Axd, w) @ m[:, 0] / width, np.float64) for w, m in pairs]
         )
     return np.square(f_LxA - y_A[None, :]).mean(axis=1)
+
+
+def _density(z: np.ndarray) -> np.ndarray:
+    return np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)

@@ -15,8 +15,7 @@ from scipy.special import logsumexp
 
 from infwidth.experiments.digits import scaled
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
-from infwidth.experiments.feature_selection.teacher import extended
-from infwidth.experiments.feature_selection.training import Data, Task, relu
+from infwidth.experiments.feature_selection.training import Data, Task, extended, relu
 from infwidth.stats.selection import Cell
 
 KINDS = ("top", "random")
@@ -30,16 +29,7 @@ LOG_SCALES = (-6.0, 8.0)
 
 
 class Digits:
-    """The images, split and scaled, and networks trained on them.
-
-    Args:
-      settings: of the experiment.
-      x_AxD: images, one per row.
-      label_A: their classes, from 0.
-
-    Attributes:
-      data: the images as networks see them.
-    """
+    """The images, split and scaled, and networks trained on them; `data` is what networks see."""
 
     def __init__(
         self, settings: FeatureSelectionSettings, x_AxD: np.ndarray, label_A: np.ndarray
@@ -65,15 +55,9 @@ class Digits:
     def prune(self, rule: Rule, cell: Cell, seed: int) -> pd.DataFrame:
         """Trains a network, prunes it, and trains the readouts of what is kept anew.
 
-        Args:
-          rule: how it trains.
-          cell: its rate.
-          seed: of features, batches and random choices.
-
-        Returns:
-          Rows of `share` and number `kept`, `kind` (top, random; whole, with all features),
-          `retrained`, test `loss` in nats per image and `error`, the share of images read wrong.
-          What is not retrained is multiplied by one number, fitted on the validation images.
+        Rows of `share` and number `kept`, `kind` (top, random; whole, with all features),
+        `retrained`, test `loss` in nats per image and `error`, the share of images read wrong. What
+        is not retrained is multiplied by one number, fitted on the validation images.
         """
         return pd.DataFrame(self._pruned(rule, cell, seed)).assign(rule=rule, seed=seed)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of one hidden layer, mean-field, with features frozen or not, and what they train on.
 
-All is in float32.
+The teacher is computed in float64 by NumPy; training is in float32.
 
 Shapes: A examples of dimension D, d = D + 1; E outputs; S steps of K examples; H width; L logged
-steps.
+steps. Of the teacher alone: K units.
 """
 
 import math
@@ -19,11 +19,23 @@ import optax
 
 from infwidth.experiments import digits
 from infwidth.experiments.feature_selection.settings import FeatureSelectionSettings, Rule
-from infwidth.experiments.feature_selection.teacher import Teacher, draw_teacher, extended
-from infwidth.models.features import draw_features
+from infwidth.models.features import draw_features, feature_bias
 from infwidth.optim import scale_by_adam_star, scale_by_width
 from infwidth.stats.selection import Cell
 from infwidth.training.rules import sgd_unit
+
+
+class Teacher(NamedTuple):
+    """y(x) = Σ_k s_k relu(v_k·x̃), x̃ = (x, b)."""
+
+    v_Kxd: np.ndarray
+    """Unit vectors, independent and uniform."""
+    sign_K: np.ndarray
+    """+1 and −1 by turns."""
+
+    def __call__(self, x_AxD: np.ndarray) -> np.ndarray:
+        """y_A."""
+        return np.maximum(extended(x_AxD) @ self.v_Kxd.T, 0) @ self.sign_K
 
 
 class Data(NamedTuple):
@@ -47,37 +59,46 @@ class Trained(NamedTuple):
     m_LxHxE: jax.Array
 
 
+def draw_teacher(rng: np.random.Generator, units: int, dimension: int) -> Teacher:
+    """Draws a teacher of K units for inputs of dimension D."""
+    v_Kxd = rng.normal(size=(units, dimension + 1))
+    v_Kxd /= np.linalg.norm(v_Kxd, axis=1, keepdims=True)
+    return Teacher(v_Kxd, np.where(np.arange(units) % 2 == 0, 1.0, -1.0))
+
+
+def extended(x_AxD: np.ndarray) -> np.ndarray:
+    """x̃ = (x, b), with the b that the feature layer has by default."""
+    D = x_AxD.shape[1]
+    return np.pad(x_AxD, ((0, 0), (0, 1)), constant_values=feature_bias(D, None))
+
+
+def relu_features(x_AxD: np.ndarray, omega_Hxd: np.ndarray) -> np.ndarray:
+    """g_AxH = relu(ω·x̃/√d)."""
+    d = omega_Hxd.shape[1]
+    return np.maximum(extended(x_AxD) @ omega_Hxd.T / math.sqrt(d), 0)
+
+
 def teacher_data(
     seed: int, units: int, dimension: int, train: int, held_out: int
 ) -> tuple[Data, Teacher]:
     """Examples x ~ N(0, I) and a teacher's outputs, with mean 0 and variance 1 over the first.
 
-    Args:
-      seed: of teacher and examples.
-      units: of the teacher.
-      dimension: D.
-      train: examples to train on.
-      held_out: examples to validate on, and as many to test on.
-
-    Returns:
-      Data and teacher.
+    As many as `held_out` to validate on, and as many again to test on.
     """
     rng = np.random.default_rng(seed)
     teacher = draw_teacher(rng, units, dimension)
     x_AxD = rng.normal(size=(train + 2 * held_out, dimension))
     y_A = teacher(x_AxD)
     y_A = (y_A - y_A[:train].mean()) / y_A[:train].std()
-    return (
-        Data(
-            jnp.asarray(extended(x_AxD), jnp.float32),
-            jnp.asarray(y_A[:, None], jnp.float32),
-            slice(0, train),
-            slice(train, train + held_out),
-            slice(train + held_out, None),
-            1,
-        ),
-        teacher,
+    data = Data(
+        jnp.asarray(extended(x_AxD), jnp.float32),
+        jnp.asarray(y_A[:, None], jnp.float32),
+        slice(0, train),
+        slice(train, train + held_out),
+        slice(train + held_out, None),
+        1,
     )
+    return data, teacher
 
 
 def mean_loss(f_KxE: jax.Array, target_K: jax.Array) -> jax.Array:
@@ -96,12 +117,8 @@ def relu(x_Kxd: jax.Array, omega_Hxd: jax.Array) -> jax.Array:
 class Task:
     """Data with the batches and the features of a seed; trains networks on them.
 
-    Args:
-      settings: of the experiment, for the constants of the rules.
-      data: examples.
-      seed: of features and batches.
-      logged: steps after which a network is kept; the last ends the training.
-      batch_size: examples a step, drawn from those to train on, with replacement.
+    Networks are kept after the `logged` steps, of which the last ends the training; batches are
+    drawn from the examples to train on, with replacement.
     """
 
     def __init__(
@@ -133,16 +150,9 @@ class Task:
         return float(sgd_unit(width * jax.grad(loss)(jnp.zeros((width, self.data.outputs)))))
 
     def train(self, rule: Rule, cell: Cell, omega_Hxd: jax.Array, unit: float) -> Trained:
-        """Trains a network of width H from M = 0, by rates that fall to 0 as a cosine.
+        """Trains a network from M = 0, by rates that fall from those of the cell to 0 as a cosine.
 
-        Args:
-          rule: how.
-          cell: the readout's rate at the start, and the features' as a multiple of it.
-          omega_Hxd: the features as drawn.
-          unit: of SGD's rate; other rules have none.
-
-        Returns:
-          The network after each logged step.
+        SGD's rate is in units of `unit`.
         """
         rate = cell.learning_rate * (unit if rule == "sgd" else 1.0)
         values = {"rate": rate, "kappa": cell.kappa or 0.0}
