@@ -22,17 +22,19 @@ from infwidth.experiments.feature_support.cases import (
     Target,
     cases,
     draw,
+    line_nodes,
     relu,
+    sample_nodes,
     support,
     target,
     wave,
     zigzag,
 )
-from infwidth.experiments.feature_support.measure import named, residual
-from infwidth.experiments.feature_support.nodes import line_nodes, sample_nodes
-from infwidth.experiments.feature_support.readouts import adam_star_readout, best_readout
+from infwidth.experiments.feature_support.measure import adam_star_readout, best_readout
 from infwidth.experiments.feature_support.residuals import (
     cone_residual,
+    named,
+    residual,
     span_residual,
     unseen_kink,
     wave_residual,

@@ -23,7 +23,7 @@ def test_curves_and_residuals_are_means_over_seeds(measured):
     assert all(cell.least <= cell.error <= cell.most for cell in cells)
     # Residuals of the seeds span 0.04.
     assert cells[0].most - cells[0].least == pytest.approx(0.04, abs=0.005)
-    assert measured.steps() == [100, 400]
+    assert measured.steps == 400
 
 
 def test_what_is_left_is_paired_by_seed_at_the_largest_width(measured):
@@ -32,7 +32,6 @@ def test_what_is_left_is_paired_by_seed_at_the_largest_width(measured):
     assert best.estimate == pytest.approx(2 / 4096 + 0.0008, abs=0.001)
     assert best.error < 0.001
     assert measured.left("cone", "adam_star").estimate == pytest.approx(0.03, abs=0.003)
-    assert measured.left("cone", "adam_star", 100).estimate == pytest.approx(0.12, abs=0.003)
 
 
 def test_an_error_is_the_residual_only_within_the_margin(measured, tmp_path):
@@ -84,16 +83,10 @@ def test_reports_are_counted(measured):
 
 def test_effects_are_by_case(measured):
     found = effects(measured)
-    assert set(found) == {
-        *("residual_left", "residual_left_trained", "error_stays"),
-        *("residual_analytic_cone", "residual_analytic_cone_trained"),
-        *("error_total_support", "error_total_support_trained"),
-        *("report_finds", "report_false_alarms"),
+    places = {name: [effect.where for effect in of_name] for name, of_name in found.items()}
+    assert places == {
+        **{"residual_left": list(LIMITED), "residual_analytic_cone": ["cone_erf"]},
+        "report_finds": list(LIMITED),
     }
-    assert [effect.where for effect in found["residual_left"]] == list(LIMITED)
-    assert [effect.where for effect in found["error_total_support"]] == ["total", "total_plane"]
-    (cone,) = (e for e in found["error_stays"] if e.where == "cone")
-    assert cone.estimate == pytest.approx(0.12, abs=0.003)
     assert [effect.estimate for effect in found["report_finds"]] == [1.0] * 4
-    assert found["report_false_alarms"][0].estimate == pytest.approx(0.05)
     assert all(np.isfinite(e.estimate) for of_name in found.values() for e in of_name)

@@ -1,36 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws Ω of features that are not totally supported, and the functions to be learned with them.
+"""Laws Ω of features that are not totally supported, functions to be learned, and quadratures.
 
 Inputs are x ~ N(0, I_D), D = 1 (the line) or 2 (the plane), with the constant b = √D/2 appended.
+Quadratures over them are Gauss–Legendre in panels, so that kinks do little harm.
 
-Shapes: N inputs, H features, d = D + 1, K atoms.
+Shapes: N inputs or nodes, H features, d = D + 1, K atoms.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import erf, ndtri
 
-from infwidth.experiments.feature_support.nodes import Array, line_nodes
 from infwidth.experiments.feature_support.settings import FeatureSupportSettings
 from infwidth.models.features import feature_bias
+
+Array = NDArray[np.float64]
 
 Kind = Literal["total", "subspace", "cone", "atoms", "quantised"]
 
 REACH = 2.0
 """Quantised weights lie between this and minus this."""
 
+FAR = 9.0
+"""Inputs beyond this have a share of 2e-19."""
+
+NEAR = 5.0
+"""Inputs beyond this have a share of 6e-7, and are left out where features take samples."""
+
+POINTS = 8
+"""Nodes a panel of `sample_nodes`."""
+
 
 class Case(NamedTuple):
     """A law of the features, and the features themselves.
 
-    Attributes:
-      kind: which law.
-      D: dimension of the inputs.
-      activation: `relu` or `erf`.
-      levels: values of a quantised weight; 0 of other kinds.
+    Inputs have D coordinates; `levels` are values of a quantised weight, 0 of other kinds.
     """
 
     kind: Kind
@@ -121,17 +129,7 @@ def wave(frequency: float) -> Target:
 
 
 def draw(case: Case, settings: FeatureSupportSettings, seed: int, width: int) -> Array:
-    """Draws ω_1 … ω_H; the first rows of a wider draw are the same.
-
-    Args:
-      case: the law.
-      settings: its angles and numbers.
-      seed: of the draw.
-      width: H.
-
-    Returns:
-      omega_Hxd.
-    """
+    """Draws omega_Hxd; the first rows of a wider draw are the same."""
     d = case.D + 1
     uniform_Hxd = _rng(case, seed, "features").random((width, d))
     if case.kind == "cone":
@@ -153,11 +151,7 @@ def draw(case: Case, settings: FeatureSupportSettings, seed: int, width: int) ->
 
 
 def support(case: Case, settings: FeatureSupportSettings, seed: int) -> Array:
-    """All atoms of a law that has finitely many, atoms_Kxd.
-
-    Raises:
-      ValueError: it has infinitely many.
-    """
+    """All atoms of a law that has finitely many, atoms_Kxd."""
     if case.kind == "atoms":
         return _rng(case, seed, "atoms").normal(size=(settings.atoms, case.D + 1))
     if case.kind == "quantised":
@@ -175,3 +169,44 @@ def seen_direction(settings: FeatureSupportSettings) -> Array:
 
 def _rng(case: Case, seed: int, use: str) -> np.random.Generator:
     return np.random.default_rng([seed, *f"{case.name} {use}".encode()])
+
+
+class Nodes(NamedTuple):
+    """A quadrature: nodes, one per row, and weights that sum to 1."""
+
+    x_NxD: Array
+    weight_N: Array
+
+
+def line_nodes(ends: Sequence[float] = (), panels: int = 36, points: int = 16) -> Nodes:
+    """A rule for N(0, 1) that is exact to rounding where the integrand is smooth within panels.
+
+    Equal panels are cut where it may have kinks or jumps, at `ends`.
+    """
+    inside = [end for end in ends if -FAR < end < FAR]
+    edges = np.unique([*np.linspace(-FAR, FAR, panels + 1), *inside])
+    return _composite(edges, points)
+
+
+def sample_nodes(count: int, D: int, angle: float = 0.0) -> Nodes:
+    """A rule for N(0, I_D) of which features may take samples, of count^D nodes, count in eights.
+
+    The grid of D = 2 is turned, by an angle in degrees from x_1. Nodes share their coordinate along
+    either axis, so that features that see one of them cannot tell these nodes apart.
+    """
+    x_Nx1, weight_N = _composite(np.linspace(-NEAR, NEAR, count // POINTS + 1), POINTS)
+    weight_N = weight_N / weight_N.sum()
+    if D == 1:
+        return Nodes(x_Nx1, weight_N)
+    first, second = (axis.ravel() for axis in np.meshgrid(x_Nx1, x_Nx1, indexing="ij"))
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    x_Nx2 = np.stack([cos * first - sin * second, sin * first + cos * second], axis=1)
+    return Nodes(x_Nx2, np.outer(weight_N, weight_N).ravel())
+
+
+def _composite(edges: Array, points: int) -> Nodes:
+    node_Q, weight_Q = np.polynomial.legendre.leggauss(points)
+    half = np.diff(edges)[:, None] / 2
+    x = (edges[:-1, None] + half) + half * node_Q
+    density = np.exp(-np.square(x) / 2) / math.sqrt(2 * math.pi)
+    return Nodes(x.reshape(-1, 1), (half * weight_Q * density).ravel())

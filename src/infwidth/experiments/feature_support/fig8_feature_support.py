@@ -67,16 +67,16 @@ def draw(measured: FeatureSupport) -> Figure:
     shown = [case for case in measured.cases if case in line and case != "total"][:4] or ["total"]
     grid = GridSpec(2, 2 * len(shown), figure=figure, height_ratios=(1, 2))
     above = [figure.add_subplot(grid[0, 2 * k : 2 * k + 2]) for k in range(len(shown))]
-    half = len(shown)
-    below = [figure.add_subplot(grid[1, :half]), figure.add_subplot(grid[1, half:])]
+    below = [figure.add_subplot(grid[1, : len(shown)]), figure.add_subplot(grid[1, len(shown) :])]
     for axes, case in zip(above, shown, strict=True):
         _function(axes, measured, case, looks[case])
         if axes is not above[0]:
             axes.tick_params(labelleft=False)
     above[0].set_ylabel("function")
-    labels: list[EndLabel] = []
-    for axes, readout in zip(below, _PANELS, strict=True):
-        labels = _errors(axes, measured, readout, looks)
+    *_, labels = (
+        _errors(axes, measured, readout, looks)
+        for axes, readout in zip(below, _PANELS, strict=True)
+    )
     below[1].tick_params(labelleft=False)
     below[0].set_ylabel("error (share of variance)")
     foot = small_print(figure, _print(measured))
@@ -87,7 +87,7 @@ def draw(measured: FeatureSupport) -> Figure:
 
 
 def _function(axes: Axes, measured: FeatureSupport, case: str, style: Look) -> None:
-    table = measured.functions(case)
+    table = measured.rows("functions", case=case)
     axes.plot(table["x"], table["target"], color=_TARGET, linewidth=3)
     axes.plot(table["x"], table["best"], color=style.color, linewidth=1.2)
     axes.plot(table["x"], table["adam_star"], color="black", linewidth=0.6)
@@ -145,7 +145,5 @@ def _print(measured: FeatureSupport) -> str:
         margin = f"{measured.margin(readout):g} ({measured.confidence:.0%})"
         where = f", but for {'; '.join(away)}." if away else " in every case."
         parts.append(f"{name} is at the residual within {margin}{where}")
-    parts.append(
-        f"ADAM* ({measured.steps()[-1]:,} steps) is our reconstruction of the paper's rule."
-    )
+    parts.append(f"ADAM* ({measured.steps:,} steps) is our reconstruction of the paper's rule.")
     return " ".join(parts)

@@ -2,7 +2,7 @@
 """What stays of the error, however wide, where Ω is not totally supported?
 
 Each case is a law Ω whose support leaves something out, or nothing, and a target whose population
-residual is computed beforehand (`feature_support_residuals`). Against it stand the errors of
+residual is computed beforehand (`residuals`). Against it stand the errors of
 readouts over H features drawn from Ω, the best one and one trained by ADAM* (reconstructed), and
 what `infwidth.kernels.support_report` says of the features. Errors are shares of the target's
 variance, and expectations over inputs are quadratures.
@@ -11,36 +11,40 @@ Shapes: N nodes, P nodes to test at, H features, d = D + 1.
 """
 
 import logging
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from scipy.linalg import cho_factor, cho_solve
 
+from infwidth import infinite
 from infwidth.experiments.feature_support.cases import (
     ACTIVATIONS,
+    Array,
     Case,
-    Target,
+    Nodes,
     cases,
     draw,
-    relu,
-    seen_direction,
-    support,
+    sample_nodes,
     target,
 )
-from infwidth.experiments.feature_support.nodes import Array, Nodes, sample_nodes
-from infwidth.experiments.feature_support.readouts import adam_star_readout, best_readout
-from infwidth.experiments.feature_support.residuals import (
-    cone_residual,
-    span_residual,
-    unseen_kink,
-    wave_residual,
+from infwidth.experiments.feature_support.residuals import named, residual
+from infwidth.experiments.feature_support.settings import (
+    FeatureSupportSettings,
+    NodesSettings,
+    SupportTrainingSettings,
 )
-from infwidth.experiments.feature_support.settings import FeatureSupportSettings, NodesSettings
 from infwidth.experiments.parts import Keeper, Parts
 from infwidth.kernels import support_report
+
+if TYPE_CHECKING:
+    from infwidth.config.settings import Settings
+
+CODE = (__name__,)
 
 BEST, TRAINED = "best", "adam_star"
 """Readouts: by least squares, and by ADAM*."""
@@ -51,24 +55,11 @@ SHOWN = 3.0
 _BLOCK = 1024
 """Test nodes at which features are held at a time."""
 
-if TYPE_CHECKING:
-    from infwidth.config.settings import Settings
-
-CODE = (__name__,)
-
 _LOG = logging.getLogger(__name__)
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """Computes residuals, errors and reports of every case.
-
-    Args:
-      settings: of the configuration.
-      keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables that `infwidth.experiments.feature_support.measured` describes.
-    """
+    """Residuals, errors and reports of every case, for the tables of the module `measured`."""
     study = _Study(settings.feature_support, keeper(CODE))
     every = cases(settings.feature_support)
     tables = {
@@ -81,8 +72,6 @@ def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
 
 
 class _Study:
-    """The cells of the experiment."""
-
     def __init__(self, settings: FeatureSupportSettings, parts: Parts) -> None:
         self._settings = settings
         self._parts = parts
@@ -210,56 +199,47 @@ class _Study:
         return shared | self._law(case) | {"seed": seed}
 
 
-def residual(case: Case, settings: FeatureSupportSettings, y: Target, seed: int) -> Array:
-    """The population residual of a case: the mean square of y that no width reaches.
+def best_readout(g_NxH: Array, y_N: Array, weight_N: Array, ridge: float) -> Array:
+    """The readout m_H of least weighted squares, f = g m; the ridge is in units of Gram's trace."""
+    root_N = np.sqrt(weight_N)
+    g_NxH, y_N = g_NxH * root_N[:, None], y_N * root_N
+    narrow = g_NxH.shape[1] < g_NxH.shape[0]
+    gram = g_NxH.T @ g_NxH if narrow else g_NxH @ g_NxH.T
+    gram[np.diag_indices_from(gram)] += ridge * np.trace(gram)
+    factor = cho_factor(gram, overwrite_a=True)
+    return cho_solve(factor, g_NxH.T @ y_N) if narrow else g_NxH.T @ cho_solve(factor, y_N)
 
-    Of each output of y, in an array of their shape; the subspace's is that of the wave.
+
+def adam_star_readout(
+    g_NxH: Array, y_N: Array, weight_N: Array, steps: int, training: SupportTrainingSettings
+) -> Array:
+    """The readout m_H = M / H after training by ADAM* from M = 0, f = g m.
+
+    It trains in coefficients on the features' own kernel Θ_H, which is the same, and takes the
+    same time, at every width (docs/theory.md, section 6). Each step sees the whole population.
     """
-    if case.kind == "total" or case.activation != "relu":
-        return np.zeros(())
-    if case.kind == "subspace":
-        return np.array(wave_residual(settings.frequency, settings.subspace_angle))
-    if case.kind == "cone":
-        return cone_residual(y, settings.cone_half_angle, case.bias)
-    return span_residual(y, support(case, settings, seed), case.bias)
+    theta_NxN = jnp.asarray(g_NxH @ g_NxH.T / g_NxH.shape[1], jnp.float32)
+    constants = (training.learning_rate, training.b1, training.b2, training.eps)
+    y, weight, *rule = (jnp.asarray(value, jnp.float32) for value in (y_N, weight_N, *constants))
+    c_N = _train(theta_NxN, y, weight, jnp.asarray(steps, jnp.int32), tuple(rule))
+    return g_NxH.T @ np.asarray(c_N, np.float64) / g_NxH.shape[1]
 
 
-def named(
-    case: Case, settings: FeatureSupportSettings, seed: int, direction_D: Array, offset: float
-) -> float:
-    """How well a direction names what is missing: its own residual over the largest there is.
+@jax.jit
+def _train(
+    theta_NxN: jax.Array, y_N: jax.Array, weight_N: jax.Array, steps: jax.Array, rule: tuple
+) -> jax.Array:
+    index_N = jnp.arange(y_N.size)
+    rate, *constants = rule
+    solver = infinite.adam_star(lambda taken: rate * (1 - taken / steps), *constants)
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
-    Args:
-      case: the law.
-      settings: of the experiment.
-      seed: of the features.
-      direction_D: a unit vector u.
-      offset: where the feature relu(u·x − offset) has its kink.
+    def step(_: jax.Array, carry: tuple) -> tuple:
+        c_Nx1, state = carry
+        delta_Nx1 = weight_N[:, None] * (product(theta_NxN, c_Nx1) - y_N[:, None])
+        gradient = infinite.FunctionalGradient(delta_Nx1, index_N, theta_NxN)
+        updates, state = solver.update(gradient, state, c_Nx1)
+        return infinite.apply_updates(c_Nx1, updates), state
 
-    Returns:
-      The mean square that is out of reach of that feature, with ν at unit length, over that of the
-      worst feature: 1 where there is no worse. NaN where nothing is out of reach.
-    """
-    if case.kind == "total" or case.activation != "relu":
-        return math.nan
-    constant = -offset / case.bias if np.isfinite(offset) else -np.sign(offset)
-    nu_d = np.append(direction_D, constant)
-    nu_Mxd = np.concatenate([nu_d[None, :] / np.linalg.norm(nu_d), _directions(case.D)])
-    if case.kind == "subspace":
-        left_M = unseen_kink(nu_Mxd, seen_direction(settings), case.bias)
-    else:
-        features = Target(lambda x_Nx1: relu(x_Nx1 * nu_Mxd[:, 0] + case.bias * nu_Mxd[:, 1]))
-        left_M = residual(case, settings, features, seed)
-    return float(left_M[0] / left_M.max())
-
-
-def _directions(D: int) -> Array:
-    """Directions that lie close: on the circle every 2 degrees, on the sphere every 6 or so."""
-    angle_M = np.radians(np.arange(0, 360, 2 if D == 1 else 6))
-    circle_Mx2 = np.stack([np.cos(angle_M), np.sin(angle_M)], axis=1)
-    if D == 1:
-        return circle_Mx2
-    height_K = np.linspace(-0.95, 0.95, 31)
-    around = circle_Mx2[None, :, :] * np.sqrt(1 - np.square(height_K))[:, None, None]
-    high = np.broadcast_to(height_K[:, None, None], (*around.shape[:2], 1))
-    return np.concatenate([around, high], axis=2).reshape(-1, 3)
+    c_Nx1 = jnp.zeros((y_N.size, 1))
+    return jax.lax.fori_loop(0, steps, step, (c_Nx1, solver.init(c_Nx1)))[0][:, 0]

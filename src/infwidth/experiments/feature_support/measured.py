@@ -32,8 +32,7 @@ TABLES = {
 
 Readout = Literal["best", "adam_star"]
 
-TOTAL = ("total", "total_plane")
-ANALYTIC = ("cone_erf",)
+ANALYTIC = "cone_erf"
 
 ROUNDING = 1e-8
 """Errors that differ by less over seeds are one number: the features are all that their law has."""
@@ -73,21 +72,14 @@ class FeatureSupport(Experiment):
 
     def curve(self, case: str, readout: Readout) -> list[Cell]:
         """Errors over width; of the longest training, where the readout is trained."""
-        table = self.errors(case, readout)
         return [
             Cell(int(width), float(error.mean()), float(error.min()), float(error.max()))
-            for width, error in table.groupby("width", sort=True)["error"]
+            for width, error in self._errors(case, readout).groupby("width", sort=True)["error"]
         ]
 
-    def left(self, case: str, readout: Readout, steps: int | None = None) -> Effect:
-        """Error at the largest width minus the population residual, paired by seed.
-
-        Args:
-            case: by name.
-            readout: `best` or `adam_star`.
-            steps: of the training; None is the longest.
-        """
-        table = self.errors(case, readout, steps)
+    def left(self, case: str, readout: Readout) -> Effect:
+        """Error at the largest width minus the population residual, paired by seed."""
+        table = self._errors(case, readout)
         widest = table[table["width"] == table["width"].max()].set_index("seed")["error"]
         residual_S = self._residual_S(case)
         difference_S = (widest - residual_S).dropna().to_numpy()
@@ -107,38 +99,28 @@ class FeatureSupport(Experiment):
         level = 1 - self.confidence
         return max(left.p_above(-margin), left.p_below(margin)) < level
 
-    def steps(self) -> list[int]:
-        """Lengths of training, ascending."""
-        table = self.measured.tables["errors"]
-        return sorted(int(steps) for steps in set(table["steps"]) if steps > 0)
-
-    def functions(self, case: str) -> pd.DataFrame:
-        """Target and readouts at the largest width, over x; of cases on the line."""
-        return self.rows("functions", case=case)
+    @property
+    def steps(self) -> int:
+        """Of the longest training."""
+        return int(self.rows("errors")["steps"].max())
 
     def reports(self, case: str) -> Effect:
         """The share of a case's reports that say that a direction is missing."""
-        return ShareEffect.of_trials(
-            case, self.rows("reports", case=case)["missing"].to_numpy(bool)
-        )
+        missing = self.rows("reports", case=case)["missing"].to_numpy(bool)
+        return ShareEffect.of_trials(case, missing)
 
-    def errors(self, case: str, readout: Readout, steps: int | None = None) -> pd.DataFrame:
-        """Rows of errors; of the longest training, if no steps are named."""
+    def _errors(self, case: str, readout: Readout) -> pd.DataFrame:
+        """Rows of errors, of the longest training where the readout is trained."""
         rows = self.rows("errors", case=case, readout=readout)
-        return rows[rows["steps"] == (rows["steps"].max() if steps is None else steps)]
+        return rows[rows["steps"] == rows["steps"].max()]
 
     def _residual_S(self, case: str) -> pd.Series:
         return self.rows("residuals", case=case).set_index("seed")["residual"]
 
 
 def load(folder: Path | str) -> FeatureSupport:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
-    keys = ("feature_support", "statistics")
-    return FeatureSupport(MeasuredTables.load(folder, TABLES, *keys))
+    """Reads and checks a folder of measurements."""
+    return FeatureSupport(MeasuredTables.load(folder, TABLES, "feature_support", "statistics"))
 
 
 def effects(measured: FeatureSupport) -> dict[str, list[Effect]]:
@@ -146,32 +128,15 @@ def effects(measured: FeatureSupport) -> dict[str, list[Effect]]:
 
     - `residual_left`: error of the best readout at the largest width minus the population residual,
       for each support that leaves something out.
-    - `residual_left_trained`: the same of the readout that ADAM* (reconstructed) trains.
-    - `error_stays`: the error itself, of the best readout, of those cases.
-    - `residual_analytic_cone`, `residual_analytic_cone_trained`: of analytic features on an open
-      cone, whose population residual is 0.
-    - `error_total_support`, `error_total_support_trained`: where support is total.
+    - `residual_analytic_cone`: the same of analytic features on an open cone, whose population
+      residual is 0.
     - `report_finds`: the share of reports that say that a direction is missing, for each support
       that leaves something out.
-    - `report_false_alarms`: the same where support is total.
     """
-    limited, analytic, total = (
-        [case for case in measured.cases if case in some]
-        for some in (measured.limited, ANALYTIC, TOTAL)
-    )
-    found: dict[str, list[Effect]] = {}
-    for name, cases in (
-        ("residual_left", limited),
-        ("residual_analytic_cone", analytic),
-        ("error_total_support", total),
-    ):
-        found[name] = [measured.left(case, "best") for case in cases]
-        found[f"{name}_trained"] = [measured.left(case, "adam_star") for case in cases]
-    found["error_stays"] = []
-    for case in limited:
-        rows = measured.errors(case, "best")
-        at_widest = rows.loc[rows["width"] == rows["width"].max(), "error"]
-        found["error_stays"].append(Effect.of_repeats(case, at_widest))
-    found["report_finds"] = [measured.reports(case) for case in limited]
-    found["report_false_alarms"] = [measured.reports(case) for case in total]
-    return found
+    return {
+        "residual_left": [measured.left(case, "best") for case in measured.limited],
+        "residual_analytic_cone": [
+            measured.left(case, "best") for case in measured.cases if case == ANALYTIC
+        ],
+        "report_finds": [measured.reports(case) for case in measured.limited],
+    }

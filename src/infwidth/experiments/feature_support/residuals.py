@@ -29,21 +29,70 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from infwidth.experiments.feature_support.cases import Target, relu
-from infwidth.experiments.feature_support.nodes import Array, line_nodes
+from infwidth.experiments.feature_support.cases import (
+    Array,
+    Case,
+    Target,
+    line_nodes,
+    relu,
+    seen_direction,
+    support,
+)
+from infwidth.experiments.feature_support.settings import FeatureSupportSettings
+
+
+def residual(case: Case, settings: FeatureSupportSettings, y: Target, seed: int) -> Array:
+    """The population residual of a case: the mean square of y that no width reaches.
+
+    Of each output of y, in an array of their shape; the subspace's is that of the wave.
+    """
+    if case.kind == "total" or case.activation != "relu":
+        return np.zeros(())
+    if case.kind == "subspace":
+        return np.array(wave_residual(settings.frequency, settings.subspace_angle))
+    if case.kind == "cone":
+        return cone_residual(y, settings.cone_half_angle, case.bias)
+    return span_residual(y, support(case, settings, seed), case.bias)
+
+
+def named(
+    case: Case, settings: FeatureSupportSettings, seed: int, direction_D: Array, offset: float
+) -> float:
+    """How well a direction u names what is missing: its own residual over the largest there is.
+
+    The mean square that is out of reach of the feature relu(u·x − offset), at unit length, over
+    that of the worst feature: 1 where there is no worse. NaN where nothing is out of reach.
+    """
+    if case.kind == "total" or case.activation != "relu":
+        return math.nan
+    constant = -offset / case.bias if np.isfinite(offset) else -np.sign(offset)
+    nu_d = np.append(direction_D, constant)
+    nu_Mxd = np.concatenate([nu_d[None, :] / np.linalg.norm(nu_d), _directions(case.D)])
+    if case.kind == "subspace":
+        left_M = unseen_kink(nu_Mxd, seen_direction(settings), case.bias)
+    else:
+        features = Target(lambda x_Nx1: relu(x_Nx1 * nu_Mxd[:, 0] + case.bias * nu_Mxd[:, 1]))
+        left_M = residual(case, settings, features, seed)
+    return float(left_M[0] / left_M.max())
+
+
+def _directions(D: int) -> Array:
+    """Directions that lie close: on the circle every 2 degrees, on the sphere every 6 or so."""
+    angle_M = np.radians(np.arange(0, 360, 2 if D == 1 else 6))
+    circle_Mx2 = np.stack([np.cos(angle_M), np.sin(angle_M)], axis=1)
+    if D == 1:
+        return circle_Mx2
+    height_K = np.linspace(-0.95, 0.95, 31)
+    around = circle_Mx2[None, :, :] * np.sqrt(1 - np.square(height_K))[:, None, None]
+    high = np.broadcast_to(height_K[:, None, None], (*around.shape[:2], 1))
+    return np.concatenate([around, high], axis=2).reshape(-1, 3)
 
 
 def cone_residual(target: Target, half_angle: float, bias: float) -> Array:
     """The residual of ReLU features in a cone around the input's coordinate, on the line.
 
-    Args:
-      target: y, with all its kinks.
-      half_angle: α in degrees, below 90.
-      bias: b.
-
-    Returns:
-      E y² left of −b tan α, and right of b tan α the mean square that a straight line leaves, of
-      each of the target's outputs, in an array of their shape.
+    E y² left of −b tan α, and right of b tan α the mean square that a straight line leaves, of each
+    of the target's outputs; the half angle α is in degrees, below 90.
     """
     end = bias * math.tan(math.radians(half_angle))
     x_Nx1, weight_N = line_nodes([*target.kinks, -end, end])
@@ -55,15 +104,9 @@ def cone_residual(target: Target, half_angle: float, bias: float) -> Array:
 
 
 def span_residual(target: Target, omega_Kx2: Array, bias: float) -> Array:
-    """The distance from the span of ReLU features on the line.
+    """The mean square that the span of ReLU features on the line leaves, of each output.
 
-    Args:
-      target: y, with all its kinks.
-      omega_Kx2: the atoms; the second coordinate goes with the constant.
-      bias: b.
-
-    Returns:
-      The mean square that the best combination leaves, of each of the target's outputs.
+    The atoms' second coordinate goes with the constant b.
     """
     turning = omega_Kx2[omega_Kx2[:, 0] != 0]
     x_Nx1, weight_N = line_nodes([*target.kinks, *(-bias * turning[:, 1] / turning[:, 0])])
@@ -72,14 +115,10 @@ def span_residual(target: Target, omega_Kx2: Array, bias: float) -> Array:
 
 
 def wave_residual(frequency: float, angle: float) -> float:
-    """E Var(y | z) of the wave y ∝ sin(a x_1) of variance 1, z a direction at an angle with x_1.
+    """E Var(y | z) of the wave y ∝ sin(a x_1) of variance 1, z at an angle β (degrees) with x_1.
 
     With x_1 = z cos β + v sin β, E[sin(a x_1) | z] = exp(−(a sin β)²/2) sin(a z cos β), and
     E sin²(k z) = (1 − exp(−2k²)) / 2.
-
-    Args:
-      frequency: a.
-      angle: β in degrees.
     """
     seen, unseen = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     mean_square = math.exp(-((frequency * unseen) ** 2)) * -math.expm1(-2 * (frequency * seen) ** 2)
@@ -87,16 +126,7 @@ def wave_residual(frequency: float, angle: float) -> float:
 
 
 def unseen_kink(nu_Mx3: Array, seen_2: Array, bias: float) -> Array:
-    """E Var(relu(ν·x̃) | p·x) on the plane: what is out of reach of a feature in direction ν.
-
-    Args:
-      nu_Mx3: directions ν.
-      seen_2: the unit vector p.
-      bias: b.
-
-    Returns:
-      One number a direction.
-    """
+    """E Var(relu(ν·x̃) | p·x) on the plane, for each ν: what is out of reach of a feature there."""
     z_Nx1, weight_N = line_nodes(panels=12, points=8)
     across_2 = np.array([-seen_2[1], seen_2[0]])
     sigma_Mx1 = np.maximum(np.abs(nu_Mx3[:, :2] @ across_2), 1e-12)[:, None]
