@@ -54,9 +54,7 @@ def draw(measured: ExpectedValue) -> Figure:
 def _fixed(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
     cells = measured.fixed()
     widths = [cell.width for cell in cells]
-    single, mean, noise = (
-        [getattr(cell, name) for cell in cells] for name in ("single", "mean", "noise")
-    )
+    single, mean, noise = zip(*((c.single, c.mean, c.noise) for c in cells), strict=True)
     axes.plot(widths, single, color="black", marker="o", linewidth=0.8, markersize=3)
     axes.plot(widths, noise, color=_MEAN.color, linestyle=(0, (3, 2)), linewidth=0.8)
     axes.plot(widths, mean, color=_MEAN.color, marker=_MEAN.marker, linestyle="")
@@ -89,7 +87,12 @@ def _trained(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
             markeredgewidth=0.4,
         )
         for cell in cells:
-            _interval(axes, shift * cell.width, cell, style)
+            bias = cell.bias
+            if cell.resolved:
+                axes.vlines(shift * cell.width, bias.lower, bias.upper, style.color, linewidth=0.9)
+            elif bias.upper > 0:
+                # The interval covers 0: an arrow points down from its upper end.
+                axes.plot(shift * cell.width, bias.upper, marker=7, color=style.color, markersize=5)
         labels.append(EndLabel(max(_end(cells[-1]), 1e-12), LABELS[case], style.ink))
     _log_axes(axes, sorted(widths))
     firsts = [measured.trained(case)[0] for case in measured.cases]
@@ -97,15 +100,6 @@ def _trained(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
     if lowest:
         _reference(axes, sorted(widths), 0.45 * lowest, -1, r"$\propto H^{-1}$", above=False)
     return labels
-
-
-def _interval(axes: Axes, x: float, cell: TrainedCell, style: Look) -> None:
-    """A bar; where the interval covers 0, an arrow that points down from its upper end."""
-    bias = cell.bias
-    if cell.resolved:
-        axes.vlines(x, bias.lower, bias.upper, style.color, linewidth=0.9)
-    elif bias.upper > 0:
-        axes.plot(x, bias.upper, marker=7, color=style.color, markersize=5)
 
 
 def _end(cell: TrainedCell) -> float:

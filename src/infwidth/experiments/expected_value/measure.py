@@ -67,18 +67,7 @@ _PLACES = (*CASES, FIXED)
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """All that the experiment measures.
-
-    Args:
-      settings: of the configuration.
-      keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables by name.
-
-    Raises:
-      UserError: something diverged.
-    """
+    """All that the experiment measures, for the tables of the module `measured`."""
     own = settings.expected_value
     problem = make_problem(own, *load_digits())
     return measure(problem, own, settings.statistics.confidence, keeper(CODE))
@@ -87,20 +76,7 @@ def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
 def measure(
     problem: Problem, settings: ExpectedValueSettings, confidence: float, parts: Parts
 ) -> dict[str, pd.DataFrame]:
-    """Compares finite models with the infinite ones.
-
-    Args:
-      problem: of `make_problem`.
-      settings: of the experiment.
-      confidence: of the interval that decides whether a bias is resolved.
-      parts: keeps what is computed.
-
-    Returns:
-      The tables that `infwidth.experiments.expected_value.measured` describes.
-
-    Raises:
-      UserError: a model diverged.
-    """
+    """Compares finite models with the infinite ones; biases are resolved at that confidence."""
     study = _Study(problem, settings, confidence, parts)
     fixed = [study.fixed(width) for width in sorted(settings.fixed.widths)]
     trained = [table for name in CASES for table in study.trained(name)]
@@ -115,16 +91,10 @@ class _Study:
     """The cells of both halves, one problem for all."""
 
     def __init__(
-        self,
-        problem: Problem,
-        settings: ExpectedValueSettings,
-        confidence: float,
-        parts: Parts,
+        self, problem: Problem, settings: ExpectedValueSettings, confidence: float, parts: Parts
     ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._confidence = confidence
-        self._parts = parts
+        self._problem, self._settings = problem, settings
+        self._confidence, self._parts = confidence, parts
         self._solutions = {name: self._solve(name) for name in CASES}
 
     def infinite(self, name: str) -> dict[str, Any]:
@@ -149,16 +119,9 @@ class _Study:
             mean_PxE = total_PxE / inits
             variance_PxE = (square_PxE - inits * np.square(mean_PxE)) / (inits - 1)
             point_PxE, output_PxE = np.indices(mean_PxE.shape)
-            return pd.DataFrame(
-                {
-                    "width": width,
-                    "point": point_PxE.ravel(),
-                    "output": output_PxE.ravel(),
-                    "inits": inits,
-                    "mean": mean_PxE.ravel(),
-                    "variance": variance_PxE.ravel(),
-                }
-            )
+            place = {"width": width, "point": point_PxE.ravel(), "output": output_PxE.ravel()}
+            moments = {"mean": mean_PxE.ravel(), "variance": variance_PxE.ravel()}
+            return pd.DataFrame(place | {"inits": inits} | moments)
 
         return self._parts.table(f"fixed-{width}", self._depends_on(width, inits), compute)
 
@@ -192,15 +155,8 @@ class _Study:
                 f"expected_value.trained.{case.rule}_learning_rate"
             )
         square_R, product_R = squares_and_products(d_RxK)
-        return pd.DataFrame(
-            {
-                "case": name,
-                "width": width,
-                "init": np.arange(inits),
-                "square": square_R,
-                "product": product_R,
-            }
-        )
+        place = {"case": name, "width": width, "init": np.arange(inits)}
+        return pd.DataFrame(place | {"square": square_R, "product": product_R})
 
     def _differences(
         self,

@@ -8,14 +8,16 @@ model's outputs from the infinite model's; squares of it are means over the K ou
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
+from infwidth.experiments.convergence.measured import root
 from infwidth.experiments.schema import Table
 from infwidth.experiments.tables import Experiment, MeasuredTables
+from infwidth.stats.effects import Effect, LargestEffect
 from infwidth.stats.statistics import Interval
 
 TABLES = {
@@ -31,18 +33,17 @@ TABLES = {
 }
 
 
-@dataclass(frozen=True)
-class FixedCell:
-    """The fixed readout function at one width.
+LABELS = {"adam_star": "ADAM*", "sgd": "SGD", "sgd_squared": "SGD, squared error"}
+"""Places of the claims, by case."""
 
-    Attributes:
-        width: H.
-        inits: R.
-        single: root mean square difference of one finite model, relative to the infinite outputs.
-        mean: the same of the mean over inits.
-        noise: what `mean` is expected to be if there is no bias: its Monte-Carlo error.
-        largest_z: the largest difference of the mean at an output, in standard errors.
-        critical_z: the rule's limit of it, by Bonferroni over all outputs and widths.
+
+class FixedCell(NamedTuple):
+    """The fixed readout function at one width H, over R inits, relative to the infinite outputs.
+
+    `single` is the root mean square difference of one finite model, `mean` that of the mean over
+    inits, and `noise` what `mean` is expected to be if there is no bias. `largest_z` is the largest
+    difference of the mean at an output in standard errors, and `critical_z` the rule's limit of it,
+    by Bonferroni over all outputs and widths. At each output the mean is `mean_K` ± `error_K`.
     """
 
     width: int
@@ -52,6 +53,8 @@ class FixedCell:
     noise: float
     largest_z: float
     critical_z: float
+    mean_K: NDArray[np.float64]
+    error_K: NDArray[np.float64]
 
     @property
     def unbiased(self) -> bool:
@@ -59,16 +62,11 @@ class FixedCell:
         return self.largest_z <= self.critical_z
 
 
-@dataclass(frozen=True)
-class TrainedCell:
-    """Models trained at one width.
+class TrainedCell(NamedTuple):
+    """Models trained at one width H, over R inits, relative to the infinite outputs.
 
-    Attributes:
-        width: H.
-        inits: R.
-        single: root mean square difference of one finite model, relative to the infinite outputs.
-        squared_bias: pair estimate of the squared bias, relative to the mean square of the outputs.
-        standard_error: of the estimate, by the jackknife.
+    `single` is the root mean square difference of one finite model; the squared bias is a pair
+    estimate, with its standard error by the jackknife.
     """
 
     width: int
@@ -85,10 +83,7 @@ class TrainedCell:
     @property
     def bias(self) -> Interval:
         """The root of the squared bias; what is negative counts as 0."""
-        square = self.squared_bias
-        return Interval(
-            *(math.sqrt(max(x, 0)) for x in (square.estimate, square.lower, square.upper))
-        )
+        return root(self.squared_bias)
 
 
 @dataclass(frozen=True)
@@ -98,50 +93,37 @@ class ExpectedValue(Experiment):
     @property
     def cases(self) -> list[str]:
         """The training rules, in the order in which they were run."""
-        return self.measured.tables["infinite"]["case"].tolist()
+        return self.rows("infinite")["case"].tolist()
 
     def fixed(self) -> list[FixedCell]:
         """Every width of the fixed readout function, ascending."""
-        table = self.measured.tables["fixed"]
         size = self._mean_square(self.cases[0])
-        groups = table.groupby("width", sort=True)
+        groups = self.rows("fixed").groupby("width", sort=True)
         cells = []
         for width, rows in groups:
             inits = int(rows["inits"].iloc[0])
-            error_K = np.sqrt(rows["variance"] / inits)
+            mean_K = rows["mean"].to_numpy()
+            error_K = np.sqrt(rows["variance"].to_numpy() / inits)
             cells.append(
                 FixedCell(
                     int(width),
                     inits,
                     single=math.sqrt(rows["variance"].mean() / size),
-                    mean=math.sqrt(np.square(rows["mean"]).mean() / size),
+                    mean=math.sqrt(np.square(mean_K).mean() / size),
                     noise=math.sqrt(np.square(error_K).mean() / size),
-                    largest_z=float(np.max(np.abs(rows["mean"] / error_K))),
+                    largest_z=float(np.max(np.abs(mean_K / error_K))),
                     critical_z=critical_z(inits, len(rows) * len(groups), self.confidence),
+                    mean_K=mean_K / math.sqrt(size),
+                    error_K=error_K / math.sqrt(size),
                 )
             )
         return cells
 
-    def fixed_outputs(self, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-        """The fixed readout function's bias at each output of one width.
-
-        Returns:
-            mean_K over inits and its standard error_K, relative to the root mean square of the
-            infinite outputs, and the number of inits.
-        """
-        table = self.measured.tables["fixed"]
-        rows = table[table["width"] == width]
-        size = math.sqrt(self._mean_square(self.cases[0]))
-        inits = int(rows["inits"].iloc[0])
-        error_K = np.sqrt(rows["variance"].to_numpy() / inits)
-        return rows["mean"].to_numpy() / size, error_K / size, inits
-
     def trained(self, case: str) -> list[TrainedCell]:
         """The widths that were tried for a rule, ascending; all but the last are resolved."""
-        table = self.measured.tables["trained"]
         size = self._mean_square(case)
         cells = []
-        for width, rows in table[table["case"] == case].groupby("width", sort=True):
+        for width, rows in self.rows("trained", case=case).groupby("width", sort=True):
             square_R, product_R = rows["square"] / size, rows["product"] / size
             estimate, error = pair_estimate(square_R, product_R)
             interval = interval_of(estimate, error, len(rows), self.confidence)
@@ -159,49 +141,51 @@ class ExpectedValue(Experiment):
             self.confidence,
         )
 
-    def accuracy(self, case: str) -> float:
-        """Share of the test examples that the infinite model gets right."""
-        return float(self._infinite(case)["accuracy"])
-
     def _mean_square(self, case: str) -> float:
-        return float(self._infinite(case)["mean_square"])
-
-    def _infinite(self, case: str) -> Any:
-        table = self.measured.tables["infinite"]
-        return table[table["case"] == case].iloc[0]
+        return float(self.rows("infinite", case=case)["mean_square"].iloc[0])
 
 
 def load(folder: Path | str) -> ExpectedValue:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks a folder of measurements."""
     return ExpectedValue(MeasuredTables.load(folder, TABLES, "expected_value", "statistics"))
+
+
+def effects(measured: ExpectedValue) -> dict[str, list[Effect]]:
+    """Biases of a fixed readout function, by width, and how those of trained models fall.
+
+    `fixed_bias`: the largest absolute bias of any output, relative to the root mean square of the
+    infinite outputs. `trained_bias_exponent`: p in bias ∝ H^p, by rule.
+    """
+
+    def exponent(case: str) -> Effect:
+        """The error is that of a normal law with an interval as wide as the profile's."""
+        slope = measured.slope(case)
+        error = slope.half_width / float(special.ndtri((1 + measured.confidence) / 2))
+        error = error if math.isfinite(error) else math.nan
+        # Repeats are the inits of all widths: the exponent rests on each of them.
+        inits = sum(cell.inits for cell in measured.trained(case))
+        return Effect(LABELS.get(case, case), slope.estimate, error, math.inf, inits)
+
+    return {
+        "fixed_bias": [
+            LargestEffect.of_means(f"H = {cell.width:,}", cell.mean_K, cell.error_K, cell.inits)
+            for cell in measured.fixed()
+        ],
+        "trained_bias_exponent": [exponent(case) for case in measured.cases],
+    }
 
 
 def pair_estimate(square: ArrayLike, product: ArrayLike) -> tuple[float, float]:
     """The mean of d_r · d_s over all pairs of different inits, and its standard error.
 
-    Its expectation is |E d|², whatever the noise, where that of |mean of d|² is larger by the
-    variance over R. The error is the jackknife's. Where there is no bias the jackknife overstates
+    From |d_r|² and d_r · (mean of d over inits), each of shape (R,). The expectation is |E d|²,
+    whatever the noise, where that of |mean of d|² is larger by the variance over R; the estimate
+    may be negative. The error is the jackknife's. Where there is no bias the jackknife overstates
     the variance, by up to a factor of 2, so that its interval is conservative: a bias counts as
     resolved more seldom than the confidence says.
-
-    Args:
-        square: |d_r|², shape (R,).
-        product: d_r · (mean of d over inits), shape (R,).
-
-    Returns:
-        The estimate, which may be negative, and its standard error.
-
-    Raises:
-        ValueError: fewer than 3 inits.
     """
     square_R, product_R = (np.asarray(x, np.float64) for x in (square, product))
     R = square_R.size
-    if R < 3:
-        raise ValueError(f"pairs with a jackknife need 3 inits; got {R}")
     total = R**2 * product_R.mean()
     estimate = (total - square_R.sum()) / (R * (R - 1))
     without_R = total - 2 * R * product_R + square_R - (square_R.sum() - square_R)
@@ -212,8 +196,7 @@ def pair_estimate(square: ArrayLike, product: ArrayLike) -> tuple[float, float]:
 
 def interval_of(estimate: float, error: float, count: int, confidence: float) -> Interval:
     """The two-sided t interval of a jackknifed estimate over `count` inits."""
-    half = float(special.stdtrit(count - 1, (1 + confidence) / 2)) * error
-    return Interval(estimate, estimate - half, estimate + half)
+    return Effect("", estimate, error, count - 1, count).interval(confidence)
 
 
 def critical_z(inits: int, comparisons: int, confidence: float) -> float:
@@ -227,20 +210,12 @@ def critical_z(inits: int, comparisons: int, confidence: float) -> float:
 def bias_slope(
     width: ArrayLike, squared_bias: ArrayLike, error: ArrayLike, confidence: float
 ) -> Interval:
-    """Fits squared bias = a H^2p by weighted least squares and returns p.
+    """Fits squared bias = a H^2p, with standard errors, by weighted least squares and returns p.
 
     On the squares themselves and not on their logarithms, so that estimates that are not resolved,
-    even negative ones, count for what they are: leaving them out would favour large ones.
-
-    Args:
-        width: H, shape (W,).
-        squared_bias: estimates, shape (W,).
-        error: their standard errors, shape (W,).
-        confidence: of the interval.
-
-    Returns:
-        p, with the interval in which χ² rises by no more than its quantile. An end is infinite
-        where the widths do not bound p; all is NaN for fewer than 2 widths.
+    even negative ones, count for what they are: leaving them out would favour large ones. The
+    interval is that in which χ² rises by no more than its quantile. An end is infinite where the
+    widths do not bound p; all is NaN for fewer than 2 widths.
     """
     log_W = np.log(np.asarray(width, np.float64))
     y_W, error_W = np.asarray(squared_bias, np.float64), np.asarray(error, np.float64)
@@ -279,13 +254,6 @@ def bias_slope(
 def squares_and_products(
     d_RxK: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What `pair_estimate` needs of the differences themselves: squares and products.
-
-    Args:
-        d_RxK: difference of each init's outputs from the infinite model's.
-
-    Returns:
-        square_R and product_R, means over the K outputs.
-    """
+    """What `pair_estimate` needs of each init's differences: means over the K outputs."""
     K = d_RxK.shape[1]
     return np.square(d_RxK).sum(axis=1) / K, d_RxK @ d_RxK.mean(axis=0) / K

@@ -19,6 +19,7 @@ import optax
 
 from infwidth import infinite
 from infwidth.config.errors import UserError
+from infwidth.experiments.digits import scaled
 from infwidth.experiments.expected_value.settings import (
     ExpectedValueSettings,
     TrainedReadoutSettings,
@@ -58,20 +59,7 @@ def make_problem(
 ) -> Problem:
     """Chooses examples of the first classes, scales them, and draws the batches.
 
-    Every coordinate is centred and all are divided by one number, so that they are 0 in the mean
-    and have a mean square of 1 over the examples trained on, as the inputs of an MLP have behind a
-    transformer's normalization.
-
-    Args:
-      settings: of the experiment.
-      x_AxD: all inputs there are, one per row.
-      label_A: their classes, from 0.
-
-    Returns:
-      The problem; its batches hold no example twice.
-
-    Raises:
-      UserError: there are too few examples of these classes.
+    No batch holds an example twice.
     """
     N, P = settings.train_examples, settings.test_examples
     (among,) = np.nonzero(label_A < settings.classes)
@@ -82,15 +70,13 @@ def make_problem(
         )
     rng = np.random.default_rng(settings.seed)
     chosen = rng.permutation(among)[: N + P]
-    train, test = chosen[:N], chosen[N:]
-    x_AxD = x_AxD - x_AxD[train].mean(axis=0)
-    x_AxD = x_AxD / np.sqrt(np.square(x_AxD[train]).mean())
+    x_AxD, label_A = scaled(x_AxD[chosen], slice(N)), label_A[chosen]
     S, K = settings.trained.steps, settings.trained.batch_size
     return Problem(
-        x_NxD=jnp.asarray(x_AxD[train], jnp.float32),
-        target_NxE=jax.nn.one_hot(label_A[train], settings.classes, dtype=jnp.float32),
-        x_PxD=jnp.asarray(x_AxD[test], jnp.float32),
-        label_P=label_A[test],
+        x_NxD=jnp.asarray(x_AxD[:N], jnp.float32),
+        target_NxE=jax.nn.one_hot(label_A[:N], settings.classes, dtype=jnp.float32),
+        x_PxD=jnp.asarray(x_AxD[N:], jnp.float32),
+        label_P=label_A[N:],
         batch_SxK=jnp.asarray(np.stack([rng.permutation(N)[:K] for _ in range(S)])),
         bias=feature_bias(x_AxD.shape[1], None),
     )
@@ -126,16 +112,7 @@ def solve(problem: Problem, case: Case, settings: TrainedReadoutSettings) -> Sol
 
 @partial(jax.jit, static_argnames="count")
 def features(problem: Problem, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """Draws features and evaluates them at both sets of examples.
-
-    Args:
-      problem: of which the inputs and b are used.
-      key: of the draw.
-      count: F, the features of one or more inits.
-
-    Returns:
-      g_NxF and g_PxF.
-    """
+    """Draws F features, of one or more inits, and evaluates them: g_NxF and g_PxF."""
     D = problem.x_NxD.shape[1]
     scaled_Fxd = draw_features(key, count, D + 1) / math.sqrt(D + 1)
     constant_F = scaled_Fxd[:, -1] * problem.bias
@@ -148,16 +125,10 @@ def features(problem: Problem, key: jax.Array, count: int) -> tuple[jax.Array, j
 
 @partial(jax.jit, static_argnames="width")
 def fixed_outputs(c_NxE: jax.Array, g_NxF: jax.Array, g_PxF: jax.Array, width: int) -> jax.Array:
-    """Finite models whose units have the readouts M_ω = Σ_i c_i g_ω(x_i).
+    """Finite models whose units have the readouts M_ω = Σ_i c_i g_ω(x_i): f_RxPxE.
 
-    Args:
-      c_NxE: the coefficients c.
-      g_NxF: features of R = F / H inits, one init's after another's.
-      g_PxF: the same features where the outputs are wanted.
-      width: H.
-
-    Returns:
-      f_RxPxE, equation (1) of docs/theory.md.
+    Features are those of R = F / H inits, one init's after another's; equation (1) of
+    docs/theory.md.
     """
     m_FxE = jnp.dot(g_NxF.T, c_NxE)
     m_RxHxE = m_FxE.reshape(-1, width, m_FxE.shape[1])
@@ -173,18 +144,9 @@ def trained_outputs(
     g_PxF: jax.Array,
     width: int,
 ) -> jax.Array:
-    """Finite models trained from M = 0, their features fixed.
+    """Finite models trained from M = 0, their features fixed: f_RxPxE after the last step.
 
-    Args:
-      problem: of which targets and batches are used.
-      case: rule and loss.
-      constants: of `hyperparameters`.
-      g_NxF: features of R = F / H inits, one init's after another's.
-      g_PxF: the same features where the outputs are wanted.
-      width: H.
-
-    Returns:
-      f_RxPxE after the last step.
+    Features are those of R = F / H inits, one init's after another's.
     """
     rule = optax.identity()
     if case.rule == "adam_star":
