@@ -45,18 +45,7 @@ _BESIDE = {"architectures", "variants", "widths", "reference_width", "seeds", "t
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """Trains what is not kept, and gathers all.
-
-    Args:
-      settings: of the configuration.
-      keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables that `infwidth.experiments.architectures.measured` describes.
-
-    Raises:
-      UserError: every rate of a variant diverged.
-    """
+    """Trains what is not kept, and gathers all, for the tables of the module `measured`."""
     names = settings.architectures.architectures
     studies = [study for name in names for study in _studies(settings, name, keeper)]
     return {
@@ -81,10 +70,8 @@ def _studies(settings: "Settings", name: Architecture, keeper: Keeper) -> Iterat
 class Study:
     """All runs of one variant in one architecture, done.
 
-    Attributes:
-      selection: a row: what tuning chose; for the control the trunk's rate that its check prefers.
-      runs: a row a run.
-      images: of each reported run, a row a test image.
+    `selection` is the row of what tuning chose; for the control it is the trunk's rate that its
+    check prefers. `runs` has a row a run, `images` of each reported run a row a test image.
     """
 
     def __init__(

@@ -85,13 +85,9 @@ class Architectures(Experiment):
     def loss(
         self, architecture: str, variant: str, width: int, column: str = "test_loss"
     ) -> SampleMean:
-        """Mean over the seeds that finished, with its t interval.
+        """Mean over the seeds that finished, with its t interval, of a column of the table of runs.
 
-        Args:
-            architecture: which.
-            variant: which; `constant` is the same at every width.
-            width: H.
-            column: of the table of runs, such as `train_loss` or `test_accuracy`.
+        `constant` is the same at every width.
         """
         values = self.losses(architecture, variant, width, column)
         return mean_interval(list(values.values()), self.confidence)
@@ -111,10 +107,7 @@ class Architectures(Experiment):
         """Test loss of one variant minus that of another, paired by seed.
 
         The interval over test images, which is beside it, is that of the mean over seeds; the same
-        images are in both members of a pair.
-
-        Returns:
-            The effect; None if either variant did not run at this width.
+        images are in both members of a pair. None if either variant did not run at this width.
         """
         names = (first, second)
         if any(self.rows("runs", **_cell(architecture, name, width)).empty for name in names):
@@ -171,11 +164,7 @@ def _cell(architecture: str, variant: str, width: int) -> dict[str, Any]:
 
 
 def load(folder: Path | str) -> Architectures:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks a folder of measurements."""
     measured = Architectures(MeasuredTables.load(folder, TABLES, "architectures", "statistics"))
     require(Path(folder) / SETTINGS, "architectures", measured.settings, ("seeds",))
     return measured

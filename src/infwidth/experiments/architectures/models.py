@@ -31,13 +31,9 @@ ByGroup = dict[str, Parameters]
 
 
 class Problem(NamedTuple):
-    """What all runs share.
+    """What all runs share: the images as they were given, those to test on last, and E classes.
 
-    Attributes:
-      x_AxP: images as they were given, those to test on last.
-      label_A: their classes.
-      splits: where, in the order of a run's `Draw`, each split lies: train, validation, test.
-      classes: E.
+    `splits` says where each split lies in the order of a run's `Draw`: train, validation, test.
     """
 
     x_AxP: np.ndarray
@@ -54,12 +50,10 @@ class Draw(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A run that has ended.
+    """A run that has ended: the loss of each step's batch before the step, nats per image.
 
-    Attributes:
-      step_loss_S: loss of each step's batch before the step, nats per image.
-      loss_A: loss of every image after the last step, in the order of the seed's `Draw`.
-      correct_A: whether the image's class has the largest logit.
+    Then of every image after the last step, in the order of the seed's `Draw`, the loss, and
+    whether its class has the largest logit.
     """
 
     step_loss_S: np.ndarray
@@ -76,16 +70,7 @@ class Outcome(NamedTuple):
 def make_problem(
     settings: ArchitecturesSettings, x_AxP: np.ndarray, label_A: np.ndarray
 ) -> Problem:
-    """Chooses the images to test on, the same for all runs.
-
-    Args:
-      settings: of the experiment.
-      x_AxP: images, one per row.
-      label_A: their classes, from 0.
-
-    Raises:
-      UserError: fewer images than a batch are left to train on.
-    """
+    """Chooses the images to test on, the same for all runs."""
     held_out = settings.validation_images + settings.test_images
     N = len(x_AxP) - held_out
     if settings.batch_size > N:
@@ -110,11 +95,8 @@ def make_problem(
 def draw(problem: Problem, seed: int) -> Draw:
     """Draws the images to train on and to validate with from those that are not tested on.
 
-    All are scaled by those trained on.
-
-    Args:
-      problem: of `make_problem`.
-      seed: of the run, whatever its architecture, variant, width and rates.
+    All are scaled by those trained on. The draw is the same for every architecture, variant, width
+    and rate.
     """
     order_A = np.arange(len(problem.label_A))
     others = slice(problem.splits["test"].start)
@@ -162,15 +144,7 @@ class Program:
         variant: Variant,
         width: int,
     ) -> None:
-        """Prepares; compilation comes with the first run.
-
-        Args:
-          problem: of `make_problem`.
-          settings: of the experiment.
-          architecture: which model.
-          variant: how its wide layer trains.
-          width: H; of no effect where the variant has no wide layer.
-        """
+        """Prepares; compilation comes with the first run."""
         self._problem, self._settings = problem, settings
         self._build = partial(
             build, problem, settings, architecture, layer_maker(variant.features, width)
@@ -188,12 +162,9 @@ class Program:
     def run(self, trunk: float, readout: float | None, kappa: float | None, seed: int) -> Outcome:
         """Trains a model and scores it on all images.
 
-        Args:
-          trunk: Adam's peak rate outside the wide layer.
-          readout: M's peak rate, in units in which every rule's first step has rms η; None where
-            there is no wide layer.
-          kappa: κ, the features' rate in units of √d times the trunk's; None where they are fixed.
-          seed: of trunk, features, the images to train on and their order.
+        Rates are peaks: Adam's outside the wide layer; M's, in units in which every rule's first
+        step has rms η, None where there is no wide layer; and κ, the features' in units of √d times
+        the trunk's, None where they are fixed. The seed is that of all that is drawn.
         """
         peaks = rules.Hyperparameters(
             *(jnp.asarray(0.0 if rate is None else rate, float) for rate in (trunk, readout, kappa))
