@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves with their intervals as bands, and what stands beside them: guides, keys, steps."""
+"""Curves with their intervals as bands, and what stands beside them: guides, keys, axes."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from infwidth.drawing.layout import width_axis
 from infwidth.drawing.style import Look
 from infwidth.stats.statistics import Interval
 
@@ -70,6 +71,14 @@ def small_key(axes: Axes, place: Any, size: float, **more: Any) -> None:
         loc=place, fontsize=size, borderaxespad=0.2, labelspacing=0.3, frameon=False, **more
     )
     key.set_zorder(5)
+
+
+def log_width_axes(axes: Axes, widths: Sequence[int], most_ticks: int) -> None:
+    """Logarithmic axes of an error and of widths, of which so many are named at most."""
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    ticks = widths[:: -(-len(widths) // most_ticks)]
+    width_axis(axes, (widths[0] / 1.4, widths[-1] * 1.4), ticks, "width $H$")
 
 
 def step_axis(axes: Axes) -> None:

@@ -45,9 +45,9 @@ def draw(measured: Architectures) -> Figure:
         above.set_title(LABELS[architecture], loc="left", pad=4)
         labels[above] = _losses(above, measured, architecture)
         labels[below] = _differences(below, measured, architecture)
+        beyond = 2 ** (0.14 * _octaves(measured))
+        limits = (measured.widths[0] / beyond, measured.widths[-1] * beyond)
         for axes in (above, below):
-            beyond = 2 ** (0.14 * _octaves(measured.widths))
-            limits = (measured.widths[0] / beyond, measured.widths[-1] * beyond)
             width_axis(axes, limits, measured.widths, "")
         above.tick_params(labelbottom=False)
         below.set_xlabel("width $H$")
@@ -65,13 +65,24 @@ def draw(measured: Architectures) -> Figure:
 def _losses(axes: Axes, measured: Architectures, architecture: str) -> list[EndLabel]:
     found: list[EndLabel] = []
     shown: list[Interval] = []
-    moving = [name for name in measured.variants if name != "constant"]
-    for variant, place in _places(moving):
+    for variant, aside in _aside(measured, "constant").items():
         cells = [measured.loss(architecture, variant, width) for width in measured.widths]
         shown += cells
-        found += _points(axes, measured.widths, cells, variant, place)
-        lost = [w for w in measured.widths if measured.diverged(architecture, variant, w)]
-        _crosses(axes, measured.widths, lost, variant, place)
+        found += _points(axes, aside, cells, variant)
+        lost = [
+            x
+            for x, width in zip(aside, measured.widths, strict=True)
+            if measured.diverged(architecture, variant, width)
+        ]
+        axes.plot(
+            lost,
+            [1.0] * len(lost),
+            marker="x",
+            linestyle="",
+            color=look(variant).color,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+        )
     if "constant" in measured.variants:
         loss = measured.loss(architecture, "constant", 0)
         if loss.count:
@@ -86,27 +97,28 @@ def _losses(axes: Axes, measured: Architectures, architecture: str) -> list[EndL
 def _differences(axes: Axes, measured: Architectures, architecture: str) -> list[EndLabel]:
     axes.axhline(0, color=look(_BASE).color, linewidth=0.8)
     found = [EndLabel(0, VARIANTS[_BASE].label, look(_BASE).ink)]
-    others = [name for name in measured.variants if name not in (_BASE, "constant")]
-    for variant, place in _places(others):
+    for variant, aside in _aside(measured, _BASE, "constant").items():
         effects = [measured.difference(architecture, variant, _BASE, w) for w in measured.widths]
         cells = [effect.interval(measured.confidence) if effect else _NONE for effect in effects]
-        found += _points(axes, measured.widths, cells, variant, place)
+        found += _points(axes, aside, cells, variant)
     return found
 
 
-def _places(variants: Sequence[str]) -> list[tuple[str, float]]:
-    """How many steps each variant's points stand aside of the width."""
-    return [(name, place - (len(variants) - 1) / 2) for place, name in enumerate(variants)]
+def _aside(measured: Architectures, *without: str) -> dict[str, list[float]]:
+    """By variant, but for some, where its points stand, which is aside of the widths."""
+    names = [name for name in measured.variants if name not in without]
+    places = {name: place - (len(names) - 1) / 2 for place, name in enumerate(names)}
+    shifts = {name: 2 ** (_STEP * place * _octaves(measured)) for name, place in places.items()}
+    return {name: [width * shift for width in measured.widths] for name, shift in shifts.items()}
 
 
 def _points(
-    axes: Axes, widths: Sequence[int], cells: Sequence[Interval], variant: str, place: float
+    axes: Axes, aside: Sequence[float], cells: Sequence[Interval], variant: str
 ) -> list[EndLabel]:
     """A line through the estimates and a bar for each interval; its label, if there is anything."""
     style = look(variant)
-    x = [width * _shift(widths, place) for width in widths]
     axes.plot(
-        x,
+        aside,
         [cell.estimate for cell in cells],
         color=style.color,
         marker=style.marker,
@@ -116,34 +128,15 @@ def _points(
         markeredgecolor="white",
         markeredgewidth=0.3,
     )
-    for at, cell in zip(x, cells, strict=True):
+    for x, cell in zip(aside, cells, strict=True):
         if math.isfinite(cell.half_width):
-            axes.vlines(at, cell.lower, cell.upper, style.color, linewidth=0.7)
+            axes.vlines(x, cell.lower, cell.upper, style.color, linewidth=0.7)
     finite = [cell.estimate for cell in cells if math.isfinite(cell.estimate)]
     return [EndLabel(finite[-1], VARIANTS[variant].label, style.ink)] if finite else []
 
 
-def _crosses(
-    axes: Axes, widths: Sequence[int], lost: Sequence[int], variant: str, place: float
-) -> None:
-    """Crosses at the top edge where runs diverged."""
-    axes.plot(
-        [width * _shift(widths, place) for width in lost],
-        [1.0] * len(lost),
-        marker="x",
-        linestyle="",
-        color=look(variant).color,
-        transform=axes.get_xaxis_transform(),
-        clip_on=False,
-    )
-
-
-def _shift(widths: Sequence[int], place: float) -> float:
-    return 2 ** (_STEP * place * _octaves(widths))
-
-
-def _octaves(widths: Sequence[int]) -> float:
-    return max(math.log2(widths[-1] / widths[0]), 1.0)
+def _octaves(measured: Architectures) -> float:
+    return max(math.log2(measured.widths[-1] / measured.widths[0]), 1.0)
 
 
 def _log_axis(axes: Axes, cells: Sequence[Interval]) -> None:

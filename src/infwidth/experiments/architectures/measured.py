@@ -112,13 +112,22 @@ class Architectures(Experiment):
         names = (first, second)
         if any(self.rows("runs", **_cell(architecture, name, width)).empty for name in names):
             return None
-        return paired_effect(
-            f"{LABELS[architecture]}, H = {width:,}",
-            self.losses(architecture, first, width),
-            self.losses(architecture, second, width),
-            self.seeds,
-            self._over_images(architecture, first, second, width),
-        )
+        loss, other = (self.losses(architecture, name, width) for name in names)
+        images = Interval(math.nan, math.nan, math.nan)
+        if shared := set(self.seeds).intersection(loss, other):
+            loss_I, other_I = (
+                rows[rows["seed"].isin(shared)]
+                .astype({"loss": np.float64})
+                .groupby("image")["loss"]
+                .mean()
+                for rows in (
+                    self.rows("images", architecture=architecture, width=width, variant=name)
+                    for name in names
+                )
+            )
+            images = mean_interval(loss_I - other_I, self.confidence)
+        where = f"{LABELS[architecture]}, H = {width:,}"
+        return paired_effect(where, loss, other, self.seeds, images)
 
     def share_closed(self, architecture: str, width: int) -> GapClosed | None:
         """(L_ntk − L_adam_star) / (L_ntk − L_frozen), paired by seed.
@@ -138,24 +147,6 @@ class Architectures(Experiment):
     @cached_property
     def _reported(self) -> pd.DataFrame:
         return self.rows("runs", role="report")
-
-    def _over_images(self, architecture: str, first: str, second: str, width: int) -> Interval:
-        """The t interval over test images of the difference, each the mean over common seeds."""
-        names = (first, second)
-        seeds = set(self.seeds).intersection(
-            *(self.losses(architecture, name, width) for name in names)
-        )
-        if not seeds:
-            return Interval(math.nan, math.nan, math.nan)
-        place = {"architecture": architecture, "width": width}
-        first_I, second_I = (
-            rows[rows["seed"].isin(seeds)]
-            .astype({"loss": np.float64})
-            .groupby("image")["loss"]
-            .mean()
-            for rows in (self.rows("images", **place, variant=name) for name in names)
-        )
-        return mean_interval(first_I - second_I, self.confidence)
 
 
 def _cell(architecture: str, variant: str, width: int) -> dict[str, Any]:

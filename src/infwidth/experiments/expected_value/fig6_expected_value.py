@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
+from infwidth.drawing.curves import GREY, log_width_axes
 from infwidth.drawing.layout import (
     EndLabel,
     end_labels,
@@ -16,7 +16,6 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
-    width_axis,
 )
 from infwidth.drawing.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.expected_value.measured import ExpectedValue, TrainedCell
@@ -30,7 +29,6 @@ _LOOKS = {
     "sgd_squared": Look("#8C564B", "s", (0, (2, 1))),
 }
 _MEAN = look("frozen")
-_GREY = "#777777"
 _MOST_TICKS = 4
 
 
@@ -62,7 +60,7 @@ def _fixed(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
     axes.plot(
         [cell.width for cell in off], [cell.mean for cell in off], "x", color="black", markersize=7
     )
-    _log_axes(axes, widths)
+    log_width_axes(axes, widths, _MOST_TICKS)
     _reference(axes, widths, 2.2 * single[0], -0.5, r"$\propto H^{-1/2}$", above=True)
     return [EndLabel(single[-1], "one", "black"), EndLabel(mean[-1], "mean", _MEAN.ink)]
 
@@ -94,7 +92,7 @@ def _trained(axes: Axes, measured: ExpectedValue) -> list[EndLabel]:
                 # The interval covers 0: an arrow points down from its upper end.
                 axes.plot(shift * cell.width, bias.upper, marker=7, color=style.color, markersize=5)
         labels.append(EndLabel(max(_end(cells[-1]), 1e-12), LABELS[case], style.ink))
-    _log_axes(axes, sorted(widths))
+    log_width_axes(axes, sorted(widths), _MOST_TICKS)
     firsts = [measured.trained(case)[0] for case in measured.cases]
     lowest = min((_end(cell) for cell in firsts if _end(cell) > 0), default=0.0)
     if lowest:
@@ -122,17 +120,10 @@ def _reference(
         (3, 2) if above else (-3, -2),
         textcoords="offset points",
         fontsize=SMALL_PRINT,
-        color=_GREY,
+        color=GREY,
         ha="left" if above else "right",
         va="bottom" if above else "top",
     )
-
-
-def _log_axes(axes: Axes, widths: Sequence[int]) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    ticks = widths[:: -(-len(widths) // _MOST_TICKS)]
-    width_axis(axes, (widths[0] / 1.4, widths[-1] * 1.4), ticks, "width $H$")
 
 
 def _print(measured: ExpectedValue) -> str:

@@ -65,12 +65,7 @@ class Case(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A function of the inputs, or several.
-
-    Attributes:
-      function: from x_NxD to y_N, or y_NxM.
-      kinks: of a function on the line, all of them.
-    """
+    """A function of the inputs, y_N, or several, y_NxM; all kinks of one on the line are known."""
 
     function: Callable[[Array], Array]
     kinks: tuple[float, ...] = ()
@@ -154,11 +149,9 @@ def support(case: Case, settings: FeatureSupportSettings, seed: int) -> Array:
     """All atoms of a law that has finitely many, atoms_Kxd."""
     if case.kind == "atoms":
         return _rng(case, seed, "atoms").normal(size=(settings.atoms, case.D + 1))
-    if case.kind == "quantised":
-        values_L = np.linspace(-REACH, REACH, case.levels)
-        grid = np.meshgrid(*[values_L] * (case.D + 1), indexing="ij")
-        return np.stack(grid, axis=-1).reshape(-1, case.D + 1)
-    raise ValueError(f"{case.name} has infinitely many atoms")
+    values_L = np.linspace(-REACH, REACH, case.levels)
+    grid = np.meshgrid(*[values_L] * (case.D + 1), indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, case.D + 1)
 
 
 def seen_direction(settings: FeatureSupportSettings) -> Array:

@@ -6,8 +6,9 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedLocator
 
+from infwidth.drawing.curves import log_width_axes
 from infwidth.drawing.layout import (
     EndLabel,
     end_labels,
@@ -15,7 +16,6 @@ from infwidth.drawing.layout import (
     new_figure,
     set_margins,
     small_print,
-    width_axis,
 )
 from infwidth.drawing.style import TEXT_WIDTH, Look, paper_style
 from infwidth.experiments.feature_support.measured import FeatureSupport, Readout
@@ -46,7 +46,6 @@ _RESIDUAL = (0, (1, 2))
 _LOWEST = 3e-4
 """Errors below this are as good as none, and would take the room of the others."""
 
-_MOST_TICKS = 3
 _PANELS: dict[Readout, str] = {"best": "best readout", "adam_star": "trained by ADAM*"}
 
 
@@ -124,11 +123,8 @@ def _errors(
         axes.fill_between(widths, least, most, color=style.color, alpha=0.15, linewidth=0)
         labels.append(EndLabel(max(error[-1], _LOWEST), label(case), style.ink))
     axes.set_title(_PANELS[readout], loc="left", pad=3)
-    axes.set_yscale("log")
+    log_width_axes(axes, widths, most_ticks=3)
     axes.set_ylim(_LOWEST, 1.5)
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    ticks = widths[:: -(-len(widths) // _MOST_TICKS)]
-    width_axis(axes, (widths[0] / 1.4, widths[-1] * 1.4), ticks, "width $H$")
     return labels
 
 

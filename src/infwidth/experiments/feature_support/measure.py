@@ -13,6 +13,7 @@ Shapes: N nodes, P nodes to test at, H features, d = D + 1.
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -84,13 +85,12 @@ class _Study:
 
     def errors(self, case: Case) -> Iterator[pd.DataFrame]:
         """A table for each seed and width."""
-        for seed in self._settings.seeds:
-            for width in self._settings.widths:
-                yield self._parts.table(
-                    f"errors-{case.name}-{seed}-{width}",
-                    self._depends_on(case, seed) | {"width": width},
-                    partial(self._errors, case, seed, width),
-                )
+        for seed, width in product(self._settings.seeds, self._settings.widths):
+            yield self._parts.table(
+                f"errors-{case.name}-{seed}-{width}",
+                self._depends_on(case, seed) | {"width": width},
+                partial(self._errors, case, seed, width),
+            )
 
     def functions(self, case: Case) -> pd.DataFrame:
         """What the readouts of the first seed and the largest width are, on the line."""
@@ -133,16 +133,9 @@ class _Study:
         y_Px1 = target(case, self._settings)(x_PxD)[:, None]
         error_R = weight_P @ np.square(f_PxR - y_Px1)
         _LOG.info("%s, seed %d, width %d: %.4f", case.name, seed, width, error_R[0])
-        return pd.DataFrame(
-            {
-                "case": case.name,
-                "seed": seed,
-                "width": width,
-                "readout": [name for name, _ in readouts],
-                "steps": [steps for _, steps in readouts],
-                "error": error_R,
-            }
-        )
+        names, steps = zip(*readouts, strict=True)
+        place = {"case": case.name, "seed": seed, "width": width}
+        return pd.DataFrame(place | {"readout": names, "steps": steps, "error": error_R})
 
     def _readouts(self, case: Case, omega_Hxd: Array) -> dict[tuple[str, int], Array]:
         """m_H by name and steps: the best readout, and those trained by ADAM*, the longest last."""
@@ -170,16 +163,11 @@ class _Study:
             seed=seed,
         )
         return {
-            "case": case.name,
-            "seed": seed,
-            "missing": report.missing,
-            "p_value": report.p_value,
-            "score": report.score,
+            **{"case": case.name, "seed": seed, "missing": report.missing},
+            **{"p_value": report.p_value, "score": report.score},
             "null": float(np.median(report.null_R)),
             "named": named(case, self._settings, seed, report.direction_D, report.offset),
-            "rank": report.rank,
-            "distinct": report.distinct,
-            "levels": report.levels,
+            **{"rank": report.rank, "distinct": report.distinct, "levels": report.levels},
             "one_sided": report.one_sided,
         }
 
