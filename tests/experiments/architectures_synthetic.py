@@ -21,19 +21,17 @@ LEVEL = {
 }
 """Mean loss by variant, at every width."""
 
+IMAGES = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Losses are `scale` times their level, plus what a seed shares and noise."""
+    """Losses are their level, plus what a seed shares and noise."""
 
     architectures: tuple[str, ...] = ("mlp", "cnn", "rnn")
     variants: tuple[str, ...] = tuple(LEVEL)
     widths: tuple[int, ...] = (16, 128, 1024)
     seeds: int = 5
-    scale: float = 1.0
-    seed_sd: float = 0.01
-    noise: float = 0.001
-    images: int = 20
     diverged: frozenset[tuple[str, str, int, int]] = frozenset()
     """As (architecture, variant, width, seed)."""
     edge: frozenset[tuple[str, str]] = frozenset()
@@ -45,8 +43,8 @@ def write(folder: Path, truth: Truth) -> Path:
     rng = np.random.default_rng(0)
     runs, images, selection = [], [], []
     for architecture in truth.architectures:
-        shared = truth.seed_sd * rng.normal(size=truth.seeds)
-        image_I = 0.1 * rng.normal(size=truth.images)
+        shared = 0.01 * rng.normal(size=truth.seeds)
+        image_I = 0.1 * rng.normal(size=IMAGES)
         image_I -= image_I.mean()
         for variant in truth.variants:
             place = {"architecture": architecture, "variant": variant}
@@ -61,21 +59,14 @@ def write(folder: Path, truth: Truth) -> Path:
             for width in (0,) if variant == "constant" else truth.widths:
                 for s in range(truth.seeds):
                     lost = (architecture, variant, width, 10 + s) in truth.diverged
-                    loss = truth.scale * LEVEL[variant] + shared[s] + truth.noise * rng.normal()
+                    loss = LEVEL[variant] + shared[s] + 0.001 * rng.normal()
                     loss = np.nan if lost else loss
                     run = place | {"width": width, "seed": 10 + s}
-                    runs.append(
-                        run
-                        | chosen
-                        | {
-                            "role": "report",
-                            "status": "diverged" if lost else "done",
-                            "train_loss": loss / 2,
-                            "test_loss": loss,
-                            "test_accuracy": 1 - loss / 2,
-                        }
-                    )
-                    table = {"image": np.arange(truth.images), "loss": loss + image_I}
+                    scores = {"train_loss": loss / 2, "test_loss": loss}
+                    scores |= {"test_accuracy": 1 - loss / 2}
+                    status = {"role": "report", "status": "diverged" if lost else "done"}
+                    runs.append(run | chosen | status | scores)
+                    table = {"image": np.arange(IMAGES), "loss": loss + image_I}
                     images.append(pd.DataFrame(table).assign(**run))
     return write_measurements(
         folder,
@@ -83,7 +74,7 @@ def write(folder: Path, truth: Truth) -> Path:
         {"runs": runs, "selection": selection, "images": pd.concat(images)},
         architectures={
             "seeds": list(range(10, 10 + truth.seeds)),
-            "test_images": truth.images,
+            "test_images": IMAGES,
             "steps": 300,
             "batch_size": 64,
             "reference_width": 128,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from infwidth.experiments.recording import write_measurements
+from tests.experiments.tables import write_measurements
 
 SIZE = {"train": 2.0, "test": 1.5}
 
@@ -68,11 +67,10 @@ def write(folder: Path, truth: Truth) -> Path:
                     for seed in seeds
                     for reference in references
                 ]
-    tables = {"curves": curves, "limits": limits, "products": products, "gaps": gaps}
-    settings = {
-        "name": "synthetic",
-        "convergence": {"slope_from": truth.slope_from, "slope_margin": 0.03},
-        "statistics": {"confidence": 0.95, "judge": truth.judge},
-    }
-    write_measurements(folder, {k: pd.DataFrame(rows) for k, rows in tables.items()}, settings)
-    return folder
+    return write_measurements(
+        folder,
+        "convergence",
+        {"curves": curves, "limits": limits, "products": products, "gaps": gaps},
+        convergence={"slope_from": truth.slope_from, "slope_margin": 0.03},
+        statistics={"confidence": 0.95, "judge": truth.judge},
+    )

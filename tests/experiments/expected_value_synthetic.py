@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from infwidth.experiments.expected_value.measured import squares_and_products
-from infwidth.stored import write_json
+from tests.experiments.tables import write_measurements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +47,10 @@ def write(folder: Path, truth: Truth) -> Path:
             cell = {"case": case, "width": width, "init": np.arange(inits)}
             trained.append(pd.DataFrame(cell | {"square": square, "product": product}))
     infinite = [{"case": c, "mean_square": truth.size**2, "accuracy": 1.0} for c in truth.cases]
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.concat(fixed).to_parquet(folder / "fixed.parquet")
-    pd.concat(trained).to_parquet(folder / "trained.parquet")
-    pd.DataFrame(infinite).to_parquet(folder / "infinite.parquet")
-    settings = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "expected_value": {"classes": 3, "trained": {"inits_per_unit": truth.inits_per_unit}},
-        "statistics": {"confidence": 0.95},
-    }
-    write_json(folder / "settings.json", settings)
-    return folder
+    return write_measurements(
+        folder,
+        "expected_value",
+        {"fixed": pd.concat(fixed), "trained": pd.concat(trained), "infinite": infinite},
+        expected_value={"classes": 3, "trained": {"inits_per_unit": truth.inits_per_unit}},
+        statistics={"confidence": 0.95},
+    )

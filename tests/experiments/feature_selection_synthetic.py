@@ -9,10 +9,15 @@ import numpy as np
 
 from tests.experiments.tables import write_measurements
 
+ALIGNED = {"unfrozen": 0.95, "adam": 0.4, "adam_star": 0.45, "sgd": 0.35}
+AT_RANDOM = 0.1
+LOSSES = {"unfrozen": 1e-6, "adam": 0.04, "adam_star": 0.05, "sgd": 0.08}
+"""By rule."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Means and exponents; every value is multiplied by a factor of its seed, exp(spread z)."""
+    """What is measured; every value is multiplied by a factor of its seed, exp(0.1 z)."""
 
     seeds: tuple[int, ...] = (10, 11, 12, 13)
     dimensions: tuple[int, ...] = (1, 2)
@@ -20,23 +25,10 @@ class Truth:
     ratio_widths: tuple[int, ...] = (64, 1024, 16384)
     fit_dimensions: tuple[int, ...] = (4, 16)
     fit_widths: tuple[int, ...] = (32, 128, 512)
-    ratio_slope: float = -0.5
     fit_slope: float = -0.35
-    price_slope: float = 0.8
-    log_price_per_kappa: float = 4.0
-    rules: tuple[str, ...] = ("unfrozen", "adam", "adam_star", "sgd")
     widths: tuple[int, ...] = (128, 512)
     steps: tuple[int, ...] = (1, 10, 100)
-    aligned: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"unfrozen": 0.95, "adam": 0.4, "adam_star": 0.45, "sgd": 0.35}
-    )
-    at_random: float = 0.1
-    losses: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"unfrozen": 1e-6, "adam": 0.04, "adam_star": 0.05, "sgd": 0.08}
-    )
     shares: tuple[float, ...] = (0.01, 0.05, 0.5)
-    top_over_random: float = 0.5
-    spread: float = 0.1
     diverged: frozenset[tuple[str, int, int]] = frozenset()
     """(rule, width, seed) of the planted study."""
     edge: str = ""
@@ -46,16 +38,16 @@ class Truth:
 def write(folder: Path, truth: Truth) -> Path:
     """Writes the tables and settings; returns the folder."""
     rng = np.random.default_rng(0)
-    factor = {seed: float(np.exp(truth.spread * rng.normal())) for seed in truth.seeds}
+    factor = {seed: float(np.exp(0.1 * rng.normal())) for seed in truth.seeds}
     ratio, fits, planted, infinite, pruning = [], [], [], [], []
     for D, kappa, seed, width in itertools.product(
         truth.dimensions, truth.kappas, truth.seeds, truth.ratio_widths
     ):
-        price = 10 * np.exp(truth.log_price_per_kappa * kappa) * factor[seed]
+        price = 10 * np.exp(4 * kappa) * factor[seed]
         ratio.append(
             {
                 **{"dimension": D, "kappa": kappa, "seed": seed, "width": width},
-                **{"error": factor[seed] * D * width**truth.ratio_slope, "moved": 0.5 * kappa},
+                **{"error": factor[seed] * D * width**-0.5, "moved": 0.5 * kappa},
                 **{"trained_second_moment": 10.0, "price": price},
                 **{"coarse_price": price / (1 + kappa)},
             }
@@ -63,37 +55,34 @@ def write(folder: Path, truth: Truth) -> Path:
     for D, seed, width in itertools.product(truth.fit_dimensions, truth.seeds, truth.fit_widths):
         error = factor[seed] * (D / 16) * width**truth.fit_slope
         row = {"dimension": D, "seed": seed, "width": width, "error": error}
-        fits.append(row | {"price": 3 * width**truth.price_slope})
-    for rule, width, seed in itertools.product(truth.rules, truth.widths, truth.seeds):
+        fits.append(row | {"price": 3 * width**0.8})
+    for rule, width, seed in itertools.product(ALIGNED, truth.widths, truth.seeds):
         lost = (rule, width, seed) in truth.diverged
         for place, step in enumerate(truth.steps, start=1):
-            reached = truth.at_random + (truth.aligned[rule] - truth.at_random) * place / len(
-                truth.steps
-            )
+            reached = AT_RANDOM + (ALIGNED[rule] - AT_RANDOM) * place / len(truth.steps)
             planted.append(
                 {
                     **{"rule": rule, "width": width, "seed": seed, "step": step},
                     "aligned": np.nan if lost else reached + 0.01 * (factor[seed] - 1),
-                    "at_random": np.nan if lost else truth.at_random,
-                    "loss": np.nan if lost else truth.losses[rule] * factor[seed],
+                    "at_random": np.nan if lost else AT_RANDOM,
+                    "loss": np.nan if lost else LOSSES[rule] * factor[seed],
                 }
             )
     for rule, seed in itertools.product(("adam_star", "sgd"), truth.seeds):
-        if rule in truth.rules:
-            loss = 0.9 * truth.losses[rule] * factor[seed]
-            infinite.append({"rule": rule, "seed": seed, "loss": loss})
-    frozen = [rule for rule in truth.rules if rule != "unfrozen"]
+        loss = 0.9 * LOSSES[rule] * factor[seed]
+        infinite.append({"rule": rule, "seed": seed, "loss": loss})
+    frozen = [rule for rule in ALIGNED if rule != "unfrozen"]
     for rule, seed, retrained in itertools.product(frozen, truth.seeds, (False, True)):
         place = {"rule": rule, "seed": seed, "retrained": retrained}
         whole = {"share": 1.0, "kept": 1000, "kind": "whole", "loss": 0.05 * factor[seed]}
         pruning.append(place | whole)
         for share in truth.shares:
             random = (0.05 + 0.01 / share) * factor[seed]
-            for kind, loss in (("random", random), ("top", truth.top_over_random * random)):
+            for kind, loss in (("random", random), ("top", 0.5 * random)):
                 cell = {"share": share, "kept": round(1000 * share), "kind": kind, "loss": loss}
                 pruning.append(place | cell)
     selection = [
-        {"study": "planted", "rule": rule, "interior": rule != truth.edge} for rule in truth.rules
+        {"study": "planted", "rule": rule, "interior": rule != truth.edge} for rule in ALIGNED
     ]
     tables = {
         "density_ratio": ratio,

@@ -20,12 +20,8 @@ class Truth:
     cases: tuple[str, ...] = CASES
     widths: tuple[int, ...] = (16, 64, 256, 4096)
     seeds: int = 5
-    residual: float = 0.4
     left: float = 0.0
     trained_left: float = 0.03
-    noise: float = 0.001
-    steps: tuple[int, ...] = (100, 400)
-    reports: int = 20
     found: int = 20
     alarms: int = 1
 
@@ -38,15 +34,15 @@ def write(folder: Path, truth: Truth) -> Path:
     for place, case in enumerate(truth.cases):
         limited = case in LIMITED
         for seed in range(truth.seeds):
-            own = truth.residual / (1 + place) + 0.01 * seed if limited else 0.0
+            own = 0.4 / (1 + place) + 0.01 * seed if limited else 0.0
             residuals.append({"case": case, "seed": seed, "inputs": 1, "residual": own})
             for width in truth.widths:
                 cell = {"case": case, "seed": seed, "width": width}
-                falls = 2 / width + truth.noise * abs(rng.normal())
+                falls = 2 / width + 0.001 * abs(rng.normal())
                 error = own + truth.left + falls
                 errors.append(cell | {"readout": "best", "steps": 0, "error": error})
-                for steps in truth.steps:
-                    slow = truth.trained_left * truth.steps[-1] / steps
+                for steps in (100, 400):
+                    slow = truth.trained_left * 400 / steps
                     error = own + slow + falls
                     errors.append(cell | {"readout": "adam_star", "steps": steps, "error": error})
         if "plane" not in case and case != "subspace":
@@ -55,7 +51,7 @@ def write(folder: Path, truth: Truth) -> Path:
             functions.append(pd.DataFrame({"case": case} | values))
         alarms = truth.alarms if case.startswith("total") else 0
         found = truth.found if limited else alarms
-        for seed in range(truth.reports):
+        for seed in range(20):
             reports.append({"case": case, "seed": seed, "missing": seed < found})
     return write_measurements(
         folder,

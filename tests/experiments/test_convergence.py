@@ -9,7 +9,6 @@ import math
 import numpy as np
 import pytest
 from flax import nnx
-from pydantic import ValidationError
 
 from infwidth.data.digits import load_digits
 from infwidth.experiments.convergence import measure as convergence
@@ -18,6 +17,7 @@ from infwidth.experiments.convergence.models import finite_model, infinite_outpu
 from infwidth.experiments.convergence.settings import RULES, ConvergenceSettings
 from infwidth.experiments.parts import Parts
 from infwidth.models.features import FeatureMLP
+from tests.optim.oracle import Rule
 
 D, WIDTH = 4, 16
 SETTINGS = ConvergenceSettings(
@@ -51,8 +51,10 @@ def by_hand(problem, rule, g_AxH):
     """f after each logged step, in NumPy and float64."""
     H = g_AxH.shape[1]
     label_A = np.asarray(problem.label_A)
-    m_HxE, first, trace, v = np.zeros((H, 4)), 0.0, 0.0, 0.0
-    found = []
+    m_HxE, trace, found = np.zeros((H, 4)), 0.0, []
+    adam = Rule(
+        "per_output" if rule == "adam_star" else rule, SETTINGS.b1, SETTINGS.b2, SETTINGS.eps
+    )
     for step, index_K in enumerate(np.asarray(problem.batch_SxK), start=1):
         f_KxE = g_AxH[index_K] @ m_HxE / H
         odds_KxE = np.exp(f_KxE)
@@ -65,13 +67,7 @@ def by_hand(problem, rule, g_AxH):
             trace = SETTINGS.momentum * trace + gradient_HxE
             m_HxE = m_HxE - SETTINGS.momentum_learning_rate * trace
         else:
-            square = gradient_HxE**2
-            if rule == "adam_star":
-                square = square.mean(axis=0, keepdims=True)
-            b1, b2 = SETTINGS.b1, SETTINGS.b2
-            first, v = b1 * first + (1 - b1) * gradient_HxE, b2 * v + (1 - b2) * square
-            size = np.sqrt(v / (1 - b2**step)) + SETTINGS.eps
-            m_HxE = m_HxE - SETTINGS.adam_learning_rate * first / (1 - b1**step) / size
+            m_HxE = m_HxE - SETTINGS.adam_learning_rate * adam.direction(gradient_HxE)
         if step in problem.logged_steps:
             found.append(g_AxH @ m_HxE / H)
     return np.stack(found)
@@ -119,17 +115,13 @@ def test_measurements_fit_together_and_nothing_is_trained_twice(problem, tmp_pat
     curves, products, gaps = (tables[name] for name in ("curves", "products", "gaps"))
     assert len(curves) == 4 * 2 * 3 * 3 * 2  # rules, widths, seeds, steps, splits
     assert len(tables["limits"]) == 3 * 3 * 2
-    final = curves[(curves["step"] == 12) & (curves["rule"] == "adam") & (curves["seed"] == 2)]
-    for _, row in final.iterrows():
-        same = products[
-            (products["rule"] == "adam")
-            & (products["view"] == "outputs")
-            & (products[["seed_a", "seed_b"]] == 2).all(axis=1)
-            & (products["width"] == row["width"])
-            & (products["split"] == row["split"])
-        ]
-        # Both are distances from ADAM*'s limit; outputs are kept in float32.
-        assert same["product"].item() == pytest.approx(row["distance"] ** 2, rel=1e-5)
+    place = ["width", "split"]
+    final = curves.query("step == 12 and rule == 'adam' and seed == 2").set_index(place)
+    own = products.query("rule == 'adam' and view == 'outputs' and seed_a == seed_b == 2")
+    # Both are distances from ADAM*'s limit; outputs are kept in float32.
+    expected = final["distance"].loc[own.set_index(place).index] ** 2
+    assert len(own) == 2 * 2
+    np.testing.assert_allclose(own["product"], expected, rtol=1e-5)
     views = gaps.pivot_table(
         index=["width", "seed", "reference", "split"], columns="view", values="distance"
     )
@@ -169,11 +161,3 @@ def test_the_digits_are_all_there():
     assert digits.x_AxD.shape == (1797, 64)
     assert (digits.x_AxD.min(), digits.x_AxD.max()) == (0, 16)
     assert sorted(set(digits.label_A.tolist())) == list(range(10))
-
-
-@pytest.mark.parametrize(
-    "changes", [{"widths": [32, 64, 256]}, {"seeds": [1, 1]}, {"momentum": 1.0}, {"rate": 1.0}]
-)
-def test_settings_that_cannot_be_are_refused(changes):
-    with pytest.raises(ValidationError):
-        ConvergenceSettings(**changes)

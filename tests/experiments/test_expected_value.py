@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from infwidth import infinite
 from infwidth.config.errors import UserError
@@ -196,17 +195,3 @@ def test_too_few_examples_are_named():
     settings = SETTINGS.model_copy(update={"train_examples": 40})
     with pytest.raises(UserError, match="ask for 46 examples, and the first 3 classes have"):
         make_problem(settings, *examples())
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"train_examples": 10}, r"trained\.batch_size \(32\) must be at most train_examples"),
-        ({"fixed": {"widths": [8, 64], "features": 100}}, "at least twice the largest width"),
-        ({"trained": {"widths": [2], "inits_per_unit": 1}}, "must be at least 3"),
-        ({"trained": {"widths": [2, 2]}}, "2 is given twice"),
-    ],
-)
-def test_settings_that_do_not_fit_are_named(values, message):
-    with pytest.raises(ValidationError, match=message):
-        ExpectedValueSettings.model_validate(values)

@@ -2,14 +2,11 @@
 """Legend: R inits, K outputs, W widths."""
 
 import itertools
-import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from infwidth.config.errors import UserError
 from infwidth.experiments.expected_value import measured as expected_value
 from infwidth.experiments.expected_value.measured import (
     bias_slope,
@@ -18,7 +15,6 @@ from infwidth.experiments.expected_value.measured import (
     pair_estimate,
     squares_and_products,
 )
-from infwidth.stored import load_json
 from tests.experiments.expected_value_synthetic import Truth, write
 
 
@@ -146,17 +142,3 @@ def test_the_trained_bias_is_relative_to_the_infinite_outputs(tmp_path):
             assert cell.bias.lower < 4 / cell.width < cell.bias.upper
         slope = measured.slope(case)
         assert slope.lower < -1 < slope.upper
-
-
-def test_what_is_missing_is_named(tmp_path):
-    folder = write(tmp_path, Truth())
-    table = pd.read_parquet(folder / "trained.parquet")
-    table.drop(columns="product").to_parquet(folder / "trained.parquet")
-    with pytest.raises(UserError, match=r"trained\.parquet.*'product'"):
-        expected_value.load(folder)
-    settings = load_json(folder / "settings.json")
-    del settings["statistics"]
-    write(tmp_path, Truth())
-    (folder / "settings.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="'statistics'"):
-        expected_value.load(folder)

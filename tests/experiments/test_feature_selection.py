@@ -10,7 +10,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_config, validate
@@ -18,7 +17,6 @@ from infwidth.experiments.feature_selection import measure as experiment
 from infwidth.experiments.feature_selection import planted
 from infwidth.experiments.feature_selection.pruning import Digits, cross_entropy
 from infwidth.experiments.feature_selection.settings import (
-    FeatureSelectionSettings,
     LeastSquaresSettings,
     PlantedSettings,
     SearchSettings,
@@ -190,19 +188,3 @@ def test_least_squares_are_computed_anew_if_a_setting_changes(monkeypatch, secti
     asked = asked_of_least_squares(SETTINGS)
     assert len(asked) == 2
     assert asked.isdisjoint(asked_of_least_squares(changed))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"seeds": [0, 10]}, "0 is among seeds and among tuning.seeds"),
-        ({"pruning": {"judged_share": 0.3}}, r"judged_share \(0.3\) must be one of shares"),
-        ({"pruning": {"test_examples": 1700}}, "must leave at least one"),
-        ({"density_ratio": {"bands": 6}}, "multiple of 4"),
-        ({"density_ratio": {"dimensions": [3]}}, "1 or 2"),
-        ({"planted": {"widths": [2, 2]}}, "2 is given twice"),
-    ],
-)
-def test_settings_that_do_not_fit_are_named(values, message):
-    with pytest.raises(ValidationError, match=message):
-        FeatureSelectionSettings.model_validate(values)
