@@ -26,12 +26,15 @@ IMAGES = 20
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Losses are their level, plus what a seed shares and noise."""
+    """Losses are `scale` times their level, plus what a seed shares and noise."""
 
     architectures: tuple[str, ...] = ("mlp", "cnn", "rnn")
     variants: tuple[str, ...] = tuple(LEVEL)
     widths: tuple[int, ...] = (16, 128, 1024)
     seeds: int = 5
+    scale: float = 1.0
+    seed_sd: float = 0.01
+    noise: float = 0.001
     diverged: frozenset[tuple[str, str, int, int]] = frozenset()
     """As (architecture, variant, width, seed)."""
     edge: frozenset[tuple[str, str]] = frozenset()
@@ -43,7 +46,7 @@ def write(folder: Path, truth: Truth) -> Path:
     rng = np.random.default_rng(0)
     runs, images, selection = [], [], []
     for architecture in truth.architectures:
-        shared = 0.01 * rng.normal(size=truth.seeds)
+        shared = truth.seed_sd * rng.normal(size=truth.seeds)
         image_I = 0.1 * rng.normal(size=IMAGES)
         image_I -= image_I.mean()
         for variant in truth.variants:
@@ -59,7 +62,7 @@ def write(folder: Path, truth: Truth) -> Path:
             for width in (0,) if variant == "constant" else truth.widths:
                 for s in range(truth.seeds):
                     lost = (architecture, variant, width, 10 + s) in truth.diverged
-                    loss = LEVEL[variant] + shared[s] + 0.001 * rng.normal()
+                    loss = truth.scale * LEVEL[variant] + shared[s] + truth.noise * rng.normal()
                     loss = np.nan if lost else loss
                     run = place | {"width": width, "seed": 10 + s}
                     scores = {"train_loss": loss / 2, "test_loss": loss}
