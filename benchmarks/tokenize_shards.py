@@ -29,9 +29,8 @@ import numpy as np
 from sentencepiece import SentencePieceProcessor
 
 from infwidth.config.settings import DataSettings
-from infwidth.data.c4_files import C4Files, find_shards
-from infwidth.data.c4_read import first_documents, read_shard
-from infwidth.data.c4_shard import tokenize_shard
+from infwidth.data.c4 import C4Files, find_shards, first_documents, read_shard
+from infwidth.data.c4_tokens import tokenize_shard
 from infwidth.data.documents import open_source
 from infwidth.data.vocabulary import MODEL, Vocabulary, load_vocabulary, train_vocabulary
 
@@ -95,7 +94,7 @@ def hold_out(folder: Path) -> None:
 
 def tokenize(files: C4Files, vocabulary: Vocabulary, held_out: Path, out: Path) -> dict[str, Any]:
     """Tokenizes the training shard as the pipeline does: the manifest."""
-    return tokenize_shard(files.train[0], "json", "text", 0, vocabulary, [held_out], None, out)
+    return tokenize_shard(files.train[0], DataSettings(), vocabulary, [held_out], None, out)
 
 
 def time_ours(files: C4Files, folder: Path, held_out: Path, out: Path) -> tuple[float, int]:
@@ -109,7 +108,7 @@ def time_ours(files: C4Files, folder: Path, held_out: Path, out: Path) -> tuple[
 
 def time_theirs(files: C4Files, folder: Path) -> tuple[float, int]:
     """Returns the CPU time of encoding texts that are in memory already, and the tokens."""
-    texts = [text for _, text in read_shard(files.train[0], "json", "text")]
+    texts = [text for _, text in read_shard(files.train[0], "text")]
     processor = SentencePieceProcessor(model_file=str(folder / MODEL))
     start = time.process_time()
     tokens = sum(len(processor.encode(text)) for text in texts)
@@ -118,7 +117,7 @@ def time_theirs(files: C4Files, folder: Path) -> tuple[float, int]:
 
 def compare(files: C4Files, folder: Path, scratch: Path, rounds: int) -> dict:
     """Times both in turn, each time in a process of its own."""
-    size = sum(len(text.encode()) for _, text in read_shard(files.train[0], "json", "text"))
+    size = sum(len(text.encode()) for _, text in read_shard(files.train[0], "text"))
     ours, theirs = [], []
     for number in range(rounds):
         out = scratch / f"timed-{number}"

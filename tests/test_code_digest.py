@@ -172,7 +172,7 @@ def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     assert changed(before) == set()
     assert plan_digest(entries) == plan
     # Logic that settings hold is code as any other.
-    package.edit("config/shared.py", "return self.data * self.fsdp\n", "return self.data\n")
+    package.edit("config/section.py", "return self.data * self.fsdp\n", "return self.data\n")
     assert changed(before) == digests().keys()
 
 

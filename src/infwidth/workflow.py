@@ -28,11 +28,14 @@ from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, va
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.config.variants import VARIANTS
-from infwidth.data.c4_catalogue import check_against_catalogue
-from infwidth.data.c4_files import find_shards, planned_shards, token_budget
-from infwidth.data.documents import text_files
+from infwidth.data.c4 import (
+    check_against_catalogue,
+    find_shards,
+    planned_shards,
+    token_budget,
+)
+from infwidth.data.documents import check_pieces, text_files
 from infwidth.data.files import MANIFEST, json_digest
-from infwidth.data.pieces import check_pieces
 from infwidth.experiments.registry import REGISTRY, module
 from infwidth.training.lease import gpu_count, on_tpu_host
 from infwidth.training.spec import variants_digest

@@ -16,8 +16,8 @@ from infwidth.artifact.planning import memory, sizes
 from infwidth.artifact.planning.memory import loss_block, sequences_at_once, step_memory
 from infwidth.artifact.planning.texts import BYTE_VOCABULARY
 from infwidth.artifact.planning.work import recomputed_flops, run_flops
+from infwidth.config.section import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import MeshSettings
 from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
 from infwidth.data.vocabulary import ByteVocabulary
 from infwidth.infinite import room

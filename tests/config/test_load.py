@@ -38,25 +38,21 @@ MISTAKES = {
     "not a choice": ({"data": {"vocabulary": "byte"}}, ["data.vocabulary", "'bytes'"]),
     "not a section": ({"lm_width": 3}, ["lm_width", "3"]),
     "chunks": ({"training": {"steps": 120, "log_every": 50}}, ["multiple of log_every"]),
-    "same rate twice": (
-        {"lm_width": {"tuning": {"learning_rates": ["1", 1.0]}}},
-        ["lm_width.tuning.learning_rates", "1.0 is given twice"],
-    ),
-    "tuning seed twice": (
-        {"lm_width": {"tuning": {"seeds": [0, 0]}}},
-        ["lm_width.tuning.seeds", "0 is given twice"],
-    ),
-    "κ twice": (
-        {"lm_width": {"tuning": {"kappas": [1, 1.0]}}},
-        ["lm_width.tuning.kappas", "1.0 is given twice"],
-    ),
+    **{
+        f"{key} twice": (
+            {"lm_width": {"tuning": {key: values}}},
+            [f"lm_width.tuning.{key}", f"{values[-1]} is given twice"],
+        )
+        for key, values in (
+            ("learning_rates", ["1", 1.0]),
+            ("seeds", [0, 0]),
+            ("kappas", [1, 1.0]),
+            ("trunk_factors", [2, 2.0]),
+        )
+    },
     "race below tolerance": (
         {"lm_width": {"tuning": {"race_margin": 0.001}}},
         ["lm_width.tuning", "race_margin 0.001 is below tolerance 0.002", "raise race_margin"],
-    ),
-    "trunk factor twice": (
-        {"lm_width": {"tuning": {"trunk_factors": [2, 2]}}},
-        ["lm_width.tuning.trunk_factors", "2.0 is given twice"],
     ),
     "not finite": (
         {"training": {"trunk_learning_rate": float("inf")}},
@@ -96,10 +92,12 @@ def test_the_first_of_several_mistakes_is_told_and_the_others_are_counted(wrong,
     assert said(validate, {"training": values}).endswith(more)
 
 
-def test_values_that_arrive_as_text_are_coerced():
+def test_values_that_arrive_as_text_are_coerced_and_booleans_taken_where_they_are_meant():
     settings = validate({"lm_width": {"seeds": ["5", "6"]}, "model": {"feature_bias": "null"}})
     assert settings.lm_width.seeds == [5, 6]
     assert settings.model.feature_bias is None
+    settings = validate({"retrain": "true", "statistics": {"judge": False}})
+    assert (settings.retrain, settings.statistics.judge) == (True, False)
 
 
 def test_merge_replaces_lists_and_merges_maps():
@@ -167,11 +165,6 @@ def test_a_key_that_is_given_twice_is_one_line_with_both_places(text, words, tmp
 def test_a_merge_key_may_bring_what_is_overridden(tmp_path):
     (tmp_path / "merge.yaml").write_text("x: &x {a: 1, b: 2}\ny: {<<: *x, a: 3}")
     assert read_config([tmp_path / "merge.yaml"])["y"] == {"a": 3, "b": 2}
-
-
-def test_booleans_are_taken_where_they_are_meant():
-    settings = validate({"retrain": "true", "statistics": {"judge": False}})
-    assert (settings.retrain, settings.statistics.judge) == (True, False)
 
 
 @pytest.mark.parametrize("name", ["config", "quick", "smoke", "paper"])

@@ -12,7 +12,7 @@ from infwidth.claims.rules import labels
 from infwidth.claims.schema import read_claims
 from infwidth.cli.figures_page import CORE_MINUTES, QUESTIONS, figures_page, pages
 from infwidth.config.load import read_config
-from infwidth.config.reference import json_schema, reference_page
+from infwidth.config.settings import json_schema, reference_page
 from infwidth.experiments.registry import REGISTRY
 
 

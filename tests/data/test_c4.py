@@ -2,6 +2,7 @@
 import errno
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -14,16 +15,19 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings, InfiniteLmSettings, Settings
-from infwidth.data import c4_shard
 from infwidth.data.batches import Batches, evaluation_windows
-from infwidth.data.c4_catalogue import write_catalogue
-from infwidth.data.c4_files import find_shards, planned_shards, token_budget
-from infwidth.data.c4_read import first_documents
+from infwidth.data.c4 import (
+    find_shards,
+    first_documents,
+    planned_shards,
+    token_budget,
+    write_catalogue,
+)
 from infwidth.data.c4_tokens import ShardMaker, join_shards
 from infwidth.data.files import describe_files
 from infwidth.data.splits import SPLITS
 from infwidth.data.tokens import TokenDataset, TokenSplit
-from infwidth.data.vocabulary import train_vocabulary
+from infwidth.data.vocabulary import ByteVocabulary, train_vocabulary
 from tests.data.c4 import (
     Shards,
     c4_texts,
@@ -127,10 +131,6 @@ def test_many_shards_read_as_one_array(shards: Path, tmp_path: Path):
         for mine, other in zip(*windows, strict=True):
             assert np.array_equal(mine, other)
             assert mine.dtype == other.dtype
-        with pytest.raises(IndexError):
-            sharded.tokens[[0, len(whole)]]
-        with pytest.raises(IndexError):
-            sharded.tokens[[-1]]
 
 
 def test_it_stops_where_the_largest_run_has_enough(texts: Shards, shards: Path, tmp_path: Path):
@@ -211,37 +211,21 @@ def test_another_tfds_folder_is_refused(texts: Shards, tmp_path: Path, key: str)
         find_shards(data_settings(tmp_path))
 
 
-def damage(path: Path) -> None:
-    content = bytearray(path.read_bytes())
+def damaged(content: bytes) -> bytes:
     middle = len(content) // 2
-    content[middle : middle + 64] = bytes(64)
-    path.write_bytes(content)
+    return content[:middle] + bytes(64) + content[middle + 64 :]
 
 
-def change_text(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-8] ^= 1  # of the checksum, as if the text were another
-    path.write_bytes(content)
+def with_another_checksum(content: bytes) -> bytes:
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
-
-
-def with_row(row: bytes) -> Callable[[Path], None]:
-    def spoil(path: Path) -> None:
-        lines = gzip.decompress(path.read_bytes()).split(b"\n")
-        lines[6] = row
-        path.write_bytes(gzip.compress(b"\n".join(lines)))
+def with_row(row: bytes) -> Callable[[bytes], bytes]:
+    def spoil(content: bytes) -> bytes:
+        lines = gzip.decompress(content).split(b"\n")
+        return gzip.compress(b"\n".join([*lines[:6], row, *lines[7:]]))
 
     return spoil
-
-
-DEEP = b'{"text": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}"
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(gzip.compress(b""))
 
 
 DAMAGED = r" is damaged at or before byte \d+ of \d+, after row "
@@ -250,12 +234,11 @@ DAMAGED = r" is damaged at or before byte \d+ of \d+, after row "
 @pytest.mark.parametrize(
     ("spoil", "place"),
     [
-        (damage, DAMAGED + r"\d+ \("),
-        (change_text, DAMAGED + r"[1-9]\d* \(CRC check failed"),
-        (cut, DAMAGED + r"[1-9]\d* \(Compressed file ended"),
+        (damaged, DAMAGED + r"\d+ \("),
+        (with_another_checksum, DAMAGED + r"[1-9]\d* \(CRC check failed"),
+        (lambda content: content[:-20], DAMAGED + r"[1-9]\d* \(Compressed file ended"),
         (with_row(b'{"text": "cut'), r":7 \(unpacked byte \d+\) is not JSON"),
-        (with_row(DEEP), r":7 \(unpacked byte \d+\) is JSON that is nested too deep"),
-        (empty, r" holds no row: download it again"),
+        (lambda _: gzip.compress(b""), r" holds no row: download it again"),
     ],
 )
 def test_a_spoilt_shard_is_named_with_its_place_and_the_others_are_kept(
@@ -263,7 +246,7 @@ def test_a_spoilt_shard_is_named_with_its_place_and_the_others_are_kept(
 ):
     path = shard_path(shards, "train", 1, 3)
     good = path.read_bytes()
-    spoil(path)
+    path.write_bytes(spoil(good))
     data, out = data_settings(shards, c4={"train_shards": 3}), tmp_path / "out"
     with pytest.raises(UserError, match=re.escape(str(path)) + place):
         make(data, out)
@@ -293,13 +276,10 @@ def test_a_shard_that_changes_between_runs_is_named(shards: Path, tmp_path: Path
         with pytest.raises(UserError, match=re.escape(str(path)) + ".*" + message):
             make(data, tmp_path / "out")
     path.unlink()
-    with pytest.raises(UserError, match=r"c4-train\.00001.* is missing"):
-        make(data, tmp_path / "out")
     shard_path(shards, "train", 2, 3).rename(shards / "aside")
     with pytest.raises(UserError, match=r"c4-train\.00001.* is gone"):
         make(data, tmp_path / "out")
     (shards / "aside").rename(shard_path(shards, "train", 2, 3))
-    path.write_bytes(good)
     # A size that is taken as it is, by a new catalogue, is other data.
     path.write_bytes(good + gzip.compress(b'{"text": "more"}\n'))
     shutil.rmtree(tmp_path / "out/corpus")
@@ -364,15 +344,15 @@ def test_what_was_made_for_a_larger_budget_leaves_no_trace(shards: Path, tmp_pat
 
 
 def test_a_full_disk_leaves_nothing(shards: Path, tmp_path: Path, monkeypatch):
-    written = 0
+    encode = ByteVocabulary.encode
+    rows = itertools.count()
 
-    def full(self, content: bytes, length: int) -> None:
-        nonlocal written
-        written += length
-        if written > 5000:
+    def full(self, text: str) -> np.ndarray:
+        if next(rows) == 40:
             raise OSError(errno.ENOSPC, "No space left on device")
+        return encode(self, text)
 
-    monkeypatch.setattr(c4_shard._Array, "append", full)
+    monkeypatch.setattr(ByteVocabulary, "encode", full)
     with pytest.raises(UserError, match=r"the disk of .*/validation-0000\d is full: free some"):
         make(data_settings(shards), tmp_path / "out")
     monkeypatch.undo()
@@ -409,6 +389,10 @@ def make_folder(path: Path) -> None:
     path.mkdir()
 
 
+def make_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     ("spoil", "split", "number", "words"),
     [
@@ -416,8 +400,8 @@ def make_folder(path: Path) -> None:
         (Path.unlink, "train", 1, "is missing, and later ones are there: download it"),
         (Path.unlink, "validation", 0, "is missing, and all validation shards are held out"),
         (Path.unlink, "validation", 1, "is missing, and all validation shards are held out"),
-        (lambda path: path.write_bytes(b""), "train", 2, "is empty: download it again"),
-        (lambda path: path.write_bytes(b""), "validation", 1, "is empty: download it again"),
+        (make_empty, "train", 2, "is empty: download it again"),
+        (make_empty, "validation", 1, "is empty: download it again"),
         (link_to_nothing, "train", 2, "is a folder, or a link to nothing: download it again"),
         (make_folder, "validation", 0, "is a folder, or a link to nothing: download it again"),
     ],
@@ -446,7 +430,7 @@ def test_so_is_one_of_a_prepared_tfds_folder(texts: Shards, tmp_path: Path, spli
 
 def test_blank_lines_of_a_shard_are_no_documents(shards: Path, tmp_path: Path):
     data = data_settings(shards, c4={"train_shards": 1})
-    first = make(data, tmp_path / "out")
+    first = make(data, tmp_path / "first")
     path = shard_path(shards, "train", 0, 3)
     rows = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(rows.replace(b"\n", b"\r\n") + b"\r\n \n"))

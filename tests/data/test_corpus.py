@@ -24,6 +24,12 @@ def settings_for(folder: Path, **kwargs) -> DataSettings:
     return DataSettings(corpus="text", path=str(folder), **kwargs)
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Texts that a test may change."""
+    return write_texts(tmp_path / "texts")
+
+
 def sentence(seed: int, words: int = 120) -> str:
     return " ".join(random.Random(seed).choices(WORDS, k=words))
 
@@ -53,18 +59,6 @@ def test_every_document_is_in_exactly_one_split_with_its_bytes(texts: Path, tmp_
         characters = sum(len(expected[name].decode()) for name in names)
         assert manifest["characters"][split] == characters
     assert read_corpus_manifest(tmp_path / "corpus") == manifest
-
-
-def test_two_preparations_are_equal_bytes_and_the_digest_follows_the_text(tmp_path: Path):
-    texts = write_texts(tmp_path / "texts")
-    one = prepare_corpus(settings_for(texts), tmp_path / "one")
-    two = prepare_corpus(settings_for(texts), tmp_path / "two")
-    assert one == two
-    assert describe_files(tmp_path / "one") == describe_files(tmp_path / "two")
-
-    path = texts / "03.txt"
-    path.write_bytes(path.read_bytes()[:-2] + b"x\n")
-    assert prepare_corpus(settings_for(texts), tmp_path / "two")["digest"] != one["digest"]
 
 
 def test_processes_write_equal_bytes_without_tensorflow_and_jax(texts: Path, tmp_path: Path):
@@ -146,11 +140,10 @@ def test_sotu_with_other_texts_is_refused(monkeypatch: pytest.MonkeyPatch):
         documents.open_source(DataSettings())
 
 
-def test_empty_documents_are_left_out_and_counted(tmp_path: Path):
-    texts = write_texts(tmp_path / "texts")
-    (texts / "empty.txt").write_text("")
-    (texts / "blank.jsonl").write_text('{"text": " \\n"}\n\n{"text": ""}\n')
-    manifest = prepare_corpus(settings_for(texts), tmp_path / "corpus")
+def test_empty_documents_are_left_out_and_counted(own: Path, tmp_path: Path):
+    (own / "empty.txt").write_text("")
+    (own / "blank.jsonl").write_text('{"text": " \\n"}\n\n{"text": ""}\n')
+    manifest = prepare_corpus(settings_for(own), tmp_path / "corpus")
     assert manifest["empty_documents"] == 3
     assert sum(map(len, manifest["documents"].values())) == 24
 
@@ -201,53 +194,51 @@ def test_a_row_that_the_standard_library_reads_is_read(line: str):
         ("bad.jsonl.gz", b"no gzip", r"bad\.jsonl\.gz is truncated or not gzip"),
     ],
 )
-def test_bad_text_is_named_in_one_line(tmp_path: Path, name: str, content: bytes, message: str):
-    texts = write_texts(tmp_path / "texts")
-    (texts / name).write_bytes(content)
+def test_bad_text_is_named_in_one_line(
+    own: Path, tmp_path: Path, name: str, content: bytes, message: str
+):
+    (own / name).write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        prepare_corpus(settings_for(texts), tmp_path / "corpus")
+        prepare_corpus(settings_for(own), tmp_path / "corpus")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
 
 
-def test_what_is_not_read_is_counted_by_kind(tmp_path: Path, caplog):
-    texts = write_texts(tmp_path / "texts")
-    read = documents.text_files(texts)
+def test_what_is_not_read_is_counted_by_kind(own: Path, tmp_path: Path, caplog):
+    read = documents.text_files(own)
     assert caplog.messages == []
-    (texts / "sub").mkdir()
+    (own / "sub").mkdir()
     for name in ("a.json.gz", "sub/b.json.gz", "c.TXT", "d.parquet", "README", "._00.txt"):
-        (texts / name).write_text("not text")
+        (own / name).write_text("not text")
     # What programs keep for themselves is no text that was forgotten.
-    (texts / ".git").mkdir()
-    (texts / ".git" / "index").touch()
-    (texts / ".DS_Store").touch()
-    (texts / "folder").symlink_to(tmp_path)
-    assert documents.text_files(texts) == read
+    (own / ".git").mkdir()
+    (own / ".git" / "index").touch()
+    (own / ".DS_Store").touch()
+    (own / "folder").symlink_to(tmp_path)
+    assert documents.text_files(own) == read
     assert caplog.messages == [
-        f"data.path: {texts} holds what is not read: 1 .TXT ('c.TXT'), 2 .gz ('a.json.gz'), "
+        f"data.path: {own} holds what is not read: 1 .TXT ('c.TXT'), 2 .gz ('a.json.gz'), "
         "1 .parquet ('d.parquet'), 1 link ('folder'), 1 no suffix ('README')"
     ]
 
 
-def test_a_link_out_of_the_folder_is_followed_and_named(tmp_path: Path, caplog):
-    texts = write_texts(tmp_path / "texts")
+def test_a_link_out_of_the_folder_is_followed_and_named(own: Path, tmp_path: Path, caplog):
     (tmp_path / "outside.txt").write_text(sentence(1))
-    (texts / "link.txt").symlink_to(tmp_path / "outside.txt")
-    (texts / "inside.txt").symlink_to(texts / "00.txt")
-    assert {texts / "link.txt", texts / "inside.txt"} <= set(documents.text_files(texts))
+    (own / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (own / "inside.txt").symlink_to(own / "00.txt")
+    assert {own / "link.txt", own / "inside.txt"} <= set(documents.text_files(own))
     assert caplog.messages == [
-        f"data.path: of the files read in {texts} are 1 from elsewhere, by a link ('link.txt')"
+        f"data.path: of the files read in {own} are 1 from elsewhere, by a link ('link.txt')"
     ]
 
 
-def test_a_name_that_is_not_utf8_is_named_in_one_line(tmp_path: Path):
-    texts = write_texts(tmp_path / "texts")
+def test_a_name_that_is_not_utf8_is_named_in_one_line(own: Path, tmp_path: Path):
     try:
-        Path(os.fsdecode(bytes(texts) + b"/caf\xe9.txt")).touch()
+        Path(os.fsdecode(bytes(own) + b"/caf\xe9.txt")).touch()
     except OSError:
         pytest.skip("a file system of names in Unicode")
     with pytest.raises(UserError, match=r"the name b'.*/caf\\xe9\.txt' is not UTF-8: rename it"):
-        prepare_corpus(settings_for(texts), tmp_path / "corpus")
+        prepare_corpus(settings_for(own), tmp_path / "corpus")
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch):

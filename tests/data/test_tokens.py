@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import argparse
 import errno
 import json
 import shutil
@@ -11,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from infwidth.cli import data as cli
 from infwidth.config.errors import UserError
-from infwidth.config.settings import DataSettings
+from infwidth.config.settings import DataSettings, ModelSettings, Settings, TrainingSettings
 from infwidth.data import listed
 from infwidth.data.corpus import open_documents, prepare_corpus
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.data.splits import SPLITS
 from infwidth.data.tokens import TokenDataset, tokenize
 from infwidth.data.vocabulary import train_vocabulary
+from infwidth.layout import Layout
 from infwidth.stored import write_json
 from tests.data.conftest import Prepared
 from tests.data.texts import write_texts
@@ -46,19 +49,15 @@ def test_the_array_is_the_documents_between_marks(prepared: Prepared, name: str)
         assert vocabulary.decode_bytes(split.tokens[start + 1 : end - 1]) == document.text
 
 
-def test_the_manifest_says_what_the_tokens_are_made_of(prepared: Prepared):
-    dataset = TokenDataset.open(prepared.tokens)
+def test_the_manifest_says_what_the_tokens_are_made_of(prepared: Prepared, tmp_path: Path):
+    dataset = prepared.dataset
     corpus = json.loads((prepared.corpus / MANIFEST).read_text())
     vocabulary = dataset.vocabulary()
     assert dataset.vocabulary_size == vocabulary.size
     assert dataset.manifest["vocabulary"]["digest"] == vocabulary.digest
     assert dataset.manifest["corpus"]["digest"] == corpus["digest"]
-
-
-def test_the_digest_is_that_of_the_content(prepared: Prepared, tmp_path: Path):
     tokenize(prepared.corpus, prepared.vocabulary, tmp_path / "same")
     assert describe_files(tmp_path / "same") == describe_files(prepared.tokens)
-    assert TokenDataset.open(tmp_path / "same").digest == prepared.dataset.digest
 
 
 def test_the_digest_changes_with_one_byte_of_text(tmp_path: Path):
@@ -73,9 +72,15 @@ def test_the_digest_changes_with_one_byte_of_text(tmp_path: Path):
     assert digests[0] != digests[1]
 
 
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+
+
 def read_all(folder: Path) -> None:
     dataset = TokenDataset.open(folder)
-    for name in ("train", "validation", "test"):
+    for name in SPLITS:
         split = dataset.split(name)
         assert len(split.tokens[: len(split.tokens)]) == split.bounds[-1]
         assert len(split.document_names()) == len(split.bounds) - 1
@@ -89,9 +94,7 @@ def test_an_edited_file_is_named_when_it_is_read_and_its_manifest_set_aside(
     read_all(copied)
     for name in sorted(path.name for path in copied.iterdir()):
         path, whole = copied / name, {p: p.read_bytes() for p in copied.iterdir()}
-        content = bytearray(whole[path])
-        content[int(place * (len(content) - 1))] ^= 1
-        path.write_bytes(content)
+        flip(path, int(place * (len(whole[path]) - 1)))
         with pytest.raises(UserError, match=f"{name} is damaged.*set aside as manifest.json.dama"):
             read_all(copied)
         assert not (copied / MANIFEST).exists()
@@ -106,9 +109,7 @@ def test_tokens_are_checked_block_by_block_as_they_are_read(copied: Path, monkey
     path = copied / "train.tokens.npy"
     manifest["blocks"] = {path.name: listed.block_digests(path)}
     write_json(copied / MANIFEST, manifest)
-    content = bytearray(path.read_bytes())
-    content[3000] ^= 4
-    path.write_bytes(content)
+    flip(path, 3000)
     tokens = TokenDataset.open(copied).split("train").tokens
     assert tokens[np.array([[0, 1], [400, 401]])].shape == (2, 2)
     assert len(tokens[2000:2010]) == 10
@@ -121,10 +122,7 @@ def test_tokens_of_an_earlier_version_are_checked_as_a_whole(copied: Path):
     del manifest["blocks"]
     write_json(copied / MANIFEST, manifest)
     read_all(copied)
-    path = copied / "train.tokens.npy"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    flip(copied / "train.tokens.npy", -1)
     with pytest.raises(UserError, match=r"train\.tokens\.npy is damaged \(its sha256 differs\)"):
         TokenDataset.open(copied).split("train")
 
@@ -158,20 +156,18 @@ def fill(folder: Path, text: str, then: Exception | None = None) -> None:
             raise then
 
 
-def test_a_failed_block_leaves_the_old_folder_and_no_other(tmp_path: Path):
-    fill(tmp_path / "folder", "old")
+def test_a_failed_block_leaves_the_old_folder_and_a_good_one_replaces_it(tmp_path: Path):
+    folder = tmp_path / "folder"
+    fill(folder, "old")
     with pytest.raises(ZeroDivisionError):
-        fill(tmp_path / "folder", "new", then=ZeroDivisionError())
-    assert (tmp_path / "folder" / "file").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-
-
-def test_a_folder_that_snakemake_has_marked_is_replaced(tmp_path: Path):
-    fill(tmp_path / "folder", "old")
-    (tmp_path / "folder" / ".snakemake_timestamp").touch()
-    fill(tmp_path / "folder", "new")
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
-    assert (tmp_path / "folder" / "file").read_text() == "new"
+        fill(folder, "new", then=ZeroDivisionError())
+    assert (folder / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
+    # As Snakemake marks it.
+    (folder / ".snakemake_timestamp").touch()
+    fill(folder, "new")
+    assert list(folder.iterdir()) == [folder / "file"]
+    assert (folder / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize(
@@ -285,8 +281,40 @@ def test_killed_at_any_moment_a_rerun_gives_the_same_bytes(tmp_path: Path):
     with start(tmp_path / "killed", texts) as process:
         assert process.wait() == 0
     assert describe_files(tmp_path / "killed") == expected
-    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
-        "corpus",
-        "tokens",
-        "vocabulary",
-    ]
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert left == {"corpus", "tokens", "vocabulary"}
+
+
+def parsed(line: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    return parser.parse_args(["data", *line.split()])
+
+
+def test_the_commands_make_what_the_functions_make(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    settings = Settings(
+        data=DataSettings(corpus="text", path=str(texts)),
+        model=ModelSettings(context=16),
+        training=TrainingSettings(batch_size=4),
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str) -> str:
+        arguments = parsed(line)
+        arguments.run(arguments, settings, Layout("tiny"))
+        return capsys.readouterr().out
+
+    assert "documents: 21 train, 1 validation, 2 test; 0 empty" in run("corpus")
+    assert "bytes, 258 tokens" in run("vocabulary --out elsewhere")
+    assert "tokens: " in run("tokenize --vocabulary elsewhere")
+    shown = run("show --step 17 --seed 3 --rows 2")
+    assert len(shown.splitlines()) == 3
+    assert (tmp_path / "results/tiny/data/tokens/manifest.json").exists()
+
+
+def test_a_negative_step_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        parsed("show --step -1")
+    assert "invalid whole number of 0 or more value: '-1'" in capsys.readouterr().err

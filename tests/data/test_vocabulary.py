@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.corpus import open_documents, prepare_corpus
+from infwidth.data.documents import check_pieces, most_pieces
 from infwidth.data.files import describe_files
 from infwidth.data.vocabulary import (
     DESCRIPTION,
@@ -25,6 +28,7 @@ from infwidth.data.vocabulary import (
 from tests.data.conftest import Prepared
 from tests.data.texts import write_texts
 
+OF_PIECES = pytest.mark.parametrize("prepared", ["sentencepiece"], indirect=True)
 # The fixture's vocabulary does not change between examples.
 SHARED = settings(max_examples=200, deadline=None)
 AWKWARD = [
@@ -66,9 +70,8 @@ def test_any_ids_have_a_text(vocabulary: Vocabulary, data: st.DataObject):
     assert vocabulary.decode(np.asarray(marks)) == vocabulary.decode(np.asarray(ids, np.int32))
 
 
+@OF_PIECES
 def test_decoding_agrees_with_sentencepiece(prepared: Prepared, vocabulary: Vocabulary):
-    if isinstance(vocabulary, ByteVocabulary):
-        pytest.skip("bytes need no oracle")
     from sentencepiece import SentencePieceProcessor
 
     oracle = SentencePieceProcessor(model_file=str(prepared.vocabulary / MODEL))
@@ -76,6 +79,9 @@ def test_decoding_agrees_with_sentencepiece(prepared: Prepared, vocabulary: Voca
     ids = vocabulary.encode(text)
     assert ids.tolist() == oracle.encode(text)
     assert vocabulary.decode(ids) == oracle.decode(ids.tolist())
+    # Digests tell vocabularies apart.
+    model = (prepared.vocabulary / MODEL).read_bytes()
+    assert SentencePieceVocabulary(model).digest == vocabulary.digest != ByteVocabulary().digest
 
 
 def test_sizes_are_as_asked(prepared: Prepared, vocabulary: Vocabulary):
@@ -83,11 +89,6 @@ def test_sizes_are_as_asked(prepared: Prepared, vocabulary: Vocabulary):
     assert vocabulary.size == expected
     assert 0 <= vocabulary.bos < expected
     assert vocabulary.bos != vocabulary.eos
-
-
-def test_training_again_gives_the_same_bytes(prepared: Prepared, tmp_path: Path):
-    train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "again")
-    assert describe_files(tmp_path / "again") == describe_files(prepared.vocabulary)
 
 
 def test_held_out_text_leaves_no_trace_in_the_model(tmp_path: Path):
@@ -110,19 +111,31 @@ def test_held_out_text_leaves_no_trace_in_the_model(tmp_path: Path):
     assert one["digest"] == two["digest"]
 
 
-def test_a_vocabulary_too_large_names_the_largest(prepared: Prepared, tmp_path: Path, capfd):
+def test_a_vocabulary_too_large_names_the_largest_in_time(
+    prepared: Prepared, texts: Path, tmp_path: Path, capfd
+):
     def sized(size: int) -> DataSettings:
-        return DataSettings(vocabulary="sentencepiece", vocabulary_size=size)
+        return DataSettings(
+            corpus="text", path=str(texts), vocabulary="sentencepiece", vocabulary_size=size
+        )
 
-    with pytest.raises(
-        UserError, match=r"^data\.vocabulary_size is 9999.* at most (\d+)"
-    ) as caught:
-        train_vocabulary(sized(9999), prepared.corpus, tmp_path / "vocabulary")
+    def most(function, *arguments) -> int:
+        with pytest.raises(UserError, match=r"^data\.vocabulary_size is 9999.* at most ") as caught:
+            function(sized(9999), *arguments)
+        return int(re.search(r"at most (\d+)", str(caught.value))[1])
+
+    largest = most(train_vocabulary, prepared.corpus, tmp_path / "vocabulary")
     assert list(tmp_path.iterdir()) == []
-    largest = int(str(caught.value).split("at most ")[1].split(":")[0])
     made = train_vocabulary(sized(largest), prepared.corpus, tmp_path / "vocabulary")
     assert made["size"] == largest
+    # Before any training, none is refused that the text can fill.
+    check_pieces(sized(largest))
+    check_pieces(sized(most(check_pieces)))
     assert capfd.readouterr() == ("", "")
+
+
+def test_pieces_are_counted_only_until_there_are_enough():
+    assert most_pieces(itertools.repeat("to be or not to be"), 270) == 270
 
 
 def test_a_vocabulary_too_small_names_the_smallest(prepared: Prepared, tmp_path: Path):
@@ -131,11 +144,10 @@ def test_a_vocabulary_too_small_names_the_smallest(prepared: Prepared, tmp_path:
         train_vocabulary(chosen, prepared.corpus, tmp_path / "vocabulary")
 
 
+@OF_PIECES
 def test_a_damaged_model_is_named(prepared: Prepared, tmp_path: Path):
     train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "vocabulary")
     path = tmp_path / "vocabulary" / MODEL
-    if not path.exists():
-        pytest.skip("bytes have no model")
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
@@ -143,10 +155,11 @@ def test_a_damaged_model_is_named(prepared: Prepared, tmp_path: Path):
         load_vocabulary(tmp_path / "vocabulary")
 
 
-def test_a_flipped_bit_of_the_description_is_found_or_changes_nothing(
+def test_training_again_gives_the_same_bytes_of_which_a_flipped_bit_is_found_or_says_the_same(
     prepared: Prepared, tmp_path: Path
 ):
     description = train_vocabulary(prepared.settings, prepared.corpus, tmp_path / "vocabulary")
+    assert describe_files(tmp_path / "vocabulary") == describe_files(prepared.vocabulary)
     path = tmp_path / "vocabulary" / DESCRIPTION
     whole = path.read_bytes()
     for place in range(0, len(whole), 2):
@@ -157,16 +170,8 @@ def test_a_flipped_bit_of_the_description_is_found_or_changes_nothing(
         path.write_bytes(whole)
 
 
-def test_digests_tell_vocabularies_apart(prepared: Prepared, vocabulary: Vocabulary):
-    if isinstance(vocabulary, SentencePieceVocabulary):
-        assert vocabulary.digest != ByteVocabulary().digest
-        model = (prepared.vocabulary / MODEL).read_bytes()
-        assert SentencePieceVocabulary(model).digest == vocabulary.digest
-
-
+@OF_PIECES
 def test_a_given_model_is_used_as_it_is(prepared: Prepared, tmp_path: Path):
-    if prepared.settings.vocabulary == "bytes":
-        pytest.skip("bytes need no model")
     given = prepared.vocabulary / MODEL
     chosen = DataSettings(vocabulary="sentencepiece", vocabulary_model=str(given))
     made = train_vocabulary(chosen, tmp_path / "no corpus is read", tmp_path / "vocabulary")

@@ -4,7 +4,7 @@
 import math
 from pathlib import Path
 
-from infwidth.config.shared import StatisticsSettings
+from infwidth.config.section import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
 from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings

@@ -5,8 +5,8 @@ import json
 import math
 from pathlib import Path
 
+from infwidth.config.section import StatisticsSettings
 from infwidth.config.settings import ModelSettings
-from infwidth.config.shared import StatisticsSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from tests.experiments.tables import write_table
 

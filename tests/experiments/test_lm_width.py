@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
+from infwidth.config.section import TuningSettings
 from infwidth.config.settings import Settings
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width.plan import parts
 from infwidth.experiments.places import first_places, widths_of

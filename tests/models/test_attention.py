@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.config.shared import NumericsSettings
+from infwidth.config.section import NumericsSettings
 from infwidth.models.attention import attend, chosen_implementation
 
 BFLOAT16 = NumericsSettings(compute_dtype="bfloat16")

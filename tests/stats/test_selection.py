@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from infwidth.config.shared import TuningSettings
+from infwidth.config.section import TuningSettings
 from infwidth.stats.selection import (
     Cell,
     Trial,

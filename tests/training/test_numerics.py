@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from infwidth.config.section import NumericsSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import NumericsSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.models.features import mlp_maker
 from infwidth.models.transformer import Transformer, random_streams

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import pytest
 
+from infwidth.config.section import MeasuredScalesSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import MeasuredScalesSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.data.batches import Batches
 from infwidth.training import scales

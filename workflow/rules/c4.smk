@@ -39,7 +39,7 @@ rule corpus:
         CONDA
     params:
         settings=slice_of("data corpus"),
-        code=code_digest(["infwidth.data.c4_catalogue"]),
+        code=code_digest(["infwidth.data.c4.write_catalogue"]),
     shell:
         "infwidth data corpus --settings {params.settings:q} --out $(dirname {output}) 2> {log}"
 
@@ -58,7 +58,9 @@ rule vocabulary:
     params:
         settings=slice_of("data vocabulary"),
         code=support.with_unknown(
-            code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+            code_digest(
+                ["infwidth.data.vocabulary", "infwidth.data.c4.first_documents"]
+            ),
             VOCABULARY_MODEL,
         ),
     shell:
@@ -84,7 +86,7 @@ rule shard:
     threads: 1
     params:
         settings=slice_of("data shard"),
-        code=code_digest(["infwidth.data.c4_shard"]),
+        code=code_digest(["infwidth.data.c4_tokens.tokenize_shard"]),
     shell:
         "infwidth data shard {wildcards.shard} --settings {params.settings:q}"
         " --corpus $(dirname {input.corpus}) --vocabulary $(dirname {input.vocabulary})"
@@ -123,7 +125,9 @@ use rule vocabulary as other_vocabulary with:
     params:
         settings=support.slice_of(C4_OTHER, "data vocabulary"),
         code=support.with_unknown(
-            code_digest(["infwidth.data.vocabulary", "infwidth.data.c4_read"]),
+            code_digest(
+                ["infwidth.data.vocabulary", "infwidth.data.c4.first_documents"]
+            ),
             VOCABULARY_MODEL,
         ),
 
@@ -140,7 +144,7 @@ use rule shard as other_shard with:
         f"{LAYOUT.logs}/other_shards/{{shard}}.log",
     params:
         settings=support.slice_of(C4_OTHER, "data shard"),
-        code=code_digest(["infwidth.data.c4_shard"]),
+        code=code_digest(["infwidth.data.c4_tokens.tokenize_shard"]),
 
 
 use rule tokenize as other_tokenize with:

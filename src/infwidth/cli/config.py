@@ -8,8 +8,7 @@ from infwidth.atomic import write_atomically
 from infwidth.claims.schema import claims_schema, read_claims
 from infwidth.cli.figures_page import pages
 from infwidth.cli.options import settings_options
-from infwidth.config.reference import json_schema, reference_page
-from infwidth.config.settings import Settings
+from infwidth.config.settings import Settings, json_schema, reference_page
 from infwidth.layout import Layout
 
 SCHEMA = Path("workflow/schemas/config.schema.json")

@@ -71,8 +71,7 @@ _natural.__name__ = "whole number of 0 or more"
 def _corpus(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     out = args.out or layout.corpus
     if settings.data.corpus == "c4":
-        from infwidth.data.c4_catalogue import write_catalogue
-        from infwidth.data.c4_files import find_shards
+        from infwidth.data.c4 import find_shards, write_catalogue
 
         files = find_shards(settings.data)
         write_catalogue(files, settings.data, out)
@@ -98,8 +97,7 @@ def _vocabulary(args: argparse.Namespace, settings: Settings, layout: Layout) ->
 
 
 def _c4_sample(settings: Settings) -> Iterable[str]:
-    from infwidth.data.c4_files import find_shards
-    from infwidth.data.c4_read import first_documents
+    from infwidth.data.c4 import find_shards, first_documents
 
     data = settings.data
     return first_documents(find_shards(data), data.text_key, data.c4.vocabulary_documents)
@@ -120,7 +118,7 @@ def _shard(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
 
 
 def _tokenize(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.data.c4_catalogue import is_catalogue
+    from infwidth.data.c4 import is_catalogue
 
     corpus, vocabulary = args.corpus or layout.corpus, args.vocabulary or layout.vocabulary
     out = args.out or layout.tokens
@@ -136,7 +134,7 @@ def _tokenize(args: argparse.Namespace, settings: Settings, layout: Layout) -> N
 
 
 def _shard_maker(args: argparse.Namespace, settings: Settings, layout: Layout) -> "ShardMaker":
-    from infwidth.data.c4_files import find_shards, token_budget
+    from infwidth.data.c4 import find_shards, token_budget
     from infwidth.data.c4_tokens import ShardMaker
 
     budget = token_budget(settings)
@@ -155,7 +153,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _show(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
-    from infwidth.data.show import describe_batch
+    from infwidth.data.batches import describe_batch
     from infwidth.data.tokens import TokenDataset
 
     dataset = TokenDataset.open(args.tokens or layout.tokens)

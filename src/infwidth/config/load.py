@@ -32,12 +32,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Reads the default configuration, overlays `files`, then `KEY=VALUE` overrides (YAML values).
-
-    Raises:
-      UserError: a file cannot be read or is not YAML, or an override has no `=` or is not YAML; or
-        one of them has a key twice.
-    """
+    """Reads the default configuration, overlays `files`, then overrides `KEY=VALUE`, in YAML."""
     config: dict[str, Any] = {}
     for file in [DEFAULT_CONFIG, *map(Path, files)]:
         config = merge(config, read_yaml(file))
@@ -54,9 +49,7 @@ def read_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
 def validate(config: Mapping[str, Any]) -> Settings:
     """Validates a merged configuration; what it leaves out has the default of its place.
 
-    Raises:
-      UserError: the first mistake, in one line: its key, its place, the nearest known key, what is
-        allowed.
+    The first mistake is one line: its key, its place, the nearest known key, what is allowed.
     """
     try:
         # A map that is there in part would get its class's defaults.
@@ -91,9 +84,6 @@ def parse_slice(text: str) -> Settings:
     """Reads the `--settings` argument: a slice of validated settings that a rule hands over.
 
     Only what the slice holds can be read from the result, as with `restrict`.
-
-    Raises:
-      UserError: the text is not JSON, or not that of settings.
     """
     try:
         return _rebuild(Settings, json.loads(text))
@@ -117,11 +107,7 @@ def _rebuild(section: type[Section], values: Mapping[str, Any]) -> Any:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Reads a file of `key: value` lines.
-
-    Raises:
-      UserError: it cannot be read, or is something else.
-    """
+    """Reads a file of `key: value` lines."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -145,8 +131,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 def parse_yaml(source: str, text: str) -> Any:
     """Reads YAML in which no map has a key twice: PyYAML would keep the last, without a word.
 
-    Raises:
-      UserError: it is something else; the line begins with `source`.
+    An error's line begins with `source`.
     """
     try:
         loader = yaml.SafeLoader(text)

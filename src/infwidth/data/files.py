@@ -48,14 +48,7 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 def check_files(manifest: Path, files: dict[str, Any], rule: str, verify: bool = False) -> None:
     """Checks files against what their manifest says; where one differs, the manifest is set aside.
 
-    Args:
-        manifest: the manifest, to whose folder the files' names are relative.
-        files: name -> {"bytes", "sha256"}, as `describe_files` returns it.
-        rule: what makes them, named in the error.
-        verify: compare sha256 too, not just sizes.
-
-    Raises:
-        UserError: a file is missing or differs.
+    They are compared by size, and on request (`verify`) by sha256. The rule is what makes them.
     """
     for name, expected in files.items():
         path = manifest.parent / name
@@ -72,11 +65,7 @@ def check_files(manifest: Path, files: dict[str, Any], rule: str, verify: bool =
 def damaged_file(manifest: Path, path: Path, why: str, rule: str) -> UserError:
     """Sets aside what vouches for a damaged file, so that a plain rerun makes all of it anew.
 
-    Args:
-        manifest: lists the file, as does one in the file's own folder, if there is one.
-        path: the file.
-        why: what is wrong, as in "is missing".
-        rule: what makes it.
+    That is the manifest, and one in the file's own folder. Returns the error that says `why`.
     """
     done = [set_aside(each) for each in {manifest, path.parent / MANIFEST} if each.exists()]
     return UserError(
@@ -91,18 +80,8 @@ def replacing_folder(folder: Path, owned: frozenset[str]) -> Iterator[Path]:
 
     A killed process leaves `folder` as it was, and a hidden sibling that the next call removes.
     The kernel's lock in that sibling tells a dead one from one that another process is filling. Of
-    several makers the last one's result stays, or an earlier one's of the same manifest.
-
-    Args:
-        folder: what to create or replace.
-        owned: names that an earlier result may hold; a folder that holds anything else is
-            someone's, and is not replaced.
-
-    Yields:
-        The folder to fill, on the same file system.
-
-    Raises:
-        UserError: `folder` is not ours to replace, or the disk is full.
+    several makers the last one's result stays, or an earlier one's of the same manifest. A folder
+    that holds anything but the `owned` names is someone's, and is not replaced.
     """
     folder = Path(os.path.abspath(folder))
     _check_is_ours(folder, owned)

@@ -22,12 +22,10 @@ def block_digests(path: Path) -> list[str]:
 
 
 class Listed(NamedTuple):
-    """The files of a manifest.
+    """The files of a manifest: its path, what it says, and the command that makes them.
 
-    Attributes:
-        manifest: its path; files are named relative to its folder.
-        content: what it says: `files`, with their sha256, and of files of tokens `blocks`.
-        rule: the command that makes them, named in errors.
+    It lists `files`, named relative to its folder, with their sha256, and of tokens the `blocks`.
+    If a file is missing or damaged, the manifest is set aside, and the error names the command.
     """
 
     manifest: Path
@@ -35,11 +33,7 @@ class Listed(NamedTuple):
     rule: str
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
-
-        Raises:
-            UserError: it is missing or damaged; then the manifest is set aside.
-        """
+        """A file's bytes."""
         path = self.manifest.parent / name
         content = path.read_bytes() if path.is_file() else None
         if content is None:
@@ -49,12 +43,12 @@ class Listed(NamedTuple):
         return content
 
     def array(self, name: str) -> np.ndarray:
-        """An array, in memory; errors are those of `read`."""
+        """An array, in memory."""
         array: np.ndarray = np.load(io.BytesIO(self.read(name)))
         return array
 
     def tokens(self, name: str) -> "CheckedTokens":
-        """An array of one axis that is read and checked block by block; errors as of `read`."""
+        """An array of one axis that is read and checked block by block."""
         return CheckedTokens(self, name)
 
     def _damaged(self, name: str, why: str) -> UserError:
@@ -64,10 +58,7 @@ class Listed(NamedTuple):
 class CheckedTokens:
     """A memory-mapped array of one axis; each block of its file is checked before it is first used.
 
-    Args:
-        listed: says what the blocks' digests are; of an earlier version's file that has none, all
-            is checked at once.
-        name: of the file.
+    An earlier version's file has no digests of blocks: all of it is checked at once.
     """
 
     def __init__(self, listed: Listed, name: str):
@@ -89,11 +80,7 @@ class CheckedTokens:
         return len(self._array)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Reads some tokens.
-
-        Raises:
-            UserError: a block of them is damaged; then the manifest is set aside.
-        """
+        """Reads some tokens, by integers of any shape or a slice."""
         if self._unchecked:
             some = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
             places = (self._array.offset + some * self.dtype.itemsize) // BLOCK

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, cast, overload
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,11 +15,7 @@ from infwidth.data.tokens import TokenDataset, TokenSplit
 
 
 class ShardedTokens:
-    """Memory-mapped arrays of one axis, end to end.
-
-    Args:
-        parts: the arrays, of one dtype.
-    """
+    """Memory-mapped arrays of one axis and one dtype, end to end."""
 
     def __init__(self, parts: Sequence[CheckedTokens]):
         self._parts = parts
@@ -31,17 +27,7 @@ class ShardedTokens:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Reads some tokens.
-
-        Args:
-            index: integers in [0, len), of any shape, or a slice.
-
-        Returns:
-            A new array of the index's shape.
-
-        Raises:
-            IndexError: an index is out of range (a negative one is, too).
-        """
+        """Reads some tokens, by integers in [0, len) of any shape or a slice."""
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         index = np.asarray(index)
@@ -73,12 +59,7 @@ class ShardedTokens:
 
 
 class ShardedNames(Sequence[str]):
-    """Names of documents, each its file's name and its row there, made as they are asked for.
-
-    Args:
-        files: the files that the shards were made of.
-        rows: by shard, the rows of its documents.
-    """
+    """Names of documents, each its file's name and its row there, made as they are asked for."""
 
     def __init__(self, files: Sequence[str], rows: Sequence[np.ndarray]):
         self._files = files
@@ -88,15 +69,7 @@ class ShardedNames(Sequence[str]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
@@ -117,15 +90,9 @@ class ShardedSplit(TokenSplit):
 
 
 def open_sharded_split(listed: Listed, name: str, shards: Sequence[dict[str, str]]) -> ShardedSplit:
-    """Opens the shards of one split as one.
+    """Opens the shards of one split as one; the manifest says each one's `folder` and `file`.
 
-    Args:
-        listed: the files of the tokens' manifest.
-        name: `train`, `validation` or `test`.
-        shards: what the manifest says of them: `folder`, relative, and `file`.
-
-    Returns:
-        The split: its tokens memory-mapped, its document bounds in memory (8 bytes a document).
+    Tokens are memory-mapped; document bounds are in memory, 8 bytes a document.
     """
     places = [shard["folder"] for shard in shards]
     tokens = ShardedTokens([listed.tokens(f"{place}/{name}.tokens.npy") for place in places])

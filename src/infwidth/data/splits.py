@@ -9,8 +9,8 @@ import numpy as np
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
+from infwidth.data.batches import mix64
 from infwidth.data.documents import Document
-from infwidth.data.permutation import mix64
 
 SPLITS = ("train", "validation", "test")
 # Two documents are near-copies if they share a tenth of the smaller one's 64-byte windows.
@@ -22,19 +22,16 @@ _BLOCK = 2**20
 
 
 class Split(NamedTuple):
-    """Which document is where.
-
-    Attributes:
-        names: split -> names of its documents, in the corpus's order.
-        copies: groups of names whose texts are the same byte by byte.
-        near_copies: (name, name, shared part of the smaller one), largest first.
-        empty: number of documents without text, which are in no split.
-    """
+    """Which document is where, by name."""
 
     names: dict[str, list[str]]
+    """Each split's, in the corpus's order."""
     copies: list[list[str]]
+    """Groups whose texts are the same byte by byte."""
     near_copies: list[tuple[str, str, float]]
+    """Pairs, and the shared part of the smaller one, largest first."""
     empty: int
+    """How many have no text, and so are in no split."""
 
 
 def split_documents(documents: Iterable[Document], settings: DataSettings) -> Split:
@@ -42,19 +39,13 @@ def split_documents(documents: Iterable[Document], settings: DataSettings) -> Sp
 
     Groups are taken in an order that depends on `split_seed` and names alone; each goes to the
     test split while it fits into its share of the documents, else to validation, else to training.
-
-    Args:
-        documents: read once, in order.
-        settings: the fractions and `split_seed`.
-
-    Returns:
-        The split; each part has at least one document.
-
-    Raises:
-        UserError: there are fewer than three groups.
+    Each split has at least one document.
     """
+    # Here alone, since whoever asks for the splits' names would wait for it.
+    from scipy.cluster.hierarchy import DisjointSet
+
     names: list[str] = []
-    groups = _Groups()
+    groups = DisjointSet()
     windows = _Windows()
     first_of_series: dict[str, int] = {}
     of_text: dict[bytes, list[int]] = {}
@@ -63,20 +54,21 @@ def split_documents(documents: Iterable[Document], settings: DataSettings) -> Sp
         if not document.text.strip():
             empty += 1
             continue
-        index = groups.add()
+        index = len(names)
+        groups.add(index)
         names.append(document.name)
         if document.series:
-            groups.join(index, first_of_series.setdefault(document.series, index))
+            groups.merge(index, first_of_series.setdefault(document.series, index))
         copies = of_text.setdefault(hashlib.sha256(document.text).digest(), [])
         if copies:
-            groups.join(index, copies[0])
+            groups.merge(index, copies[0])
         else:
             windows.add(index, document.text)
         copies.append(index)
     near_copies = windows.pairs()
     for one, other, _ in near_copies:
-        groups.join(one, other)
-    parts = _fill(groups.members(), names, settings)
+        groups.merge(one, other)
+    parts = _fill(groups.subsets(), names, settings)
     return Split(
         {split: [names[index] for index in sorted(parts[split])] for split in SPLITS},
         [[names[index] for index in copies] for copies in of_text.values() if len(copies) > 1],
@@ -85,24 +77,22 @@ def split_documents(documents: Iterable[Document], settings: DataSettings) -> Sp
     )
 
 
-def _fill(
-    groups: list[list[int]], names: list[str], settings: DataSettings
-) -> dict[str, list[int]]:
+def _fill(groups: list[set[int]], names: list[str], settings: DataSettings) -> dict[str, list[int]]:
     if len(groups) < 3:
         raise UserError(
             f"the corpus has {len(names)} documents in {len(groups)} groups of like ones, and a "
             "split by document needs 3: add files, or cut long ones up (rows of a .jsonl)"
         )
 
-    def order(group: list[int]) -> bytes:
-        return hashlib.sha256(f"{settings.split_seed}/{names[group[0]]}".encode()).digest()
+    def order(group: set[int]) -> bytes:
+        return hashlib.sha256(f"{settings.split_seed}/{names[min(group)]}".encode()).digest()
 
     room = {
         "test": max(1, int(settings.test_fraction * len(names))),
         "validation": max(1, int(settings.validation_fraction * len(names))),
         "train": len(names),
     }
-    chosen: dict[str, list[list[int]]] = {split: [] for split in room}
+    chosen: dict[str, list[set[int]]] = {split: [] for split in room}
     for group in sorted(groups, key=order):
         split = next(split for split in room if len(group) <= room[split])
         room[split] -= len(group)
@@ -114,33 +104,6 @@ def _fill(
             donor.remove(smallest)
             chosen[split].append(smallest)
     return {split: [index for group in chosen[split] for index in group] for split in SPLITS}
-
-
-class _Groups:
-    """Disjoint sets of 0, 1, 2, ..., each known by its smallest member."""
-
-    def __init__(self) -> None:
-        self._parent: list[int] = []
-
-    def add(self) -> int:
-        self._parent.append(len(self._parent))
-        return len(self._parent) - 1
-
-    def join(self, one: int, other: int) -> None:
-        small, large = sorted((self._find(one), self._find(other)))
-        self._parent[large] = small
-
-    def members(self) -> list[list[int]]:
-        members: dict[int, list[int]] = {}
-        for index in range(len(self._parent)):
-            members.setdefault(self._find(index), []).append(index)
-        return list(members.values())
-
-    def _find(self, index: int) -> int:
-        while self._parent[index] != index:
-            self._parent[index] = self._parent[self._parent[index]]
-            index = self._parent[index]
-        return index
 
 
 class _Windows:

@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -35,35 +36,28 @@ _PROBES = ("  two  spaces ", "\ufb01ne \u2460 \xc5 A\u030a", "\r\n\t", "\U0001f6
 _LOG = logging.getLogger(__name__)
 
 
-class Vocabulary(Protocol):
-    """Numbered pieces of text, two of which mark a document's ends.
-
-    Attributes:
-        size: number of tokens; ids are below it.
-        bos: id of the mark before a document.
-        eos: id of the mark after a document.
-        digest: sha256, in hexadecimal; equal digests encode alike.
-    """
+class Vocabulary(ABC):
+    """Numbered pieces of text, two of which mark a document's ends; equal digests encode alike."""
 
     size: int
     bos: int
     eos: int
     digest: str
 
+    @abstractmethod
     def encode(self, text: str) -> np.ndarray:
         """Returns the ids of a text, int32, without marks."""
-        ...
 
+    @abstractmethod
     def decode_bytes(self, ids: np.ndarray) -> bytes:
         """Returns the bytes of ids; marks have none."""
-        ...
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
-        ...
+        return self.decode_bytes(ids).decode(errors="replace")
 
 
-class ByteVocabulary:
+class ByteVocabulary(Vocabulary):
     """The 256 bytes, then BOS and EOS."""
 
     size = 258
@@ -80,17 +74,9 @@ class ByteVocabulary:
         ids = np.asarray(ids)
         return ids[ids < 256].astype(np.uint8).tobytes()
 
-    def decode(self, ids: np.ndarray) -> str:
-        """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
-        return self.decode_bytes(ids).decode(errors="replace")
 
-
-class SentencePieceVocabulary:
-    """A unigram model with single bytes to fall back on, which changes no character.
-
-    Args:
-        model: the serialised model.
-    """
+class SentencePieceVocabulary(Vocabulary):
+    """A unigram model with single bytes to fall back on, which changes no character."""
 
     def __init__(self, model: bytes):
         from sentencepiece import SentencePieceProcessor
@@ -102,23 +88,19 @@ class SentencePieceVocabulary:
         self.digest = json_digest(["sentencepiece", model.hex()])
         self._bytes_of = [self._piece_bytes(id_) for id_ in range(self.size)]
         # The model writes spaces as U+2581, so that character itself goes by its three bytes.
-        self._block = [self._byte_id(byte) for byte in _SPACE.encode()]
+        bytes_of_space = [f"<0x{byte:02X}>" for byte in _SPACE.encode()]
+        self._block = np.asarray(self._processor.piece_to_id(bytes_of_space), np.int32)
 
     def encode(self, text: str) -> np.ndarray:
         """Returns the ids of a text's most likely segmentation, int32."""
         if _SPACE not in text:
             return self._encode(text)
         first, *others = map(self._encode, text.split(_SPACE))
-        block = np.asarray(self._block, np.int32)
-        return np.concatenate([first, *(part for run in others for part in (block, run))])
+        return np.concatenate([first, *(part for run in others for part in (self._block, run))])
 
     def decode_bytes(self, ids: np.ndarray) -> bytes:
         """Returns the bytes of ids; marks have none."""
         return b"".join([self._bytes_of[id_] for id_ in np.asarray(ids).tolist()])
-
-    def decode(self, ids: np.ndarray) -> str:
-        """Returns the text of ids; bytes that are not UTF-8 become U+FFFD."""
-        return self.decode_bytes(ids).decode(errors="replace")
 
     def _encode(self, text: str) -> np.ndarray:
         # Arrays at once: a list of Python's integers takes a fifth longer.
@@ -133,9 +115,6 @@ class SentencePieceVocabulary:
             return bytes([int(piece[3:5], 16)])
         return piece.replace(_SPACE, " ").encode()
 
-    def _byte_id(self, byte: int) -> int:
-        return self._processor.piece_to_id(f"<0x{byte:02X}>")
-
 
 def train_vocabulary(
     settings: DataSettings,
@@ -143,20 +122,9 @@ def train_vocabulary(
     folder: Path,
     documents: Callable[[], Iterable[str]] | None = None,
 ) -> dict[str, Any]:
-    """Makes the vocabulary that the settings name, from the training split alone.
+    """Makes the vocabulary that the settings name, from the training split (or `documents`) alone.
 
-    Args:
-        settings: `vocabulary`, `vocabulary_size` and `vocabulary_model`.
-        corpus_folder: what `prepare_corpus` has made.
-        folder: what to make: vocabulary.json, and for SentencePiece the model.
-        documents: gives the texts to train on; None: those of the prepared corpus.
-
-    Returns:
-        What vocabulary.json holds: kind, size, digest, files.
-
-    Raises:
-        UserError: the training split cannot fill, or needs more than, `vocabulary_size` pieces;
-            or the model that is given is none, has no marks or loses text.
+    Returns what is written to vocabulary.json, beside which SentencePiece's model lies.
     """
     with replacing_folder(folder, FILES) as result:
         if settings.vocabulary == "bytes":
@@ -176,22 +144,12 @@ def train_vocabulary(
 
 
 def load_vocabulary(folder: Path) -> Vocabulary:
-    """Loads a vocabulary.
-
-    Args:
-        folder: what `train_vocabulary` or `tokenize` has made.
-
-    Returns:
-        The vocabulary.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Loads what `train_vocabulary` or `tokenize` has made."""
     return _read(folder)[0]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What vocabulary.json says, all of which follows from the vocabulary; errors as of loading."""
+    """What vocabulary.json says, all of which follows from the vocabulary."""
     return _read(folder)[1]
 
 

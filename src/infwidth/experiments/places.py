@@ -4,8 +4,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from infwidth.config.section import TuningSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS, Variant
 from infwidth.stats.selection import Cell, first_runs
 from infwidth.training.spec import RunSpec

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.load import merge
-from infwidth.config.section import Section, Seed
+from infwidth.config.section import Section, Seed, TuningSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.places import Place, has_mlps
 from infwidth.experiments.registry import REGISTRY, STUDIES, module

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from infwidth.config.errors import UserError
+from infwidth.config.section import TuningSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.places import (
     Place,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from infwidth.config.errors import UserError
-from infwidth.config.shared import NumericsSettings
+from infwidth.config.section import NumericsSettings
 from infwidth.models.fast_ops import causal_attention
 
 Implementation = Literal["plain", "xla", "cudnn"]

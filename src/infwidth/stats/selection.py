@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from infwidth.config.shared import TuningSettings
+from infwidth.config.section import TuningSettings
 
 Side = Literal["lower", "higher"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from infwidth.config.errors import UserError
-from infwidth.config.shared import MeshSettings
+from infwidth.config.section import MeshSettings
 
 BATCH_AXES = ("data", "fsdp")
 """Axes that split a batch, outermost first."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from infwidth.artifact.doctor.steps import Precision
-from infwidth.config.shared import NumericsSettings
+from infwidth.config.section import NumericsSettings
 from infwidth.models.attention import attend, chosen_implementation
 from infwidth.models.fast_ops import causal_attention, product
 from infwidth.models.loss import block_size, blocked_mean_loss, cross_entropy

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from infwidth.artifact.doctor.steps import Precision
+from infwidth.config.section import NumericsSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
-from infwidth.config.shared import NumericsSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.training.rules import Hyperparameters
 from infwidth.training.step import compile_program

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from infwidth.artifact.planning.texts import Text
+from infwidth.config.section import TuningSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.places import Place, first_places, has_mlps, run_spec
 from infwidth.experiments.registry import IN_PARTS, STUDIES

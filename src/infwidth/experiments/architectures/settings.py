@@ -10,12 +10,12 @@ from infwidth.config.section import (
     LearningRate,
     Section,
     Seed,
+    TuningSettings,
     Width,
     each_once,
     known_variants,
     seeds_apart,
 )
-from infwidth.config.shared import TuningSettings
 
 Architecture = Literal["mlp", "cnn", "rnn"]
 

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infwidth.config.section import Seed, Width, each_once
-from infwidth.config.shared import Steps, StudySettings
+from infwidth.config.section import Seed, Steps, StudySettings, Width, each_once
 
 
 class DepthSettings(StudySettings):

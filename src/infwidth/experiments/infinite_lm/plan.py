@@ -6,8 +6,8 @@ also run at infinite width, at the same rate: no rate is chosen by an infinite r
 units of each model's own first batches, which tend to the infinite model's as the width grows.
 """
 
+from infwidth.config.section import MeshSettings
 from infwidth.config.settings import Settings, TrainingSettings
-from infwidth.config.shared import MeshSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from infwidth.experiments.places import has_mlps, widths_of

@@ -9,13 +9,13 @@ from infwidth.config.section import (
     LearningRate,
     Section,
     Seed,
+    TuningSettings,
     Width,
     each_once,
     known_variants,
     seeds_apart,
     whole_chunks,
 )
-from infwidth.config.shared import TuningSettings
 from infwidth.config.variants import VARIANTS
 
 INFINITE_READOUTS = ("sgd", "adam_star")

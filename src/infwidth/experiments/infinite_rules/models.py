@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from infwidth import infinite, kernels
-from infwidth.config.shared import MeasuredScalesSettings
+from infwidth.config.section import MeasuredScalesSettings
 from infwidth.experiments.digits import as_training, mean_loss, relu_features, scaled
 from infwidth.experiments.infinite_rules.settings import (
     FINITE_RULES,

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infwidth.config.section import Width, each_once
-from infwidth.config.shared import Steps, StudySettings
+from infwidth.config.section import Steps, StudySettings, Width, each_once
 
 
 class LadderSettings(StudySettings):

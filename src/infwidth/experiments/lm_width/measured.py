@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
-from infwidth.config.shared import StatisticsSettings
+from infwidth.config.section import StatisticsSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table

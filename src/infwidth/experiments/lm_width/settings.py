@@ -5,8 +5,16 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from infwidth.config.section import Section, Seed, Width, each_once, seeds_apart, variants_known_in
-from infwidth.config.shared import Steps, TuningSettings
+from infwidth.config.section import (
+    Section,
+    Seed,
+    Steps,
+    TuningSettings,
+    Width,
+    each_once,
+    seeds_apart,
+    variants_known_in,
+)
 from infwidth.config.variants import ALL_VARIANTS
 
 

@@ -5,8 +5,15 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from infwidth.config.section import LearningRate, Section, Seed, Width, each_once, seeds_apart
-from infwidth.config.shared import TuningSettings
+from infwidth.config.section import (
+    LearningRate,
+    Section,
+    Seed,
+    TuningSettings,
+    Width,
+    each_once,
+    seeds_apart,
+)
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS
 from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
 

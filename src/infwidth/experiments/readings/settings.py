@@ -5,8 +5,14 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from infwidth.config.section import LearningRate, Seed, Width, each_once
-from infwidth.config.shared import StudySettings, TuningSettings
+from infwidth.config.section import (
+    LearningRate,
+    Seed,
+    StudySettings,
+    TuningSettings,
+    Width,
+    each_once,
+)
 
 Factor = Literal[
     "steps", "vocabulary", "layers", "readout_init", "activation", "b2", "trunk_optimizer"

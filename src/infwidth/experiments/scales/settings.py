@@ -5,8 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infwidth.config.section import Seed, Width, each_once, seeds_apart, variants_known_in
-from infwidth.config.shared import StudySettings
+from infwidth.config.section import (
+    Seed,
+    StudySettings,
+    Width,
+    each_once,
+    seeds_apart,
+    variants_known_in,
+)
 from infwidth.config.variants import ALL_VARIANTS
 
 Count = Annotated[int, Field(ge=1)]

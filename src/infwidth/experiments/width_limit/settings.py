@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from infwidth.config.section import Section, Seed, Width, each_once, seeds_apart
-from infwidth.config.shared import TuningSettings
+from infwidth.config.section import Section, Seed, TuningSettings, Width, each_once, seeds_apart
 from infwidth.config.variants import VARIANTS
 
 REFERENCE = "unfrozen"

@@ -1,21 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """C4's shards on disk: json.gz files as allenai/c4 has them, or a prepared TFDS `c4` folder.
 
-Nothing is downloaded, and no shard is read here: the names, their sizes and TFDS's own description
-say all that is needed to plan.
+Nothing is downloaded. To plan, no shard is read: the names, their sizes and TFDS's own description
+say all that is needed. A catalogue of names and sizes stands where another corpus's manifest
+stands, so that a file that has changed since is noticed and named, not read.
 """
 
 import json
 import math
 import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from isal import igzip
+
 from infwidth.config.errors import UserError
+from infwidth.config.section import C4Config
 from infwidth.config.settings import DataSettings, Settings
-from infwidth.config.shared import C4Config
+from infwidth.data.documents import UNPACKING_ERRORS, row_text
+from infwidth.data.files import MANIFEST, json_digest, replacing_folder
+from infwidth.stored import read_json, write_json
 
 TFDS_VERSION = "3.0.1"
+RULE = "infwidth data corpus"
+KIND = "c4"
 _JSON_NAME = re.compile(r"c4-(train|validation)\.(\d{5})-of-(\d{5})\.json\.gz")
 # By configuration, from allenai/c4: shards of training and validation, bytes of all.
 _PUBLISHED: dict[C4Config, tuple[int, int, float]] = {
@@ -57,19 +67,17 @@ class C4Shard(NamedTuple):
 
 
 class C4Files(NamedTuple):
-    """All shards that were found.
-
-    Attributes:
-        form: `json`, or `tfds` for a prepared folder of array_record files.
-        folder: where they lie.
-        train: in order.
-        validation: in order.
-    """
+    """All shards in a folder, in order; `tfds` is a prepared folder of array_record files."""
 
     form: Literal["json", "tfds"]
     folder: Path
     train: list[C4Shard]
     validation: list[C4Shard]
+
+    @property
+    def named(self) -> dict[str, C4Shard]:
+        """The shards by name."""
+        return {shard.name: shard for shard in [*self.train, *self.validation]}
 
 
 def token_budget(settings: Settings) -> int:
@@ -89,16 +97,7 @@ def token_budget(settings: Settings) -> int:
 def find_shards(data: DataSettings, budget: int | None = None) -> C4Files:
     """Finds the shards in the folder that the settings name, or below it.
 
-    Args:
-        data: `path`, `c4` and the vocabulary.
-        budget: tokens wanted, for the error's estimate of how much to download; None: all.
-
-    Returns:
-        The shards; no file is opened but TFDS's description.
-
-    Raises:
-        UserError: there are none, with what to download, how large it is, and where it goes; or one
-            is missing or empty.
+    If there are none, the error says what to download, which is estimated from a budget of tokens.
     """
     root = Path(data.path or "")
     names = ("", data.c4.config, TFDS_VERSION, f"{data.c4.config}/{TFDS_VERSION}")
@@ -121,19 +120,9 @@ def find_shards(data: DataSettings, budget: int | None = None) -> C4Files:
 
 
 def planned_shards(files: C4Files, data: DataSettings, budget: int) -> list[C4Shard]:
-    """The training shards to read: those that the settings ask for, or about enough of them.
+    """The first training shards: as many as the settings say, or about enough for the budget.
 
-    Args:
-        files: what there is.
-        data: `c4.train_shards` and the vocabulary.
-        budget: tokens wanted.
-
-    Returns:
-        The first shards, one at least. Without `train_shards` their number rests on an estimate
-        of tokens from sizes; if it falls short, `tokenize` itself goes on with those that follow.
-
-    Raises:
-        UserError: more shards are asked for than there are.
+    The estimate rests on sizes; if it falls short, `tokenize` goes on with those that follow.
     """
     if data.c4.train_shards is not None:
         if data.c4.train_shards > len(files.train):
@@ -195,9 +184,41 @@ def _json_files(folder: Path) -> C4Files | None:
             shards[split].append(
                 C4Shard(split, int(number), path, size, size * _TEXT_PER_COMPRESSED_BYTE)
             )
-    if not totals:
-        return None
-    return C4Files("json", folder, shards["train"], shards["validation"])
+    return C4Files("json", folder, shards["train"], shards["validation"]) if totals else None
+
+
+def _tfds_files(folder: Path, data: DataSettings) -> C4Files:
+    path = folder / "dataset_info.json"
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        found = (info["name"], info["configName"], info["version"], info["fileFormat"])
+        splits = {split["name"]: split for split in info["splits"]}
+        train, validation = (_tfds_shards(folder, splits[name]) for name in ("train", "validation"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged, or of something else than C4 ({error!r}): restore it"
+        ) from None
+    wanted = ("c4", data.c4.config, TFDS_VERSION, "array_record")
+    if found != wanted:
+        raise UserError(
+            f"{path} is of {'/'.join(found[:2])}:{found[2]} in {found[3]}, but this needs "
+            f"{'/'.join(wanted[:2])}:{wanted[2]} in {wanted[3]}: name another folder in data.path"
+        )
+    return C4Files("tfds", folder, train, validation)
+
+
+def _tfds_shards(folder: Path, split: dict[str, Any]) -> list[C4Shard]:
+    lengths = [int(length) for length in split["shardLengths"]]
+    text_per_record = int(split["numBytes"]) * _TEXT_PER_TFDS_BYTE / max(1, sum(lengths))
+    shards, first = [], 0
+    for number, length in enumerate(lengths):
+        name = f"c4-{split['name']}.array_record-{number:05d}-of-{len(lengths):05d}"
+        path = folder / name
+        if path.is_file():
+            size, text = path.stat().st_size, length * text_per_record
+            shards.append(C4Shard(split["name"], number, path, size, text, first, length))
+        first += length
+    return shards
 
 
 def _check_complete(shards: list[C4Shard]) -> None:
@@ -218,35 +239,116 @@ def _check_complete(shards: list[C4Shard]) -> None:
             raise UserError(f"{shard.path} is empty: download it again")
 
 
-def _tfds_files(folder: Path, data: DataSettings) -> C4Files:
-    path = folder / "dataset_info.json"
+def write_catalogue(files: C4Files, settings: DataSettings, folder: Path) -> None:
+    """Writes the shards' names and sizes, as the corpus's manifest."""
+    manifest = {
+        "kind": KIND,
+        "corpus": f"c4/{settings.c4.config}",
+        "form": files.form,
+        "folder": files.folder.as_posix(),
+        "statement": {
+            "text": f"C4 ({settings.c4.config}): English web text of April 2019",
+            "source": "allenai/c4" if files.form == "json" else "TensorFlow Datasets c4 3.0.1",
+            "licence": "ODC-BY; the pages are also under Common Crawl's terms of use",
+        },
+        "digest": json_digest([[name, shard.bytes] for name, shard in files.named.items()]),
+        "shards": {
+            name: {"file": shard.path.name, "bytes": shard.bytes}
+            for name, shard in files.named.items()
+        },
+        "files": {},
+    }
+    with replacing_folder(folder, frozenset({MANIFEST})) as result:
+        write_json(result / MANIFEST, manifest)
+
+
+def is_catalogue(folder: Path) -> bool:
+    """Whether the corpus in a folder is C4."""
+    return read_json(folder / MANIFEST, RULE, ("kind",))["kind"] == KIND
+
+
+def check_against_catalogue(files: C4Files, folder: Path) -> dict[str, Any]:
+    """The catalogue in `folder`, if its shards are as large as then.
+
+    Shards that it does not know are let be.
+    """
+    manifest = read_json(folder / MANIFEST, RULE, ("shards", "digest", "statement"))
+    accept = (
+        f"to take the files as they are now, delete {folder / MANIFEST} and run again (runs on "
+        "other tokens are trained anew)"
+    )
+    there = files.named
+    for name, then in manifest["shards"].items():
+        if name not in there:
+            raise UserError(
+                f"{files.folder / then['file']} is gone, which {folder / MANIFEST} lists: restore "
+                f"it, or {accept}"
+            )
+        now = there[name]
+        if now.bytes != then["bytes"]:
+            change = _change(now.path, then["bytes"], now.bytes)
+            raise UserError(f"{change} since it was first seen: restore it, or {accept}")
+    return manifest
+
+
+def check_unchanged(shard: C4Shard) -> None:
+    """Refuses a shard that has grown or shrunk since this process found it."""
+    size = shard.path.stat().st_size
+    if size != shard.bytes:
+        change = _change(shard.path, shard.bytes, size)
+        raise UserError(f"{change} while it was read: finish the download, then run again")
+
+
+def _change(path: Path, then: int, now: int) -> str:
+    return f"{path} has {'grown' if now > then else 'shrunk'} from {then} to {now} bytes"
+
+
+def first_documents(files: C4Files, text_key: str, count: int) -> Iterator[str]:
+    """The first texts of the training shards, the sample that a vocabulary learns from.
+
+    C4 is shuffled, so they are as good as drawn at random; none is held out.
+    """
+    rows = (row for shard in files.train for row in read_shard(shard, text_key))
+    for _, text in islice(rows, count):
+        yield text
+
+
+def read_shard(shard: C4Shard, text_key: str) -> Iterator[tuple[int, str]]:
+    """Each row's number and text, in order; only the row at hand is in memory.
+
+    Rows are lines, from 1, or TFDS's records, from 0. An error names the place of the damage.
+    """
+    return _json_rows(shard, text_key) if shard.path.suffix == ".gz" else _tfds_rows(shard)
+
+
+def _json_rows(shard: C4Shard, text_key: str) -> Iterator[tuple[int, str]]:
+    with shard.path.open("rb") as raw, igzip.IGzipFile(fileobj=raw) as file:
+        name, row, offset = str(shard.path), 0, 0
+        try:
+            for row, line in enumerate(file, start=1):
+                if line.strip():
+                    yield row, row_text(line, text_key, f"{name}:{row} (unpacked byte {offset})")
+                offset += len(line)
+        except UNPACKING_ERRORS as error:
+            raise UserError(
+                f"{shard.path} is damaged at or before byte {raw.tell()} of {shard.bytes}, "
+                f"after row {row} ({error}): download it again"
+            ) from None
+        if not row:
+            raise UserError(f"{shard.path} holds no row: download it again")
+
+
+def _tfds_rows(shard: C4Shard) -> Iterator[tuple[int, str]]:
+    import tensorflow_datasets as tfds
+
+    part = f"{shard.split}[{shard.first}:{shard.first + shard.records}]"
+    record = 0
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        found = (info["name"], info["configName"], info["version"], info["fileFormat"])
-        splits = {split["name"]: split for split in info["splits"]}
-        shards = {name: _tfds_shards(folder, splits[name]) for name in ("train", "validation")}
-    except (KeyError, TypeError, ValueError) as error:
+        records: Any = tfds.builder_from_directory(str(shard.path.parent)).as_data_source(part)
+        for record in range(shard.records):
+            yield record, records[record]["text"].decode()
+    except (RuntimeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{path} is damaged, or of something else than C4 ({error!r}): restore it"
+            f"{shard.path} is damaged at record {record} of {shard.records} "
+            f"({' '.join(str(error).split())[:80]}): restore it"
         ) from None
-    wanted = ("c4", data.c4.config, TFDS_VERSION, "array_record")
-    if found != wanted:
-        raise UserError(
-            f"{path} is of {'/'.join(found[:2])}:{found[2]} in {found[3]}, but this needs "
-            f"{'/'.join(wanted[:2])}:{wanted[2]} in {wanted[3]}: name another folder in data.path"
-        )
-    return C4Files("tfds", folder, shards["train"], shards["validation"])
-
-
-def _tfds_shards(folder: Path, split: dict[str, Any]) -> list[C4Shard]:
-    lengths = [int(length) for length in split["shardLengths"]]
-    text_per_record = int(split["numBytes"]) * _TEXT_PER_TFDS_BYTE / max(1, sum(lengths))
-    shards, first = [], 0
-    for number, length in enumerate(lengths):
-        name = f"c4-{split['name']}.array_record-{number:05d}-of-{len(lengths):05d}"
-        path = folder / name
-        if path.is_file():
-            size, text = path.stat().st_size, length * text_per_record
-            shards.append(C4Shard(split["name"], number, path, size, text, first, length))
-        first += length
-    return shards
