@@ -32,7 +32,9 @@ from infwidth.config.settings import DataSettings
 from infwidth.data.c4 import C4Files, find_shards, first_documents, read_shard
 from infwidth.data.c4_tokens import tokenize_shard
 from infwidth.data.documents import open_source
+from infwidth.data.files import MANIFEST, describe_files
 from infwidth.data.vocabulary import MODEL, Vocabulary, load_vocabulary, train_vocabulary
+from infwidth.stored import write_json
 
 T = TypeVar("T")
 DOCUMENT_BYTES = 2200
@@ -90,6 +92,7 @@ def hold_out(folder: Path) -> None:
     hashes = np.unique(np.random.default_rng(0).integers(2**64, size=HELD_OUT, dtype=np.uint64))
     for name in ("hashes.npy", "heads.npy"):
         np.save(folder / name, hashes)
+    write_json(folder / MANIFEST, {"files": describe_files(folder)})
 
 
 def tokenize(files: C4Files, vocabulary: Vocabulary, held_out: Path, out: Path) -> dict[str, Any]:

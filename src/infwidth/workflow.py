@@ -28,12 +28,7 @@ from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, va
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.config.variants import VARIANTS
-from infwidth.data.c4 import (
-    check_against_catalogue,
-    find_shards,
-    planned_shards,
-    token_budget,
-)
+from infwidth.data.c4 import check_against_catalogue, find_shards, planned_shards, token_budget
 from infwidth.data.documents import check_pieces, text_files
 from infwidth.data.files import MANIFEST, json_digest
 from infwidth.experiments.registry import REGISTRY, module

@@ -5,14 +5,7 @@ from collections.abc import Collection
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 

@@ -40,25 +40,18 @@ _TEXT_PER_TFDS_BYTE = 0.95
 
 
 class C4Shard(NamedTuple):
-    """One file of C4.
-
-    Attributes:
-        split: C4's own, `train` or `validation`.
-        number: of the shard in its split, from 0.
-        path: the file.
-        bytes: its size.
-        text_bytes: about how much text it holds.
-        first: TFDS only: number of its first record in the split.
-        records: TFDS only: how many it has.
-    """
+    """One file of C4, by its number in C4's own split, `train` or `validation`."""
 
     split: str
     number: int
     path: Path
     bytes: int
     text_bytes: float
+    """About how much text it holds."""
     first: int = 0
+    """TFDS only: the number of its first record in the split."""
     records: int = 0
+    """TFDS only: how many it has."""
 
     @property
     def name(self) -> str:
@@ -87,10 +80,7 @@ def token_budget(settings: Settings) -> int:
     steps × batch windows, and one more for the phase.
     """
     training, infinite = settings.training, settings.infinite_lm
-    sequences = max(
-        training.steps * training.batch_size,
-        infinite.steps * infinite.batch_size,
-    )
+    sequences = max(training.steps * training.batch_size, infinite.steps * infinite.batch_size)
     return (sequences + 1) * settings.model.context
 
 

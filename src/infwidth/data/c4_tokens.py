@@ -23,13 +23,7 @@ from infwidth.code_digest import code_digest
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data import vocabulary as vocabularies
-from infwidth.data.c4 import (
-    C4Files,
-    C4Shard,
-    check_against_catalogue,
-    check_unchanged,
-    read_shard,
-)
+from infwidth.data.c4 import C4Files, C4Shard, check_against_catalogue, check_unchanged, read_shard
 from infwidth.data.files import (
     MANIFEST,
     check_files,
@@ -195,13 +189,9 @@ def tokenize_shard(
 ) -> dict[str, Any]:
     """Makes the tokens of one shard, unless they are there already; returns their manifest.
 
-    Args:
-        shard: the file.
-        data: `text_key`, and `split_seed`, which parts held-out documents.
-        vocabulary: encodes.
-        held_out: for a training shard, the folders made of C4's validation shards.
-        cap: stop after the document with which the tokens are so many; None: read all.
-        folder: what to make; a killed run leaves nothing there, and a rerun makes the same bytes.
+    A training shard needs `held_out`, the folders made of C4's validation shards. With a `cap` it
+    ends after the document with which its tokens are so many. A killed run leaves nothing in
+    `folder`, and a rerun makes the same bytes.
     """
     held = _HeldOut.of(held_out)
     made_from = {
@@ -212,11 +202,8 @@ def tokenize_shard(
         "code": code_digest([f"{__name__}.tokenize_shard"]),
     }
     check_unchanged(shard)
-    source = {
-        "file": shard.path.name,
-        "bytes": shard.bytes,
-        "sha256": file_digest(shard.path),
-    }
+    digest = file_digest(shard.path)
+    source = {"file": shard.path.name, "bytes": shard.bytes, "sha256": digest}
     if manifest := _made_before(folder, made_from, cap, source, shard):
         return manifest
     with replacing_folder(folder, _OWNED_BY_SHARD) as result:

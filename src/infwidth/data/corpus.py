@@ -14,13 +14,7 @@ import tensorflow_datasets as tfds
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
 from infwidth.data.documents import Document, Source, corpus_digest, open_source
-from infwidth.data.files import (
-    MANIFEST,
-    check_files,
-    describe_files,
-    json_digest,
-    replacing_folder,
-)
+from infwidth.data.files import MANIFEST, check_files, describe_files, json_digest, replacing_folder
 from infwidth.data.splits import SPLITS, split_documents
 from infwidth.stored import read_json, write_json
 

@@ -16,12 +16,7 @@ import numpy as np
 from infwidth.atomic import write_atomically
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings
-from infwidth.data.files import (
-    check_files,
-    describe_files,
-    json_digest,
-    replacing_folder,
-)
+from infwidth.data.files import check_files, describe_files, json_digest, replacing_folder
 from infwidth.stored import damaged, read_json
 
 RULE = "infwidth data vocabulary"
