@@ -20,8 +20,8 @@ from snakemake.utils import listfiles
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
 
-from infwidth.cli.options import RETRAIN
 from infwidth.cli.parent import VARIABLE, describe_this_process
+from infwidth.cli.parser import RETRAIN
 from infwidth.code_digest import PROCESS, code_digest, remember_source
 from infwidth.config.errors import UserError
 from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, validate

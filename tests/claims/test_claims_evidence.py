@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.claims.evidence import (
+from infwidth.claims.judge import (
     decisive,
     evidence_at,
     evidence_over,

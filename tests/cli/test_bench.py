@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from infwidth.cli.bench import set_up_benches
+from infwidth.cli.study import set_up_benches
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.data.tokens import TokenDataset
@@ -57,7 +57,8 @@ def test_every_bench_of_a_process_has_its_settings_and_tokens(monkeypatch, given
     )
     args = Namespace(runs=Path("somewhere/runs"), tokens=given, retrain=False)
     model, training = ModelSettings(layers=1), TrainingSettings(steps=50, warmup_steps=1)
-    benches = set_up_benches(args, Layout("mine"), model, training, tokens)
+    job = SimpleNamespace(parts=[SimpleNamespace(model=model, training=training)])
+    benches = set_up_benches(args, Layout("mine"), job, tokens)
     for name in ("base-ntk", "short-ntk"):
         with benches(name) as bench:
             assert (bench.model, bench.training, bench.platform) == (model, training, "cpu")

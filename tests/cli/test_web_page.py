@@ -3,7 +3,7 @@
 
 from html.parser import HTMLParser
 
-from infwidth.cli.web_page import web_page
+from infwidth.cli.pages import web_page
 
 TEXT = """# What is said
 

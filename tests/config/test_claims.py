@@ -10,8 +10,15 @@ import jsonschema
 import pytest
 import yaml
 
-from infwidth.claims.rules import labels, number_of, stood_before
-from infwidth.claims.schema import Claims, Reference, claims_schema, read_claims
+from infwidth.claims.schema import (
+    Claims,
+    Reference,
+    claims_schema,
+    labels,
+    number_of,
+    read_claims,
+    stood_before,
+)
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS, parse_slice, pick, validate
 from infwidth.config.slices import SLICES

@@ -8,9 +8,8 @@ import jsonschema
 import pytest
 
 from infwidth.catalogue import FIGURES, LONG_TIER, TABLES
-from infwidth.claims.rules import labels
-from infwidth.claims.schema import read_claims
-from infwidth.cli.figures_page import CORE_MINUTES, QUESTIONS, figures_page, pages
+from infwidth.claims.schema import labels, read_claims
+from infwidth.cli.config import CORE_MINUTES, QUESTIONS, figures_page, pages
 from infwidth.config.load import read_config
 from infwidth.config.settings import json_schema, reference_page
 from infwidth.experiments.registry import REGISTRY

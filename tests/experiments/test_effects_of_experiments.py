@@ -14,7 +14,7 @@ import pytest
 from scipy import optimize, stats
 
 from infwidth.catalogue import effects_module, reader, schemas
-from infwidth.claims.evidence import not_measured
+from infwidth.claims.judge import not_measured
 from infwidth.claims.schema import read_claims
 from infwidth.config.errors import UserError
 from infwidth.experiments.convergence import measured as convergence

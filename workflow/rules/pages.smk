@@ -28,7 +28,7 @@ rule pages:
         CONDA
     params:
         settings=slice_of("pages"),
-        code=code_digest(["infwidth.cli.pages", "infwidth.cli.web_page"]),
+        code=code_digest(["infwidth.cli.pages"]),
     shell:
         "infwidth pages --settings {params.settings:q} --claims {input.claims}"
         f" --tables {LAYOUT.tables} --out {LAYOUT.pages} 2> {{log}}"

@@ -25,18 +25,10 @@ _KEYS = ("configuration", "confidence", "families", "claims")
 
 @dataclass(frozen=True)
 class Place:
-    """The effect at one place, and what it says on the claim there.
+    """The effect at one place, such as "H = 256", and what it says on the claim there alone.
 
-    Attributes:
-        where: such as "H = 256".
-        estimate: the effect.
-        lower, upper: of its interval over repeats, NaN where there is none.
-        documents_lower, documents_upper: of its interval over test documents.
-        repeats: independent repeats that it rests on.
-        freedom: degrees of freedom of the interval; None where it is a normal one, or exact.
-        lost: repeats that diverged or are missing.
-        exact: a number without error, such as a count of bytes.
-        p_holds, p_opposite: evidence for the claim, and for its opposite, at this place alone.
+    Of the intervals, over repeats and over test documents, the ends are NaN where there is none.
+    The degrees of freedom are None where the interval is a normal one, or the number is exact.
     """
 
     where: str
@@ -59,19 +51,13 @@ class Judged:
 
     Attributes:
         label: its number, with a letter where that has several claims.
-        claim: its row of the rules.
-        line: of that row in the file of the rules.
+        line: of the claim in the file of the rules.
         bounds: by name (`than`, `to`, `within`), the rule's numbers.
-        level: of its family.
-        verdict: by the rule.
         note: why there is no verdict, or what its numbers lack.
         fixed: as the claim's, but `after` where the seeds measured are not fresh.
         measurements: commit, configuration, corpus and digests of what was measured; None without.
-        places: every place of the effect.
-        judged: indices of those that the scope takes.
-        decisive: index of the place that decides; None without any.
-        p_holds, p_opposite: evidence over the scope.
-        holm_holds, holm_opposite: the same after Holm within the family.
+        judged: indices of the places that the scope takes; `decisive` is that which decides.
+        p_holds, p_opposite: evidence over the scope; `holm_...` after Holm within the family.
     """
 
     label: str
@@ -99,13 +85,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class JudgedClaims:
-    """Every claim of one configuration.
+    """Every claim of one configuration, in the order of the rules.
 
-    Attributes:
-        configuration: its name.
-        confidence: of every interval.
-        families: by name, `level`, `about`, and the number of `claims`.
-        claims: in the order of the rules.
+    Of a family: `level`, `about`, and the number of `claims`.
     """
 
     configuration: str
@@ -150,11 +132,7 @@ class JudgedClaims:
 
 
 def load(folder: Path | str) -> JudgedClaims:
-    """Reads and checks a folder's claims.json.
-
-    Raises:
-        UserError: it is missing or unreadable, or lacks something.
-    """
+    """Reads and checks a folder's claims.json."""
     path = Path(folder) / FILE
     if not path.exists():
         raise UserError(f"{path} is missing: run `infwidth claims` first")

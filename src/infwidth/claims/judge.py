@@ -4,39 +4,35 @@
 import importlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infwidth.catalogue import effects_module, reader
 from infwidth.claims.claims import Judged, JudgedClaims, Place
-from infwidth.claims.evidence import (
-    decisive,
-    evidence_at,
-    evidence_over,
-    not_measured,
-    places_of,
-    slack,
+from infwidth.claims.schema import (
+    Claims,
+    Equivalent,
+    Greater,
+    Less,
+    labels,
+    number_of,
+    stood_before,
 )
-from infwidth.claims.rules import labels, number_of, stood_before
-from infwidth.claims.schema import Claim, Claims
 from infwidth.claims.words import is_unbounded
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.stats.effects import Effect
-from infwidth.stats.statistics import holm
-from infwidth.stats.verdicts import Evidence, Verdict, verdict
+from infwidth.stats.statistics import holm, two_sided
+from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, at_some_width, verdict
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an experiment found.
+    """What an experiment found: effects by name, place by place.
 
-    Attributes:
-        effects: by name, place by place.
-        record: commit, configuration, corpus and digests of its measurements.
-        settings: that it ran with.
+    The record holds commit, configuration, corpus and digests of its measurements.
     """
 
     effects: Mapping[str, list[Effect]]
@@ -45,11 +41,7 @@ class Found:
 
 
 def find(experiment: str, folder: Path) -> Found:
-    """Reads what an experiment measured and takes its effects from it.
-
-    Raises:
-        UserError: the measurements are missing or incomplete.
-    """
+    """Reads what an experiment measured and takes its effects from it."""
     measured = importlib.import_module(reader(experiment)).load(folder)
     effects = importlib.import_module(effects_module(experiment)).effects(measured)
     provenance = measured.provenance()
@@ -61,17 +53,10 @@ def find(experiment: str, folder: Path) -> Found:
 def judge(
     rules: Claims, found: Mapping[str, Found], settings: Settings, text: str = ""
 ) -> JudgedClaims:
-    """Judges every claim.
+    """Judges every claim, by what was found by experiment.
 
-    Args:
-        rules: the claims with their rules.
-        found: by experiment; a claim whose experiment is not among them is not measured, and
-            left out where that is so of its whole family.
-        settings: `name`, `statistics`, and what the rules refer to.
-        text: of the file of the rules, in which claims are looked up by line.
-
-    Raises:
-        UserError: a claim asks for an effect that its experiment does not give.
+    A claim whose experiment is not among these is not measured, and left out where that is so of
+    its whole family. In the text of the file of the rules claims are looked up by line.
     """
     label_of, confidence = labels(rules), settings.statistics.confidence
     levels = {name: number_of(each.level, settings) for name, each in rules.families.items()}
@@ -113,7 +98,12 @@ def judge(
 def _with_evidence(row: Judged, found: Found, confidence: float) -> Judged:
     """The row with its places and the evidence over its scope, before Holm."""
     claim = row.claim
-    effects = _effects(claim, found)
+    if claim.effect not in found.effects:
+        known = ", ".join(found.effects)
+        raise UserError(
+            f"claim '{claim.id}': {claim.experiment} has no effect '{claim.effect}'; it has {known}"
+        )
+    effects = found.effects[claim.effect]
     row = replace(row, measurements=found.record)
     if not effects:
         needs = "something that it compares was not run in this configuration"
@@ -138,15 +128,6 @@ def _with_evidence(row: Judged, found: Found, confidence: float) -> Judged:
         verdict=Verdict.INCONCLUSIVE,
         note=_note([places[k] for k in taken]),
     )
-
-
-def _effects(claim: Claim, found: Found) -> list[Effect]:
-    if claim.effect not in found.effects:
-        known = ", ".join(found.effects)
-        raise UserError(
-            f"claim '{claim.id}': {claim.experiment} has no effect '{claim.effect}'; it has {known}"
-        )
-    return found.effects[claim.effect]
 
 
 def _with_verdicts(rows: list[Judged], judge: bool) -> list[Judged]:
@@ -227,3 +208,72 @@ def _line(text: str, name: str) -> int:
         if re.fullmatch(rf"\s*-\s+id:\s*{re.escape(name)}\s*", line):
             return number
     return 1
+
+
+def evidence_at(
+    rule: Greater | Less | Equivalent, bounds: dict[str, float], effect: Effect
+) -> Evidence:
+    """p values of the claim and of its opposite at one place.
+
+    For a direction both are two-sided, so that at one level the test and the interval that is
+    shown agree. Equivalence is by two one-sided tests; its opposite, that the effect lies beyond
+    the margin, is two-sided.
+    """
+    if isinstance(rule, Equivalent):
+        lower, upper = bounds["to"] - bounds["within"], bounds["to"] + bounds["within"]
+        inside = max(effect.p_above(lower), effect.p_below(upper))
+        return Evidence(inside, two_sided(min(effect.p_above(upper), effect.p_below(lower))))
+    above, below = (two_sided(p(bounds["than"])) for p in (effect.p_above, effect.p_below))
+    return Evidence(above, below) if isinstance(rule, Greater) else Evidence(below, above)
+
+
+def places_of(scope: str | Sequence[str], effects: Sequence[Effect]) -> tuple[list[int], list[str]]:
+    """Which places a scope takes, by index; and the names in it that are not there."""
+    if isinstance(scope, str):
+        every = list(range(len(effects)))
+        return (every[-1:] if scope == "last_place" else every), []
+    names = [effect.where for effect in effects]
+    return [names.index(n) for n in scope if n in names], [n for n in scope if n not in names]
+
+
+def not_measured(needs: Sequence[str], effects: Sequence[Effect]) -> list[str]:
+    """Which of these are a part of no place's name."""
+    return [need for need in needs if not any(need in effect.where for effect in effects)]
+
+
+def evidence_over(scope: str | Sequence[str], evidence: Sequence[Evidence]) -> Evidence:
+    """Evidence over all places that a scope takes."""
+    return at_some_width(evidence) if scope == "some_place" else at_every_width(evidence)
+
+
+def slack(rule: Greater | Less | Equivalent, bounds: dict[str, float], estimate: float) -> float:
+    """How far an estimate lies on the claim's side of the rule's bound; negative beyond it."""
+    if isinstance(rule, Equivalent):
+        return bounds["within"] - abs(estimate - bounds["to"])
+    excess = estimate - bounds["than"]
+    return excess if isinstance(rule, Greater) else -excess
+
+
+def decisive(
+    scope: str | Sequence[str],
+    evidence: Sequence[Evidence],
+    slacks: Sequence[float],
+    word: Verdict,
+) -> int | None:
+    """Which place decides: the weakest of a claim that must hold at all, the strongest otherwise.
+
+    Against a claim it is the place at which its opposite is shown best; without a verdict the one
+    that keeps the claim from being shown. A place without a test counts as the weakest. Where p
+    values are equal, such as those of exact numbers, slacks tell, and then the order of places.
+    """
+    if not evidence:
+        return None
+    against = word in (Verdict.CONTRADICTED, Verdict.NO)
+
+    def support(place: int) -> tuple[float, float]:
+        p_value = evidence[place].p_opposite if against else -evidence[place].p_holds
+        if math.isnan(p_value):
+            return (math.inf if against else -math.inf), 0.0
+        return p_value, slacks[place]
+
+    return (max if scope == "some_place" else min)(range(len(evidence)), key=support)

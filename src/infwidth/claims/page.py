@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infwidth.claims.claims import Judged, JudgedClaims
+from infwidth.claims.schema import short
 from infwidth.claims.words import (
     SOURCES,
     amount,
@@ -40,13 +41,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Links:
-    """Where figures, tables, measurements and rules lie, seen from the page's own folder.
-
-    Attributes:
-        figures, tables: folders.
-        measurements: by experiment, the folder of what it measured.
-        rules: the file of the rules.
-    """
+    """Where figures, tables, measurements and rules lie, seen from the page's own folder."""
 
     figures: str
     tables: str
@@ -153,26 +148,24 @@ def _verdict_line(each: Judged, links: Links) -> str:
     if each.measurements:
         where = links.measurements[each.claim.experiment]
         commit = each.measurements["commit"]
-        short = commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
-        parts.append(f"[measurements]({where}) of `{each.claim.experiment}` at `{short}`")
+        at = commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
+        parts.append(f"[measurements]({where}) of `{each.claim.experiment}` at `{at}`")
     parts.append(f"[rule]({links.rules}#L{each.line}) `{each.claim.id}`")
     return " · ".join(parts)
 
 
 def _evidence(each: Judged, links: Links) -> list[str]:
-    found = []
-    if each.claim.figure and each.measurements:
-        name = each.claim.figure
-        found.append(f"[{_short(name)}]({links.figures}/{name}.png)")
-    if each.claim.table and each.measurements:
-        name = each.claim.table
-        found.append(f"[{_short(name)}]({links.tables}/{name}.md)")
-    return found
-
-
-def _short(name: str) -> str:
-    """`fig 1` of `fig1_loss_vs_width`."""
-    return re.sub(r"^(fig|table)(\d+)_.*$", "\\1\u00a0\\2", name)
+    """Links to the figure and the table that show a claim."""
+    space = "\u00a0"  # The name stays on one line.
+    pictures = (
+        (each.claim.figure, links.figures, "png"),
+        (each.claim.table, links.tables, "md"),
+    )
+    return [
+        f"[{short(name, space)}]({folder}/{name}.{ending})"
+        for name, folder, ending in pictures
+        if name and each.measurements
+    ]
 
 
 def _places(each: Judged, confidence: float) -> str:

@@ -2,8 +2,9 @@
 """The rules by which claims are judged: one row of config/claims.yaml is one decision rule."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,8 +37,6 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 SeedSetting = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$")]
 Seen = Annotated[list[int], Field(min_length=1)]
-
-
 Part = Literal["experiment", "theory", "question"]
 
 
@@ -188,11 +187,10 @@ class Claims(_Part):
             _known(experiment, EXPERIMENTS, "fresh_seeds: there is no experiment")
             for setting in settings:
                 section: Any = Settings
+                what = f"fresh_seeds.{experiment}: {setting}: there is no setting"
                 for name in setting.split("."):
                     fields = getattr(section, "model_fields", {})
-                    _known(
-                        name, fields, f"fresh_seeds.{experiment}: {setting}: there is no setting"
-                    )
+                    _known(name, fields, what)
                     section = fields[name].annotation
         for claim in self.claims:
             for setting in claim.seen:
@@ -202,11 +200,7 @@ class Claims(_Part):
 
 
 def read_claims(path: Path = CLAIMS) -> Claims:
-    """Reads and checks the rules.
-
-    Raises:
-        UserError: the file cannot be read, or the first mistake in it: its place and what is wrong.
-    """
+    """Reads and checks the rules; the first mistake is a line with its place."""
     content = read_yaml(path)
     try:
         return Claims.model_validate(content)
@@ -219,6 +213,57 @@ def claims_schema() -> str:
     schema = Claims.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def number_of(bound: float | str, settings: Settings) -> float:
+    """A bound, margin or level as a number: what it refers to is read from the settings."""
+    if not isinstance(bound, str):
+        return bound
+    if bound == "1 - statistics.confidence":
+        # Rounded, or it would be 0.05 and a bit.
+        return round(1 - settings.statistics.confidence, 12)
+    section, name = bound.split(".")
+    return float(getattr(getattr(settings, section), name))
+
+
+def labels(rules: Claims) -> dict[str, str]:
+    """By id, how a claim is called: its number, with a letter where it has several rows."""
+    rows = Counter(claim.number for claim in rules.claims)
+    seen: Counter[int] = Counter()
+    found = {}
+    for claim in rules.claims:
+        letter = chr(ord("a") + seen[claim.number]) if rows[claim.number] > 1 else ""
+        seen[claim.number] += 1
+        found[claim.id] = f"{claim.number}{letter}"
+    return found
+
+
+def rule_of(claim: Claim, bounds: Mapping[str, float | str], unit: str = "") -> str:
+    """The rule of a claim, by its numbers, or the names of settings that they are."""
+    shown = {
+        name: f"`{bound}`" if isinstance(bound, str) else f"{bound:g}".replace("-", "−")
+        for name, bound in bounds.items()
+    }
+    if claim.rule.kind == "equivalent":
+        return f"within ±{shown['within']}{unit} of {shown['to']}"
+    return f"{claim.rule.kind} than {shown['than']}{unit}"
+
+
+def short(name: str, space: str = " ") -> str:
+    """`fig 1` of `fig1_loss_vs_width`."""
+    return re.sub(r"^(fig|table)(\d+)_.*$", rf"\1{space}\2", name)
+
+
+def stood_before(rules: Claims, claim: Claim, measured: Mapping[str, Any]) -> bool:
+    """Whether nothing had been seen on the seeds with which a claim's experiment was measured."""
+    for setting, seen in rules.fresh_seeds[claim.experiment].items():
+        seeds: Any = measured
+        for name in setting.split("."):
+            seeds = seeds.get(name, {})
+        seeds = seeds if isinstance(seeds, list) else [seeds]
+        if {} in seeds or set(seeds) & {*seen, *claim.seen.get(setting, [])}:
+            return False
+    return True
 
 
 def _known(name: str, names: Iterable[str], what: str) -> str:

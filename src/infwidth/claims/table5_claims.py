@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table 5: every claim and question, with the number that decides, its rule and its verdict."""
 
+from dataclasses import asdict
+
 import pandas as pd
 
 from infwidth.claims.claims import Judged, JudgedClaims
@@ -42,17 +44,11 @@ def _shown(judged: Judged) -> dict[str, str]:
 
 def _raw(judged: Judged) -> list[dict[str, object]]:
     claim = judged.claim
-    common = {
+    named = {"id", "source", "statement", "experiment", "effect", "unit", "family"}
+    common = claim.model_dump(include=named) | {
         "claim": judged.label,
-        "id": claim.id,
-        "source": claim.source,
-        "statement": claim.statement,
-        "experiment": claim.experiment,
-        "effect": claim.effect,
-        "unit": claim.unit,
         "rule": rule(judged),
         "scope": scope(judged),
-        "family": claim.family,
         "level": judged.level,
         "p_holds_scope": judged.p_holds,
         "p_opposite_scope": judged.p_opposite,
@@ -63,18 +59,12 @@ def _raw(judged: Judged) -> list[dict[str, object]]:
         "note": judged.note,
     }
     places = [
-        {
+        asdict(place)
+        | {
             "place": place.where,
             "judged": k in judged.judged,
-            "estimate": place.estimate,
             "seeds_lower": place.lower,
             "seeds_upper": place.upper,
-            "documents_lower": place.documents_lower,
-            "documents_upper": place.documents_upper,
-            "repeats": place.repeats,
-            "lost": place.lost,
-            "p_holds": place.p_holds,
-            "p_opposite": place.p_opposite,
         }
         for k, place in enumerate(judged.places)
     ]

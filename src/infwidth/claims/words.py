@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from infwidth.claims.claims import Judged, Place
+from infwidth.claims.schema import rule_of
 from infwidth.drawing.table import MISSING, number, signed
 
 SOURCES = {
@@ -35,13 +36,7 @@ def is_unbounded(place: Place) -> bool:
 
 
 def amount(place: Place, decimals: int, sign: bool = False) -> str:
-    """An effect alone.
-
-    Args:
-        place: where it was measured.
-        decimals: as by `decimals_of`.
-        sign: show a plus sign, too.
-    """
+    """An effect alone, to so many decimals; with a plus sign, too, if that is asked for."""
     # Adding 0 takes the sign from what rounds to -0.
     value = round(place.estimate, decimals) + 0.0
     return signed(value, decimals) if sign else number(value, decimals)
@@ -82,11 +77,7 @@ def decisive_number(judged: Judged) -> str:
 
 def rule(judged: Judged) -> str:
     """The rule in a few words, without its scope."""
-    kind, bounds = judged.claim.rule.kind, {k: f"{v:g}" for k, v in judged.bounds.items()}
-    bounds = {name: value.replace("-", "−") for name, value in bounds.items()}
-    if kind == "equivalent":
-        return f"within ±{bounds['within']} of {bounds['to']}"
-    return f"{kind} than {bounds['than']}"
+    return rule_of(judged.claim, judged.bounds)
 
 
 def scope(judged: Judged) -> str:

@@ -3,12 +3,11 @@
 
 import argparse
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from infwidth.atomic import write_atomically
 from infwidth.claims.schema import read_claims
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
@@ -20,7 +19,7 @@ from infwidth.stored import write_json
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser("claims", help=f"judge every claim by its rule in {CLAIMS}")
-    settings_options(parser, "claims")
+    settings_options(parser, "claims", _run)
     parser.add_argument("--rules", type=Path, default=CLAIMS, help="the rules")
     parser.add_argument(
         "--measured",
@@ -31,7 +30,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--figures", type=Path, help="folder of the figures that the page links")
     parser.add_argument("--tables", type=Path, help="folder of the tables that the page links")
     parser.add_argument("--out", type=Path, help="folder of claims.md and claims.json")
-    parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -41,7 +39,11 @@ def _run(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 
     rules = read_claims(args.rules)
     asked = dict.fromkeys(claim.experiment for claim in rules.claims)
-    folders = _named(args.measured) if args.measured else _that_ran(asked, layout)
+    if args.measured:
+        folders = _named(args.measured)
+    else:
+        that_may = {name: layout.measurements(name) for name in asked}
+        folders = {name: folder for name, folder in that_may.items() if folder.exists()}
     unknown = folders.keys() - asked.keys()
     if unknown:
         raise UserError(f"--measured: no claim is of {min(unknown)} (known: {', '.join(asked)})")
@@ -73,9 +75,3 @@ def _named(measured: list[str]) -> dict[str, Path]:
             raise UserError(f"--measured {text}: write EXPERIMENT=FOLDER")
         folders[name] = Path(folder)
     return folders
-
-
-def _that_ran(experiments: Iterable[str], layout: Layout) -> dict[str, Path]:
-    """The folders of the experiments that have run."""
-    folders = {name: layout.measurements(name) for name in experiments}
-    return {name: folder for name, folder in folders.items() if folder.exists()}

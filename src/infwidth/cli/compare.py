@@ -7,7 +7,7 @@ import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infwidth.claims.schema import read_claims
 from infwidth.config.errors import UserError
@@ -100,7 +100,8 @@ def _compare(args: argparse.Namespace, settings: Settings, layout: Layout) -> in
             if table.word != "identical"
         ]
     if args.json:
-        print(json.dumps(_as_json(compared, problems), indent=2, ensure_ascii=False))
+        said = {"moved": compared.moved, "problems": problems, "agrees": not problems}
+        print(json.dumps(finite(asdict(compared) | said), indent=2, ensure_ascii=False))
     else:
         _show(compared, problems)
     if problems:
@@ -114,10 +115,11 @@ def _measured(results: Path) -> dict[str, Path]:
     from infwidth.experiments.registry import REGISTRY
     from infwidth.experiments.tables import SETTINGS
 
-    if (results / "measurements").is_dir():
-        folders = {name: results / "measurements" / name for name in REGISTRY}
-    else:
-        folders = {name: results / name / "measurements" for name in REGISTRY}
+    published = (results / "measurements").is_dir()
+    folders = {
+        name: results / "measurements" / name if published else results / name / "measurements"
+        for name in REGISTRY
+    }
     return {name: folder for name, folder in folders.items() if (folder / SETTINGS).is_file()}
 
 
@@ -136,7 +138,13 @@ def _show(compared: "Comparison", problems: list[str]) -> None:
         numbers = (f"{each.rows:,}", f"{each.identical:,}", tested, resolution)
         table.add_row(name, *numbers, str(each.word))
     console.print(table)
-    console.print(f"\n{_claims(compared)}")
+    claims = compared.claims
+    same = claims.count - len(claims.verdicts)
+    known = [each.inside for each in claims.effects if each.inside is not None]
+    console.print(
+        f"\nClaims: {same} of {claims.count} verdicts are the same; {sum(known)} of {len(known)} "
+        "effects lie inside each other's interval."
+    )
     for moved in compared.moved:
         console.print(moved, soft_wrap=True, markup=False)
     if compared.absent:
@@ -148,16 +156,3 @@ def _show(compared: "Comparison", problems: list[str]) -> None:
         console.print(f"✗ {problem}", soft_wrap=True, markup=False)
     if len(problems) > _SHOWN:
         console.print(f"and {len(problems) - _SHOWN} more; --json lists all")
-
-
-def _claims(compared: "Comparison") -> str:
-    claims = compared.claims
-    same = claims.count - len(claims.verdicts)
-    known = [each.inside for each in claims.effects if each.inside is not None]
-    inside = f"{sum(known)} of {len(known)} effects lie inside each other's interval"
-    return f"Claims: {same} of {claims.count} verdicts are the same; {inside}."
-
-
-def _as_json(compared: "Comparison", problems: list[str]) -> Any:
-    said = {"moved": compared.moved, "problems": problems, "agrees": not problems}
-    return finite(asdict(compared) | said)

@@ -3,11 +3,10 @@
 
 import argparse
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -23,23 +22,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
     corpus = actions.add_parser("corpus", help="prepare the corpus as a TFDS dataset")
-    corpus.set_defaults(run=_corpus)
-
     vocabulary = actions.add_parser("vocabulary", help="make the vocabulary")
-    vocabulary.set_defaults(run=_vocabulary)
-
     tokenize = actions.add_parser("tokenize", help="turn the corpus into arrays of tokens")
-    tokenize.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
-    tokenize.set_defaults(run=_tokenize)
-
     shard = actions.add_parser("shard", help="make the tokens of one shard of C4")
     shard.add_argument("name", help="the shard, as in train-00003 or validation-00000")
-    shard.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
+    for action in (tokenize, shard):
+        action.add_argument("--vocabulary", type=Path, help="what `data vocabulary` made")
     shard.add_argument(
         "--stamp", type=Path, help="file to write once they are there (default: none)"
     )
-    shard.set_defaults(run=_shard)
-
     for action in (shard, tokenize):
         action.add_argument("--shards", type=Path, help="folder of the shards' tokens (C4 only)")
     for action in (vocabulary, shard, tokenize):
@@ -52,10 +43,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     show.add_argument("--step", type=_natural, default=0, help="training step, from 0")
     show.add_argument("--seed", type=_natural, default=0, help="seed of the run")
     show.add_argument("--rows", type=_natural, help="print only that many rows (default: all)")
-    show.set_defaults(run=_show)
 
-    for name, action in actions.choices.items():
-        settings_options(action, f"data {name}")
+    runs = (_corpus, _vocabulary, _tokenize, _shard, _show)
+    for (name, action), run in zip(actions.choices.items(), runs, strict=True):
+        settings_options(action, f"data {name}", run)
 
 
 def _natural(text: str) -> int:
@@ -88,19 +79,16 @@ def _corpus(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
 def _vocabulary(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.data.vocabulary import train_vocabulary
 
-    out = args.out or layout.vocabulary
-    documents = None
-    if settings.data.corpus == "c4":
-        documents = partial(_c4_sample, settings)
-    description = train_vocabulary(settings.data, args.corpus or layout.corpus, out, documents)
+    data, out = settings.data, args.out or layout.vocabulary
+
+    def c4_sample() -> Iterable[str]:
+        from infwidth.data.c4 import find_shards, first_documents
+
+        return first_documents(find_shards(data), data.text_key, data.c4.vocabulary_documents)
+
+    documents = c4_sample if data.corpus == "c4" else None
+    description = train_vocabulary(data, args.corpus or layout.corpus, out, documents)
     print(f"{out}: {description['kind']}, {description['size']} tokens")
-
-
-def _c4_sample(settings: Settings) -> Iterable[str]:
-    from infwidth.data.c4 import find_shards, first_documents
-
-    data = settings.data
-    return first_documents(find_shards(data), data.text_key, data.c4.vocabulary_documents)
 
 
 def _shard(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infwidth.atomic import write_atomically
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -20,10 +20,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "doctor", help="check this machine's devices against known losses, and time them"
     )
-    settings_options(parser, "doctor")
+    settings_options(parser, "doctor", _run)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--record", type=Path, metavar="FILE", help=argparse.SUPPRESS)
-    parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:

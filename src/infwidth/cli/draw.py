@@ -5,8 +5,7 @@ import argparse
 from pathlib import Path
 
 from infwidth.catalogue import FIGURES, TABLES
-from infwidth.cli.options import settings_options
-from infwidth.cli.parser import one_of
+from infwidth.cli.parser import one_of, settings_options
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -15,12 +14,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the commands."""
     for command, names, run in (("table", TABLES, _table), ("figure", FIGURES, _figure)):
         draw = commands.add_parser(command, help=f"write one {command} of this artifact")
-        settings_options(draw, command)
+        settings_options(draw, command, run)
         kinds = f"{', '.join(names)}; {next(iter(names)).partition('_')[0]} will do, too"
         draw.add_argument("which", type=one_of(names, command), metavar="NAME", help=kinds)
         draw.add_argument("--measurements", type=Path, help="what the experiment measured")
         draw.add_argument("--out", type=Path, help="folder to write to")
-        draw.set_defaults(run=run)
 
 
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:

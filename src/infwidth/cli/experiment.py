@@ -6,7 +6,6 @@ of its runs take the rate of another part.
 """
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from infwidth.cli import study
-from infwidth.cli.options import RETRAIN, settings_options
-from infwidth.cli.origin import origin
-from infwidth.cli.parser import one_of
+from infwidth.cli.parser import one_of, settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import parse_slice, restrict
 from infwidth.config.settings import Settings
@@ -49,8 +46,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         )
     for action in (tune, train):
         action.set_defaults(experiment="lm_width")
-    named = {"tune": tune, "train": train, "measure": measure}
-    for name, action in named.items():
+    for action in (tune, train, measure):
         action.add_argument(
             "--part",
             required=True,
@@ -59,15 +55,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
             "bytes_500-ntk-256 of a study (variant, condition, width); or a job of several",
         )
         action.add_argument("--out", type=Path, help="file to write")
-        action.set_defaults(run=_ACTIONS[name], parse=_parse)
+        action.set_defaults(parse=_parse)
     gather.add_argument("--parts", type=Path, nargs="+", help="what `measure` wrote of parts")
     gather.add_argument("--out", type=Path, help="folder of the measurements")
-    gather.set_defaults(run=_gather)
-    for name, action in {**named, "gather": gather}.items():
+    for name, action, run in (
+        ("tune", tune, study.tune),
+        ("train", train, study.train),
+        ("measure", measure, _measure),
+        ("gather", gather, _gather),
+    ):
         action.add_argument("--tokens", type=Path, help="of language models: folder of the tokens")
         action.add_argument("--runs", type=Path, help="folder of what is trained already")
         action.add_argument("--retrain", action="store_true", help="forget that, train anew")
-        settings_options(action, name)
+        settings_options(action, name, run)
 
 
 def _parse(args: argparse.Namespace) -> Settings | Job:
@@ -81,7 +81,6 @@ def _parse(args: argparse.Namespace) -> Settings | Job:
 
 
 def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
-    args.retrain |= os.environ.get(RETRAIN) == "1"
     if args.experiment in IN_PARTS:
         study.measure(args, settings, layout)
         return
@@ -91,22 +90,9 @@ def _measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout)
     if not REGISTRY[name].split:
         raise UserError(f"{name} has no parts: run `infwidth gather {name}`")
     part = one_of(import_module(module(name, "plan")).parts(settings), "part")(args.part)
-    measuring, keeper = _set_up(args, layout)
+    measuring, keeper = _set_up(args, layout, study.retrains(args))
     count = measuring.part(settings, part, keeper)
     write_json(args.out or layout.part(name, part), {"part": part, "runs": count})
-
-
-def _tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
-    args.retrain |= os.environ.get(RETRAIN) == "1"
-    study.tune(args, settings, layout)
-
-
-def _train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
-    args.retrain |= os.environ.get(RETRAIN) == "1"
-    study.train(args, settings, layout)
-
-
-_ACTIONS = {"tune": _tune, "train": _train, "measure": _measure}
 
 
 def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -115,21 +101,24 @@ def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
         study.gather(args, settings, layout)
         return
     row = REGISTRY[args.experiment]
-    # Parts were trained anew by jobs of their own.
-    args.retrain |= not row.split and os.environ.get(RETRAIN) == "1"
-    measuring, keeper = _set_up(args, layout)
+    # Where there are parts, jobs of their own have trained them anew.
+    retrain = args.retrain if row.split else study.retrains(args)
+    measuring, keeper = _set_up(args, layout, retrain)
+
+    import jax
 
     from infwidth.experiments.recording import write_measurements
 
     write_measurements(
         args.out or layout.measurements(args.experiment),
         measuring.tables(settings, keeper),
-        settings.model_dump(mode="json") | origin(row.code),
+        settings.model_dump(mode="json")
+        | study.origin(row.code, device=jax.devices()[0].device_kind),
     )
 
 
 def _set_up(
-    args: argparse.Namespace, layout: Layout
+    args: argparse.Namespace, layout: Layout, retrain: bool
 ) -> "tuple[Any, Callable[[Sequence[str]], Parts]]":
     """The module that measures, and what gives it the parts that are kept."""
     # JAX reads its environment when it is imported, so the process is set up first.
@@ -142,5 +131,5 @@ def _set_up(
     folder = args.runs or layout.results / args.experiment / "parts"
     return (
         import_module(module(args.experiment, "measure")),
-        lambda modules: Parts(folder, modules, platform, args.retrain),
+        lambda modules: Parts(folder, modules, platform, retrain),
     )

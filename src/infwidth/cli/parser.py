@@ -8,6 +8,9 @@ from typing import Any
 
 from infwidth.config.errors import UserError
 
+RETRAIN = "INFWIDTH_RETRAIN"
+"""Environment variable: 1 where the workflow wants its runs trained anew."""
+
 
 class _Help(argparse.HelpFormatter):
     """Adds defaults to what options say; keeps the lines of a description that has some."""
@@ -53,13 +56,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_of(names: Collection[str], kind: str) -> Callable[[str], str]:
-    """The type of an argument that is a name: its beginning will do where no other begins so.
-
-    Hyphens stand for underscores.
-
-    Raises:
-      UserError: no name begins so, or several do.
-    """
+    """The type of an argument that is a name, or the beginning of one alone; "-" stands for "_"."""
 
     def parse(text: str) -> str:
         wanted = text.replace("-", "_")
@@ -76,3 +73,36 @@ def one_of(names: Collection[str], kind: str) -> Callable[[str], str]:
         raise UserError(f"no {kind} is called '{text}'; there are {', '.join(names)}")
 
     return parse
+
+
+def settings_options(
+    parser: argparse.ArgumentParser, command: str, run: Callable[..., int | None]
+) -> None:
+    """Adds where a command takes its settings from, and what it runs.
+
+    Its name is as in `infwidth.config.slices.SLICES`.
+    """
+    parser.set_defaults(command=command, run=run)
+    group = parser.add_argument_group(
+        "settings", "one value after each option; give an option again for one more"
+    )
+    # Snakemake takes several values after one option, which would swallow a target that follows.
+    group.add_argument(
+        "--configfile",
+        action="extend",
+        type=_files,
+        metavar="FILE",
+        help="overlay on config/config.yaml, such as config/quick.yaml (default: none)",
+    )
+    group.add_argument(
+        "--config",
+        action="append",
+        metavar="KEY=VALUE",
+        help="override, such as 'training={steps: 2000}' (default: none)",
+    )
+    group.add_argument("--settings", metavar="JSON", help=argparse.SUPPRESS)
+
+
+def _files(text: str) -> list[str]:
+    """A file's name; or several, as `make` hands them over."""
+    return [text] if Path(text).exists() else text.split() or [text]

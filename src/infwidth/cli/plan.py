@@ -6,7 +6,7 @@ import json
 
 from infwidth.artifact.planning.chips import DEFAULT_UTILISATION
 from infwidth.atomic import write_atomically
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.cli.status import platform_of_runs
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
@@ -18,7 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "plan", help="say what runs, FLOPs, memory, disk and device-hours it takes"
     )
-    settings_options(parser, "plan")
+    settings_options(parser, "plan", _plan)
     parser.add_argument(
         "--utilisation",
         default=str(DEFAULT_UTILISATION),
@@ -33,7 +33,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--runs", action="store_true", help="list the runs by variant and width")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     parser.add_argument("--page", action="store_true", help="write docs/costs.md anew instead")
-    parser.set_defaults(run=_plan)
 
 
 def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infwidth.atomic import write_atomically
 from infwidth.catalogue import schemas
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
@@ -35,8 +35,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help=f"copy measurements, figures, tables, claims and records of runs to {PUBLISHED}",
         description=_ABOUT,
     )
-    settings_options(parser, "publish")
-    parser.set_defaults(run=_publish)
+    settings_options(parser, "publish", _publish)
 
 
 def _publish(_args: argparse.Namespace, settings: Settings, layout: Layout) -> None:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import psutil
 
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
@@ -31,13 +31,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "reproduce", help="run the whole workflow (what `make reproduce` does)"
     )
-    settings_options(parser, "reproduce")
+    settings_options(parser, "reproduce", _reproduce)
     parser.add_argument("targets", nargs="*", help="such as figures; everything if none is named")
     parser.add_argument("--cores", default="all", help="cores to use")
     parser.add_argument(
         "--report", action="store_true", help="then write the report, one HTML file"
     )
-    parser.set_defaults(run=_reproduce)
 
 
 def _reproduce(args: argparse.Namespace, _: Settings, layout: Layout) -> int:

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.settings import Settings
 from infwidth.layout import PUBLISHED, RUNS, Layout
 
@@ -28,8 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action = actions.add_parser(name, help=text, description=_ABOUT)
         action.add_argument("archive", type=Path, metavar="FILE", help="the archive")
         action.add_argument("--runs", type=Path, help="folder of the runs")
-        settings_options(action, "runs")
-        action.set_defaults(run=run)
+        settings_options(action, "runs", run)
 
 
 def _export(args: argparse.Namespace, _: Settings, layout: Layout) -> None:

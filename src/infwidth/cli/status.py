@@ -6,8 +6,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,21 +13,21 @@ from rich.table import Table
 from infwidth.artifact.planning.runs import PlannedRun, Planner
 from infwidth.artifact.planning.texts import read_texts
 from infwidth.catalogue import STUDIES
-from infwidth.cli.options import settings_options
+from infwidth.cli.parser import settings_options
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST
 from infwidth.experiments.study import parts_of
 from infwidth.layout import Layout
 from infwidth.pins import cpu
 
+_NUMBERS = ("step", "loss", "tokens/s", "time left")
 _STYLES = {"done": "green", "training": "cyan", "stopped": "yellow", "diverged": "red"}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = commands.add_parser("status", help="list every run and how far it is")
-    settings_options(parser, "status")
-    parser.set_defaults(run=_status)
+    settings_options(parser, "status", _status)
 
 
 def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
@@ -51,10 +49,9 @@ def _status(_: argparse.Namespace, settings: Settings, layout: Layout) -> None:
 def _every_run(runs: Sequence[PlannedRun], layout: Layout) -> tuple[Table, Counter[str]]:
     """A row a run; those that wait for a rate are counted, and named once."""
     table = Table(box=None, header_style="bold")
-    for column in ("part", "role", "η", "κ", "seed", "state", "step", "loss", "tokens/s"):
-        numeric = column in ("η", "κ", "step", "loss", "tokens/s")
+    for column in ("part", "role", "η", "κ", "seed", "state", *_NUMBERS):
+        numeric = column in ("η", "κ", *_NUMBERS)
         table.add_column(column, justify="right" if numeric else "left")
-    table.add_column("time left", justify="right")
     counts: Counter[str] = Counter()
     waiting = set()
     for run in runs:
@@ -62,19 +59,18 @@ def _every_run(runs: Sequence[PlannedRun], layout: Layout) -> tuple[Table, Count
             counts["waiting"] += 1
             if (run.group, run.role) not in waiting:
                 waiting.add((run.group, run.role))
-                row = (run.group, run.role, "", "", "", "waits for its rate")
-                table.add_row(*row, *[""] * 4)
+                table.add_row(run.group, run.role, "", "", "", "waits for its rate")
             continue
-        state = _state(layout.runs / run.spec.key, run.spec.training.steps)
-        counts[state["state"]] += 1
-        style = _STYLES.get(state["state"], "")
+        state, numbers = _state(run, layout)
+        counts[state] += 1
+        style = _STYLES.get(state, "")
         trunk = run.role == "trunk"
         rate = run.spec.training.trunk_learning_rate if trunk else run.spec.learning_rate
         rates = ("" if r is None else f"{r:g}" for r in (rate, run.spec.kappa))
         table.add_row(
             *(run.group, run.role, *rates, str(run.spec.seed)),
-            f"[{style}]{state['state']}[/]" if style else state["state"],
-            *(state[column] for column in ("step", "loss", "speed", "left")),
+            f"[{style}]{state}[/]" if style else state,
+            *(numbers.get(column, "") for column in _NUMBERS),
         )
     return table, counts
 
@@ -93,16 +89,13 @@ def _studies(
                 for run in runs
                 if run.experiment == study and run.group.partition("-")[0] == condition
             ]
-            found = [
-                (run, _state(layout.runs / run.spec.key, run.spec.training.steps))
-                for run in some
-                if not run.waits
-            ]
-            done = sum(state["state"] in ("done", "diverged") for _, state in found)
+            found = [(run, *_state(run, layout)) for run in some if not run.waits]
+            done = sum(state in ("done", "diverged") for _, state, _ in found)
             now = [
-                f"{run.group.partition('-')[2]} {state['step']}, {state['left']} left"
-                for run, state in found
-                if state["state"] == "training"
+                f"{run.group.partition('-')[2]} {numbers.get('step', '')}, "
+                f"{numbers.get('time left', '')} left"
+                for run, state, numbers in found
+                if state == "training"
             ]
             table.add_row(study, condition, f"{done:,}", f"{len(some):,}", "; ".join(now))
     return table
@@ -118,25 +111,24 @@ def platform_of_runs() -> str:
     return {"cuda": "gpu", "cpu": cpu()}.get(first, first)
 
 
-def _state(folder: Path, steps: int) -> dict[str, str]:
+def _state(run: PlannedRun, layout: Layout) -> tuple[str, dict[str, str]]:
+    """How far a run is, and what there is to show of it."""
     from infwidth.training.records import read_result, read_rows
     from infwidth.training.runs import in_training
 
-    blank: dict[str, str] = {"state": "waiting", "step": "", "loss": "", "speed": "", "left": ""}
+    folder, steps = layout.runs / run.spec.key, run.spec.training.steps
     rows = read_rows(folder)
     if not rows:
-        return blank | ({"state": "training"} if in_training(folder) else {})
-    last: dict[str, Any] = rows[-1]
+        return "training" if in_training(folder) else "waiting", {}
+    last = rows[-1]
     loss = "" if last["loss"] is None else f"{last['loss']:.4f}"
-    shown = blank | {"step": f"{last['step']}/{steps}", "loss": loss}
+    shown = {"step": f"{last['step']}/{steps}", "loss": loss}
     result = read_result(folder)
     if result is not None:
-        return shown | {"state": result["status"]}
+        return result["status"], shown
     if not in_training(folder):
-        return shown | {"state": "stopped"}
+        return "stopped", shown
     pace = last["seconds"] / (last["step"] - rows[-2]["step"] if len(rows) > 1 else last["step"])
-    return shown | {
-        "state": "training",
-        "speed": f"{last['tokens_per_s']:,.0f}",
-        "left": f"{pace * (steps - last['step']):.0f} s",
-    }
+    speed = f"{last['tokens_per_s']:,.0f}"
+    left = f"{pace * (steps - last['step']):.0f} s"
+    return "training", shown | {"tokens/s": speed, "time left": left}

@@ -2,32 +2,54 @@
 """What `infwidth measure`, `tune`, `train` and `gather` do for language models, part by part."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
 from infwidth.catalogue import schemas
-from infwidth.cli.bench import set_up_benches
-from infwidth.cli.origin import origin
+from infwidth.cli.parser import RETRAIN
+from infwidth.code_digest import code_digest
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.registry import module
 from infwidth.experiments.study import Job, Part, conditions, jobs_of
 from infwidth.layout import Layout
+from infwidth.provenance import MADE_BY, made_by
 from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
     from infwidth.experiments.tuning import Bench
+    from infwidth.training.loop import Row
+    from infwidth.training.spec import RunSpec
 
     Benches = Callable[[str], AbstractContextManager[Bench]]
+
+_SECONDS_BETWEEN_LINES = 20.0
+_PACKAGES = [
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+]
 
 
 def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Tunes and trains the parts of a job, or of `args.part`."""
     job, tokens = _job(args, settings, layout)
-    benches = _benches(args, layout, job, tokens)
+    benches = set_up_benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import run_part
 
@@ -37,7 +59,7 @@ def measure(args: argparse.Namespace, settings: Settings | Job, layout: Layout) 
 def tune(args: argparse.Namespace, settings: Settings | Job, layout: Layout) -> None:
     """Chooses the learning rates of the parts of a job of the paper's experiment."""
     job, tokens = _job(args, settings, layout)
-    benches = _benches(args, layout, job, tokens)
+    benches = set_up_benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import tune_part
 
@@ -54,7 +76,7 @@ def train(args: argparse.Namespace, settings: Settings | Job, layout: Layout) ->
         wanted.setdefault(place, (part.reference, layout.tuning(part.reference)))
     files = args.tuned or sorted(layout.tuning("*").parent.glob("*.json"))
     tuned = _read("infwidth tune", files, wanted, "--tuned")
-    benches = _benches(args, layout, job, tokens)
+    benches = set_up_benches(args, layout, job, tokens)
 
     from infwidth.experiments.runs import report_part
 
@@ -80,9 +102,43 @@ def _job(
     return job, layout.other_tokens if is_other else None
 
 
-def _benches(args: argparse.Namespace, layout: Layout, job: Job, tokens: Path | None) -> "Benches":
-    first = job.parts[0]
-    return set_up_benches(args, layout, first.model, first.training, tokens)
+def set_up_benches(
+    args: argparse.Namespace, layout: Layout, job: Job, tokens: Path | None = None
+) -> "Benches":
+    """Sets this process up, once and before anything imports JAX, and opens the tokens.
+
+    What is returned opens a bench under a name, with which progress is shown.
+    """
+    from infwidth.training.devices import set_up
+
+    runs = args.runs or layout.runs
+    model, training = job.parts[0].model, job.parts[0].training
+    platform = set_up(runs.parent / "compile_cache", training.mesh.devices)
+
+    from infwidth.data.tokens import TokenDataset
+    from infwidth.experiments.tuning import Bench
+    from infwidth.training.runs import Runs
+
+    dataset = TokenDataset.open(args.tokens or tokens or layout.tokens)
+
+    @contextmanager
+    def bench(name: str) -> Iterator[Bench]:
+        with _Progress(name) as progress:
+            yield Bench(
+                Runs(runs, dataset, retrains(args), progress),
+                model,
+                training,
+                dataset.digest,
+                dataset.vocabulary_size,
+                platform,
+            )
+
+    return bench
+
+
+def retrains(args: argparse.Namespace) -> bool:
+    """Whether the user or the workflow wants runs trained anew."""
+    return args.retrain or os.environ.get(RETRAIN) == "1"
 
 
 def _write(out: Path, job: Job, benches: "Benches", work: "Callable[[Bench, Part], Any]") -> None:
@@ -142,9 +198,17 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
         args.out or layout.measurements(name),
         tables,
         settings.model_dump(mode="json", exclude={"retrain"})
-        | origin((made.__name__, module(name, "plan")), computes=False)
+        | origin((made.__name__, module(name, "plan")))
         | more,
     )
+
+
+def origin(modules: Iterable[str], device: str | None = None) -> dict[str, Any]:
+    """What a command records of itself in `settings.json`: the code that it ran, and on what.
+
+    The modules and all that they import are digested. The device counts where JAX computed.
+    """
+    return {MADE_BY: made_by(code_digest(modules), _PACKAGES, device)}
 
 
 def _read(
@@ -153,13 +217,10 @@ def _read(
     wanted: Mapping[tuple[str, str, int], tuple[str, Path]],
     option: str,
 ) -> dict[str, dict[str, Any]]:
-    """What a command wrote of parts, by name.
+    """What a command wrote of parts, by name; the files hold others, too.
 
-    Args:
-      command: that writes them.
-      files: that hold them, and others.
-      wanted: names by place, in their order, and the files that they should be in.
-      option: that names files, for the message where a part is in two.
+    Wanted are names by place, in their order, with the files that they should be in. The option
+    that names files is for the message where a part is in two.
     """
     found: dict[tuple[str, str, int], tuple[Path, dict[str, Any]]] = {}
     for path in files:
@@ -177,3 +238,50 @@ def _read(
             run = f"run `{command} --part {name}` first, {AS_BEFORE}"
             raise UserError(f"{path}: {name} is not there: {run}")
     return {name: found[place][1] for place, (name, _) in wanted.items()}
+
+
+class _Progress:
+    """Progress of training: a live bar on a terminal, a line now and then in a log."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line = 0.0
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[loss]}"),
+                console=Console(stderr=True),
+            )
+
+    def __enter__(self) -> "_Progress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, spec: "RunSpec", row: "Row") -> None:
+        rate = "" if spec.learning_rate is None else f" η={spec.learning_rate:g}"
+        kappa = "" if spec.kappa is None else f" κ={spec.kappa:g}"
+        width = "∞" if spec.width is None else spec.width
+        label = f"{self._name} H={width}{rate}{kappa} seed {spec.seed}"
+        steps = spec.training.steps
+        loss = f"loss {row['loss']:.4f}"
+        if self._bar is not None:
+            task = self._tasks.get(spec.key)
+            if task is None:
+                task = self._tasks[spec.key] = self._bar.add_task(label, total=steps, loss=loss)
+            self._bar.update(task, completed=row["step"], loss=loss)
+            return
+        now = time.monotonic()
+        if row["step"] == steps or now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            speed = f"{row['tokens_per_s']:,.0f} tokens/s"
+            print(f"{label}  step {row['step']}/{steps}  {loss}  {speed}", file=sys.stderr)
