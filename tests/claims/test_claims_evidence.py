@@ -64,48 +64,42 @@ def test_the_direction_shown_and_the_interval_agree_at_every_level():
         assert (p < 1 - confidence) == (interval.lower > 0.02)
 
 
-def exactly(rule, value, **bounds):
-    return evidence_at(rule, bounds, Effect.exact("", value))
-
-
-def test_what_was_counted_leaves_no_doubt():
-    assert exactly(GREATER, 0.2, than=0.1) == (0, 1)
-    assert exactly(WITHIN, -0.49, to=-0.5, within=0.03) == (0, 1)
-    assert exactly(WITHIN, -0.40, to=-0.5, within=0.03) == (1, 0)
-
-
-@pytest.mark.parametrize("rule", [GREATER, LESS])
-def test_an_exact_tie_is_neither(rule):
-    assert exactly(rule, 1.5, than=1.5) == (1, 1)
-    # Nor is what lies at a margin.
-    assert exactly(WITHIN, 0.5, to=0.0, within=0.5) == (1, 1)
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_repeats_that_are_all_equal_give_no_evidence(count):
-    """As where a seed takes no effect: with two of them the p value would be 0."""
-    for rule, bounds in ((GREATER, {"than": 0.1}), (WITHIN, {"to": 0.0, "within": 1.0})):
-        assert all(math.isnan(p) for p in at(rule, [0.2] * count, **bounds))
+@pytest.mark.parametrize(
+    ("rule", "value", "bounds", "expected"),
+    [
+        (GREATER, 0.2, {"than": 0.1}, (0, 1)),
+        (WITHIN, -0.49, {"to": -0.5, "within": 0.03}, (0, 1)),
+        (WITHIN, -0.40, {"to": -0.5, "within": 0.03}, (1, 0)),
+        # A tie is neither, and nor is what lies at a margin.
+        (GREATER, 1.5, {"than": 1.5}, (1, 1)),
+        (LESS, 1.5, {"than": 1.5}, (1, 1)),
+        (WITHIN, 0.5, {"to": 0.0, "within": 0.5}, (1, 1)),
+    ],
+)
+def test_what_was_counted_leaves_no_doubt(rule, value, bounds, expected):
+    assert evidence_at(rule, bounds, Effect.exact("", value)) == expected
 
 
 @pytest.mark.parametrize(
-    ("values", "lost"), [([], 0), ([0.3], 0), (VALUES, 1), ([math.nan, 0.1, 0.2], 0)]
+    ("values", "lost"),
+    [
+        *(([], 0), ([0.3], 0), (VALUES, 1), ([math.nan, 0.1, 0.2], 0)),
+        # All equal, as where a seed takes no effect: with two of them the p value would be 0.
+        *(([0.2] * 2, 0), ([0.2] * 3, 0)),
+    ],
 )
-def test_one_repeat_a_lost_one_or_a_number_that_is_none_gives_no_evidence(values, lost):
-    for rule, bounds in ((GREATER, {"than": 0.0}), (WITHIN, {"to": 0.0, "within": 1.0})):
+def test_one_repeat_a_lost_one_equal_ones_or_what_is_no_number_give_no_evidence(values, lost):
+    for rule, bounds in ((GREATER, {"than": 0.1}), (WITHIN, {"to": 0.0, "within": 1.0})):
         assert all(math.isnan(p) for p in at(rule, values, lost, **bounds))
 
 
 THREE = [Evidence(0.01, 1.0), Evidence(0.04, 0.9), Evidence(0.5, 0.012)]
 
 
-def test_every_place_is_intersection_and_union():
+def test_every_place_is_intersection_and_union_and_some_place_its_mirror_image():
     # The largest of p for; the least of the others times 3, by Holm.
     assert evidence_over("every_place", THREE) == pytest.approx((0.5, 0.036))
     assert evidence_over(["a", "b", "c"], THREE) == evidence_over("every_place", THREE)
-
-
-def test_some_place_is_its_mirror_image():
     assert evidence_over("some_place", THREE) == pytest.approx((0.03, 1.0))
     mirrored = [Evidence(*pair[::-1]) for pair in THREE]
     assert evidence_over("some_place", mirrored)[::-1] == evidence_over("every_place", THREE)
@@ -122,15 +116,13 @@ def test_a_place_without_a_test_forbids_all_that_needs_it():
     assert all(math.isnan(p) for p in evidence_over("every_place", []))
 
 
-def test_the_scope_takes_places_by_name_and_says_which_are_not_there():
+def test_scope_and_needs_take_places_by_name_and_say_which_are_not_there():
     effects = [Effect.exact(where, 0.0) for where in ("H = 4", "H = 8", "H = 16")]
     assert places_of("every_place", effects) == ([0, 1, 2], [])
     assert places_of("some_place", effects) == ([0, 1, 2], [])
     assert places_of("last_place", effects) == ([2], [])
     assert places_of(["H = 16", "H = 5", "H = 4"], effects) == ([2, 0], ["H = 5"])
 
-
-def test_what_is_needed_is_a_part_of_the_name_of_some_place():
     effects = [Effect.exact(where, 0.0) for where in ("MLP, H = 4", "RNN, H = 4")]
     assert not_measured(["RNN", "H = 4", "MLP, H = 4"], effects) == []
     assert not_measured(["RNN", "CNN", "H = 8"], effects) == ["CNN", "H = 8"]
@@ -138,11 +130,10 @@ def test_what_is_needed_is_a_part_of_the_name_of_some_place():
 
 def test_the_place_that_decides_is_the_weakest_or_the_strongest_against():
     flat = [0.0] * 3
-    assert decisive("every_place", THREE, flat, Verdict.REPRODUCED) == 2
-    assert decisive("every_place", THREE, flat, Verdict.INCONCLUSIVE) == 2
-    assert decisive("every_place", THREE, flat, Verdict.CONTRADICTED) == 2
-    assert decisive("some_place", THREE, flat, Verdict.YES) == 0
-    assert decisive("some_place", THREE, flat, Verdict.NO) == 0
+    for word in (Verdict.REPRODUCED, Verdict.INCONCLUSIVE, Verdict.CONTRADICTED):
+        assert decisive("every_place", THREE, flat, word) == 2
+    for word in (Verdict.YES, Verdict.NO):
+        assert decisive("some_place", THREE, flat, word) == 0
     assert decisive("every_place", [THREE[2], NAN], flat[:2], Verdict.INCONCLUSIVE) == 1
     assert decisive("every_place", [THREE[2], NAN], flat[:2], Verdict.CONTRADICTED) == 0
     assert decisive("every_place", [], [], Verdict.INCONCLUSIVE) is None

@@ -54,9 +54,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_verdict_is_the_known_one(name):
+def test_the_verdict_is_the_known_one_and_none_where_a_configuration_is_too_small(name):
     claim, word = CASES[name]
     assert judged(claim).claims[0].verdict == word
+    expected = word if word == "not measured" else "too small to judge"
+    found = judged(claim, settings={"statistics": {"judge": False}}).claims[0]
+    assert found.verdict == expected
+    assert found.undecided
 
 
 def test_a_row_that_was_not_measured_counts_beside_those_that_were():
@@ -71,15 +75,6 @@ def test_a_family_of_which_nothing_was_measured_is_left_out():
     found = judged(row("a", "worse"), absent, two=level)
     assert [claim.claim.id for claim in found.claims] == ["a"]
     assert list(found.families) == ["one"]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_configuration_that_is_too_small_gives_none(name):
-    claim, word = CASES[name]
-    expected = word if word == "not measured" else "too small to judge"
-    found = judged(claim, settings={"statistics": {"judge": False}}).claims[0]
-    assert found.verdict == expected
-    assert found.undecided
 
 
 NOTES = {

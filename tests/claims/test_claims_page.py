@@ -69,7 +69,8 @@ def test_the_overview_leads_to_every_claim(everything, text):
     assert headings == [heading(each) for each in everything.claims]
 
 
-def test_anchors_are_githubs():
+def test_anchors_are_githubs_and_text_is_escaped_but_not_code():
+    assert escaped("ADAM* of a_b | <i> `c_d*`") == r"ADAM\* of a\_b \| \<i\> `c_d*`"
     assert anchor("5c. As H^(−1/2), under SGD, and ADAM*") == "5c-as-h12-under-sgd-and-adam"
     assert anchor("2. A mean-field model's b_1 in Größe") == "2-a-mean-field-models-b_1-in-größe"
 
@@ -139,22 +140,25 @@ def test_it_opens_with_what_was_found(text):
     assert "Corpus: a synthetic corpus, which is one domain.\nConfiguration: `default`." in opening
 
 
-def test_a_rule_that_came_later_says_so():
-    said = page(judged(row("a", "worse"), row("b", "worse", fixed="after")), LINKS)
-    assert "1 of the 2 rules stood before" in said
-    assert said.count("It was written down after a first complete run had been seen.") == 1
-
-
 @pytest.mark.parametrize(
-    ("seeds", "count", "words"),
+    ("fixed", "seeds", "count", "words"),
     [
-        ([12, 13], 1, "after runs on other seeds had been seen, and stood before these."),
-        ([11, 12], 0, "after a first complete run had been seen."),
+        ("after", [12, 13], 0, "after a first complete run had been seen."),
+        # Fresh are seeds on which nothing had been seen.
+        (
+            "fresh_seeds",
+            [12, 13],
+            1,
+            "after runs on other seeds had been seen, and stood before these.",
+        ),
+        ("fresh_seeds", [11, 12], 0, "after a first complete run had been seen."),
     ],
 )
-def test_fresh_seeds_are_those_on_which_nothing_had_been_seen(seeds, count, words):
-    said = page(judged(row("a", "worse", fixed="fresh_seeds"), seeds=seeds), LINKS)
-    assert f"{count} of the 1 rules stood before the runs that they judge\n({count} of them" in said
+def test_a_rule_that_came_later_than_some_runs_says_so(fixed, seeds, count, words):
+    rows = row("a", "worse"), row("b", "worse", fixed=fixed)
+    said = page(judged(*rows, seeds=seeds), LINKS)
+    stood = f"{1 + count} of the 2 rules stood before the runs that they judge\n({count} of them"
+    assert stood in said
     assert said.count(f"It was written down {words}") == 1
 
 
@@ -187,11 +191,7 @@ def test_an_interval_without_ends_is_called_so():
     assert "> H = 4: the interval is unbounded." in said
 
 
-def test_text_is_escaped_but_code_is_not():
-    assert escaped("ADAM* of a_b | <i> `c_d*`") == r"ADAM\* of a\_b \| \<i\> `c_d*`"
-
-
-def test_the_table_has_a_row_a_claim_and_the_csv_one_a_place(everything):
+def test_the_table_has_a_row_a_claim_in_every_form_and_the_csv_one_a_place(everything):
     table = build(everything)
     assert len(table.shown) == len(everything.claims)
     assert len(table.raw) == sum(len(each.places) or 1 for each in everything.claims)
@@ -207,10 +207,6 @@ def test_the_table_has_a_row_a_claim_and_the_csv_one_a_place(everything):
     )
     assert "one domain" in table.caption
     assert "reconstruction" in table.caption
-
-
-def test_the_table_writes_as_markdown_and_latex(everything):
-    table = build(everything)
     assert markdown(table).count("\n") == len(everything.claims) + 4
     tex = latex(table)
     assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")

@@ -20,12 +20,33 @@ lm_width:
 """
 
 
-class Project:
+class Commands:
+    """Runs commands in the folder that the tests run in."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]):
+        self._capsys = capsys
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """Runs a command: its status, what it prints, and its errors."""
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        captured = self._capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    def mistake(self, *words: str) -> str:
+        """The one line with which a command ends that cannot be done, after `infwidth: `."""
+        status, _, error = self.run(*words)
+        assert (status, error.count("\n")) == (2, 1), error
+        assert error.startswith("infwidth: ")
+        return error.removeprefix("infwidth: ").removesuffix("\n")
+
+
+class Project(Commands):
     """A folder with settings and tokens in name only, in which commands run."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]):
+        super().__init__(capsys)
         self.folder = folder
-        self._capsys = capsys
         self.write("config/config.yaml", SETTINGS)
         manifest = {"files": {}, "digest": "d", "vocabulary": {"size": 258}}
         self.write("results/data/tokens/manifest.json", json.dumps(manifest))
@@ -35,12 +56,10 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def run(self, *words: str) -> tuple[int, str, str]:
-        """Runs a command: its status, what it prints, and its errors."""
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        captured = self._capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+
+@pytest.fixture
+def infwidth(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
 
 
 @pytest.fixture

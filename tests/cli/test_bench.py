@@ -34,9 +34,8 @@ def test_a_process_is_set_up_for_the_devices_of_its_runs(project, monkeypatch, w
     monkeypatch.setattr(devices, "set_up", stop)
     part = {"condition": "lm_width", "variant": "ntk", "width": 4, "selection": {}}
     project.write("results/lm_width/tuning/ntk-4.json", json.dumps({"parts": [part]}))
-    status, _, error = project.run(*words, "--config", "training={mesh: {data: 2}}")
-    line = f"infwidth: {count} devices, compiled programs in results/compile_cache\n"
-    assert (status, error) == (2, line)
+    line = project.mistake(*words, "--config", "training={mesh: {data: 2}}")
+    assert line == f"{count} devices, compiled programs in results/compile_cache"
 
 
 @pytest.mark.parametrize(
@@ -82,5 +81,4 @@ def test_every_bench_of_a_process_has_its_settings_and_tokens(monkeypatch, given
     ],
 )
 def test_a_part_that_is_not_there_names_its_file(project, words, named):
-    status, _, error = project.run(*words)
-    assert (status, error.partition(", with")[0]) == (2, f"infwidth: {named}")
+    assert project.mistake(*words).partition(", with")[0] == named

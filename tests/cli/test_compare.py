@@ -4,6 +4,7 @@
 import copy
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,6 @@ import yaml
 
 from infwidth.artifact.comparing import require_same_settings
 from infwidth.catalogue import LONG_TIER, schemas
-from infwidth.cli.main import main
 from infwidth.config.errors import UserError
 from infwidth.experiments.expected_value.measured import load
 from infwidth.experiments.registry import REGISTRY
@@ -33,14 +33,13 @@ def results(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def compare(results, capsys):
-    def run(*words, here=results):
-        with pytest.raises(SystemExit) as ended:
-            main(["compare", "results/published", str(here), *words])
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
+def compare(results, infwidth):
+    return partial(infwidth.run, "compare", "results/published", str(results))
 
-    return run
+
+@pytest.fixture
+def refused(results, infwidth):
+    return partial(infwidth.mistake, "compare", "results/published", str(results))
 
 
 def edit(results, table, change):
@@ -145,18 +144,19 @@ def test_as_json(compare, results):
     assert found["problems"][0].startswith("memory/state: readout at form ")
 
 
-def test_another_configuration_is_refused(compare, results):
-    setting(results, lambda settings: settings | {"name": "quick"})
-    status, _, error = compare()
-    assert (status, error.count("\n")) == (2, 1)
-    assert "memory/measurements holds the configuration 'quick'" in error
-
-
-def test_another_setting_is_refused(compare, results):
-    setting(results, lambda settings: settings | {"training": {"batch_size": 17}})
-    status, _, error = compare()
-    assert (status, error.count("\n")) == (2, 1)
-    assert "training.batch_size = 17, and what is published with 16" in error
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "quick"}, "memory/measurements holds the configuration 'quick'"),
+        (
+            {"training": {"batch_size": 17}},
+            "training.batch_size = 17, and what is published with 16",
+        ),
+    ],
+)
+def test_another_configuration_or_setting_is_refused(refused, results, change, said):
+    setting(results, lambda settings: settings | change)
+    assert said in refused()
 
 
 @pytest.mark.parametrize("experiment", ["infinite_lm", "optimizer_ablation", "width_limit"])
@@ -247,17 +247,16 @@ def test_a_verdict_that_moves_with_its_effect_is_a_problem(compare, results, mon
     assert "verdict moved" not in output
 
 
-def test_where_nothing_was_measured(compare, tmp_path):
-    status, _, error = compare(here=tmp_path / "nowhere")
-    assert (status, error.count("\n")) == (2, 1)
-    assert "nothing was measured here" in error
-
-
-def test_a_published_copy_is_a_folder_of_results_too(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(ROOT)
+def test_where_nothing_was_measured(refused, results):
     for name in RAN:
-        shutil.copytree(MEASURED / name, tmp_path / "measurements" / name)
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", "results/published", str(tmp_path)])
-    assert not ended.value.code
-    assert "memory/state" in capsys.readouterr().out
+        shutil.rmtree(results / name)
+    assert "nothing was measured here" in refused()
+
+
+def test_a_published_copy_is_a_folder_of_results_too(compare, results):
+    for name in RAN:
+        shutil.copytree(MEASURED / name, results / "measurements" / name)
+        shutil.rmtree(results / name)
+    status, output, _ = compare()
+    assert status == 0
+    assert "memory/state" in output

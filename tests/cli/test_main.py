@@ -22,30 +22,20 @@ from infwidth.config.slices import SLICES
 LONG = "1" * 5000
 
 
-def helped(words, capsys):
-    """What a command's --help prints, as one line."""
-    with pytest.raises(SystemExit) as ended:
-        main([*words, "--help"])
-    assert ended.value.code == 0
-    return " ".join(capsys.readouterr().out.split())
-
-
 def commands_in(text):
     """The commands that a help lists: what stands first on the lines below COMMAND or ACTION."""
     lines = re.split(r"\n  (?:COMMAND|ACTION)\n", text)[1:]
     return re.findall(r"^    (\w+)", lines[0], re.MULTILINE) if lines else []
 
 
-def test_every_command_says_what_it_does_and_its_defaults(capsys, monkeypatch):
+def test_every_command_says_what_it_does_and_its_defaults(infwidth, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     pending = [[]]
     seen = 0
     while pending:
         words = pending.pop()
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--help"])
-        assert ended.value.code == 0
-        text = capsys.readouterr().out
+        status, text, _ = infwidth.run(*words, "--help")
+        assert status == 0
         usage, about, *_ = text.split("\n\n")
         assert usage.startswith(" ".join(["usage: infwidth", *words]))
         assert re.match(r"[A-Z].*\.$", about, re.DOTALL), words
@@ -58,17 +48,17 @@ def test_every_command_says_what_it_does_and_its_defaults(capsys, monkeypatch):
     assert seen > 25
 
 
-def test_the_command_alone_prints_its_help(capsys, monkeypatch):
+def test_the_command_alone_prints_its_help(infwidth, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["infwidth"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
     alone = capsys.readouterr().out
-    assert " ".join(alone.split()) == helped([], capsys)
+    assert alone == infwidth.run("--help")[1]
     assert {"data", "figure", "reproduce"} <= set(commands_in(alone))
 
 
-def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name(capsys):
+def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name():
     parse = command_line._parser().parse_args
     for name in ("fig1", "fig1-loss", "fig1_loss_vs_width"):
         assert parse(["figure", name]).which == "fig1_loss_vs_width"
@@ -76,45 +66,27 @@ def test_hyphens_stand_for_underscores_and_a_beginning_for_a_name(capsys):
     assert parse(["gather", "feature-selection"]).experiment == "feature_selection"
 
 
-def test_one_value_names_several_files_as_make_hands_them_over(tmp_path):
+def test_files_and_overrides_are_one_a_word_or_several_as_make_hands_them_over(tmp_path):
     spaced = tmp_path / "my own.yaml"
     spaced.write_text("name: mine")
     words = ["--configfile", "config/smoke.yaml config/mine.yaml", "--configfile", str(spaced)]
-    parsed = command_line._parser().parse_args(["status", *words])
+    parsed = command_line._parser().parse_args(["reproduce", *words, "--config", "c=1", "train"])
     assert parsed.configfile == ["config/smoke.yaml", "config/mine.yaml", str(spaced)]
+    # A target may follow.
+    assert (parsed.config, parsed.targets) == (["c=1"], ["train"])
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (
-            ["figure", "fig1_lost"],
-            "no figure is called 'fig1_lost'; there are fig1_loss_vs_width, ",
-        ),
+        (["figure", "fig1_lost"], "no figure is called 'fig1_lost'; there are fig1_loss_vs_width,"),
         (["figure", "fig"], "'fig' may be fig1_loss_vs_width or "),
         (["gather", "feature"], "'feature' may be feature_selection or feature_support: write "),
-    ],
-)
-def test_a_name_that_is_none_or_several_is_one_line(words, line, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"infwidth: {line}")
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
         (["config", "check", "--config", "lm_widht={}"], "did you mean 'lm_width'"),
         (["config", "check", "--configfile", "nope.yaml"], "nope.yaml: no such configuration file"),
         (["gather", "memory", "--settings", "{"], "--settings is not the JSON of settings"),
         (["gather", "memory", "--settings", "[" * 9999], "settings (RecursionError: "),
-        (
-            ["gather", "memory", "--settings", f'{{"n": {LONG}}}'],
-            "(ValueError: Exceeds",
-        ),
+        (["gather", "memory", "--settings", f'{{"n": {LONG}}}'], "(ValueError: Exceeds"),
         (["gather", "memory", "--settings", '{"trainig": {}}'], "(KeyError: 'trainig')"),
         (["gather", "memory", "--settings", "[]"], "settings (AttributeError: "),
         (["tune", "--part", "ntk-64", "--settings", "{"], "--settings is not the JSON of a job ("),
@@ -131,30 +103,31 @@ def test_a_name_that_is_none_or_several_is_one_line(words, line, capsys):
         (["reproduce", "--cores", "some"], "--cores some: write how many, 1 or more, or all"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(words, line, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    error = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert line in error
-    assert error.startswith("infwidth: ")
-    assert error.count("\n") == 1
+def test_a_mistake_is_one_line_and_status_2(words, line, infwidth):
+    assert line in infwidth.mistake(*words)
+
+
+@pytest.fixture
+def failing(infwidth, monkeypatch):
+    """Commands that an error ends as they begin."""
+
+    def fail_with(error):
+        def fails(_):
+            raise error
+
+        monkeypatch.setattr(command_line, "_settings", fails)
+        return infwidth
+
+    return fail_with
 
 
 @pytest.mark.parametrize(
     "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT]
 )
-def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monkeypatch, capsys):
-    def fails(_):
-        raise OSError(number, os.strerror(number), "results/runs")
-
-    monkeypatch.setattr(command_line, "_settings", fails)
-    with pytest.raises(SystemExit) as ended:
-        main(["status"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        f"infwidth: results/runs: {os.strerror(number)}; mend that and run the same command again\n"
-    )
+def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, failing):
+    why = os.strerror(number)
+    line = failing(OSError(number, why, "results/runs")).mistake("status")
+    assert line == f"results/runs: {why}; mend that and run the same command again"
 
 
 @pytest.mark.parametrize(
@@ -177,18 +150,9 @@ def test_a_disk_that_cannot_be_written_to_is_one_line_and_status_2(number, monke
         (["status"], "status: out of memory; end what else takes it"),
     ],
 )
-def test_where_memory_runs_out_the_line_names_the_arm_and_its_settings(
-    words, line, monkeypatch, capsys
-):
-    def fails(_):
-        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-
-    monkeypatch.setattr(command_line, "_settings", fails)
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    error = capsys.readouterr().err
-    assert (ended.value.code, error.count("\n")) == (2, 1)
-    assert error.startswith(f"infwidth: {line}")
+def test_where_memory_runs_out_the_line_names_the_arm_and_its_settings(words, line, failing):
+    error = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+    assert failing(error).mistake(*words).startswith(line)
 
 
 @pytest.mark.parametrize("command", GROWS_WITH)
@@ -199,11 +163,8 @@ def test_what_memory_grows_with_are_settings(command):
         assert name in type(reduce(getattr, sections, Settings())).model_fields
 
 
-def test_another_error_of_the_system_is_a_defect(monkeypatch):
-    def fails(_):
-        raise OSError(errno.EBADF, "Bad file descriptor")
-
-    monkeypatch.setattr(command_line, "_settings", fails)
+def test_another_error_of_the_system_is_a_defect(failing):
+    failing(OSError(errno.EBADF, "Bad file descriptor"))
     with pytest.raises(OSError, match="Bad file descriptor"):
         main(["status"])
 
@@ -219,7 +180,7 @@ def test_another_error_of_the_system_is_a_defect(monkeypatch):
     ],
 )
 def test_a_process_that_shares_a_run_leaves_without_waiting_for_the_others(
-    error, status, monkeypatch, capsys
+    error, status, failing, monkeypatch, capsys
 ):
     class Left(BaseException):
         pass
@@ -227,10 +188,7 @@ def test_a_process_that_shares_a_run_leaves_without_waiting_for_the_others(
     def leave(with_status):
         raise Left(with_status)
 
-    def fails(_):
-        raise error
-
-    monkeypatch.setattr(command_line, "_settings", fails)
+    failing(error)
     monkeypatch.setattr(command_line, "shares_a_run", lambda: True)
     monkeypatch.setattr(command_line.os, "_exit", leave)
     with pytest.raises(Left) as left:
@@ -260,23 +218,6 @@ def test_output_that_cannot_be_written_is_one_line(words):
     assert b"No space left on device" in ended.stderr
 
 
-def test_a_target_may_follow_a_configuration_file():
-    arguments = command_line._parser().parse_args(
-        [
-            "reproduce",
-            "--configfile",
-            "a.yaml",
-            "--configfile",
-            "b.yaml",
-            "--config",
-            "c=1",
-            "train",
-        ]
-    )
-    assert arguments.configfile == ["a.yaml", "b.yaml"]
-    assert (arguments.config, arguments.targets) == (["c=1"], ["train"])
-
-
 def test_the_light_commands_import_no_jax():
     code = (
         "import sys, infwidth.cli.main, infwidth.workflow, infwidth.experiments.lm_width.plan, "
@@ -285,46 +226,49 @@ def test_the_light_commands_import_no_jax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_trainer_ends_when_its_workflow_dies():
-    workflow = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    started = parent._start(parent.psutil.Process(workflow.pid))
-    value = f"{parent.socket.gethostname()}:{workflow.pid}:{started}"
+@pytest.fixture
+def workflow():
+    """A process to be watched, and when it started."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process, parent._start(parent.psutil.Process(process.pid))
+    process.kill()
+    process.wait()
+
+
+def test_a_trainer_ends_when_its_workflow_dies(workflow):
+    process, started = workflow
+    code = (
+        "import time; from infwidth.cli.parent import end_with_workflow; "
+        "end_with_workflow(0.05); time.sleep(600)"
+    )
+    value = f"{parent.socket.gethostname()}:{process.pid}:{started}"
     trainer = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import time; from infwidth.cli.parent import end_with_workflow; "
-            "end_with_workflow(0.05); time.sleep(600)",
-        ],
-        env={**os.environ, parent.VARIABLE: value},
+        [sys.executable, "-c", code], env={**os.environ, parent.VARIABLE: value}
     )
     time.sleep(1)
     assert trainer.poll() is None
-    workflow.kill()
-    workflow.wait()
+    process.kill()
+    process.wait()
     assert trainer.wait(timeout=30) != 0
 
 
-def test_a_step_of_the_clock_ends_no_trainer(monkeypatch):
-    workflow = subprocess.Popen(["sleep", "600"])
-    try:
-        started = parent._start(parent.psutil.Process(workflow.pid))
-        found = parent._find(workflow.pid, started)
-        if sys.platform == "linux":
-            set_the_clock_on(monkeypatch)
-            assert parent._find(workflow.pid, started) == found
-        assert parent._find(workflow.pid, "0") is None
-        assert parent._alive(found)
-    finally:
-        workflow.kill()
+def test_a_step_of_the_clock_ends_no_trainer(workflow, monkeypatch):
+    process, started = workflow
+    found = parent._find(process.pid, started)
+    if sys.platform == "linux":
+        set_the_clock_on(monkeypatch)
+        assert parent._find(process.pid, started) == found
+    assert parent._find(process.pid, "0") is None
+    assert parent._alive(found)
+    process.kill()
     # Nobody has waited for it yet: a zombie.
     end = time.monotonic() + 30
     while parent._alive(found):
         assert time.monotonic() < end
         time.sleep(0.01)
-    workflow.wait()
+    process.wait()
     assert not parent._alive(found)
-    assert parent._find(workflow.pid, started) is None
+    assert parent._find(process.pid, started) is None
 
 
 def set_the_clock_on(monkeypatch):
@@ -336,12 +280,9 @@ def set_the_clock_on(monkeypatch):
     assert process().create_time() == pytest.approx(before + 3600, abs=0.01)
 
 
-@pytest.mark.parametrize("value", [None, "another-host:1:0"])
+@pytest.mark.parametrize("value", ["", "another-host:1:0"])
 def test_a_trainer_started_by_hand_or_on_another_machine_watches_nobody(value, monkeypatch):
-    if value is None:
-        monkeypatch.delenv(parent.VARIABLE, raising=False)
-    else:
-        monkeypatch.setenv(parent.VARIABLE, value)
+    monkeypatch.setenv(parent.VARIABLE, value)
     threads = parent.threading.active_count()
     parent.end_with_workflow(0.01)
     assert parent.threading.active_count() == threads

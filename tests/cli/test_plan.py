@@ -15,6 +15,7 @@ from infwidth.artifact.planning.plan import make_plan
 from infwidth.artifact.planning.runs import Planner
 from infwidth.artifact.planning.text import quantity
 from infwidth.artifact.planning.texts import Text
+from infwidth.config.load import read_config, validate
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout
 
@@ -45,7 +46,7 @@ def test_what_is_published_has_the_runs_that_its_settings_plan(tmp_path, monkeyp
 
 def test_a_run_is_found_by_its_key_and_says_why_it_no_longer_counts(project):
     assert _of_lm_width(_plan(project))["states"] == {"new": 8 + 2, "waits": 3 * 2 + 2}
-    planner = Planner(_settings(), Layout("default"), (TEXT, TEXT), "cpu")
+    planner = Planner(validate(read_config([])), Layout("default"), (TEXT, TEXT), "cpu")
     done, begun, former, *_ = (run.spec for run in planner.runs() if not run.waits)
     project.write(f"results/runs/{done.key}/result.json", "{}")
     project.write(f"results/runs/{begun.key}/checkpoints/10/state", "")
@@ -65,43 +66,27 @@ def test_a_run_is_found_by_its_key_and_says_why_it_no_longer_counts(project):
     assert one < left < 1.5 * one
 
 
+def _tuned(condition, width, chosen, rates, seeds):
+    """What a part of the NTK records of its tuning."""
+    place = {"role": "tuning", "width": width, "kappa": None, "trunk_learning_rate": 0.01}
+    entries = [place | {"learning_rate": rate, "seed": seed} for rate in rates for seed in seeds]
+    selection = {"learning_rate": chosen, "kappa": None}
+    part = {"condition": condition, "variant": "ntk", "width": width}
+    return part | {"selection": selection, "entries": entries}
+
+
 def test_what_a_tuning_chose_gives_the_reported_runs_their_keys(project):
-    entries = [
-        {
-            "role": "tuning",
-            "width": 4,
-            "learning_rate": rate,
-            "kappa": None,
-            "trunk_learning_rate": 0.01,
-            "seed": 0,
-        }
-        for rate in (0.1, 1.0, 10.0)
-    ]
-    part = {"condition": "lm_width", "variant": "ntk", "width": 4, "entries": entries}
-    tuned = {"parts": [part | {"selection": {"learning_rate": 1.0, "kappa": None}}]}
-    project.write("results/lm_width/tuning/ntk-4.json", json.dumps(tuned))
+    tuned = _tuned("lm_width", 4, 1.0, (0.1, 1.0, 10.0), seeds=[0])
+    project.write("results/lm_width/tuning/ntk-4.json", json.dumps({"parts": [tuned]}))
     row = _of_lm_width(_plan(project))
     # Of two other widths the tuning is still to come; their runs at the one rate wait no more.
     assert row["states"] == {"new": 3 + 4 + 2 + 2 + 2 + 2, "waits": 2 * 2}
 
 
 def test_a_width_that_is_tuned_by_itself_gives_its_own_runs_their_keys(project):
-    def entries(width, rates):
-        place = {"role": "tuning", "width": width, "kappa": None, "trunk_learning_rate": 0.01}
-        return [place | {"learning_rate": rate, "seed": seed} for rate in rates for seed in (0, 1)]
-
     made = [
-        {
-            "condition": "own_rates",
-            "variant": "ntk",
-            "width": width,
-            "selection": {"learning_rate": chosen, "kappa": None},
-            "entries": entries(width, rates),
-        }
-        for width, chosen, rates in (
-            (256, 3.0, (1.0, 3.0, 10.0)),
-            (64, 10.0, (1.0, 3.0, 10.0, 30.0)),
-        )
+        _tuned("own_rates", 256, 3.0, (1.0, 3.0, 10.0), seeds=[0, 1]),
+        _tuned("own_rates", 64, 10.0, (1.0, 3.0, 10.0, 30.0), seeds=[0, 1]),
     ]
     text = json.dumps({"parts": made})
     project.write("results/optimizer_ablation/parts/own_rates-ntk-64.json", text)
@@ -116,15 +101,11 @@ def test_a_width_that_is_tuned_by_itself_gives_its_own_runs_their_keys(project):
     assert (256, 30.0) not in tuned
 
 
-def test_a_variant_of_any_table_may_be_planned(project):
-    code, output, _ = project.run("plan", "--config", "lm_width={variants: [ntk_measured]}")
+def test_text_fits_its_columns_and_lists_the_runs_of_a_variant_of_any_table(project):
+    one = ("--config", "lm_width={variants: [ntk_measured, constant]}")
+    code, output, _ = project.run("plan", "--runs", *one)
     assert code == 0
-    assert "(ntk_measured)" in output
-
-
-def test_text_fits_its_columns_and_lists_the_runs(project):
-    code, output, _ = project.run("plan", "--runs")
-    assert code == 0
+    assert "(ntk_measured" in output
     assert max(map(len, output.splitlines())) <= 100
     assert "H100 SXM" in output
     assert "constant" in output
@@ -132,18 +113,13 @@ def test_text_fits_its_columns_and_lists_the_runs(project):
 
 @pytest.mark.parametrize("share", ["0", "1.5", "much"])
 def test_a_strange_utilisation_is_one_line(project, share):
-    code, output, error = project.run("plan", "--utilisation", share)
-    assert (code, output) == (2, "")
-    assert error == (
-        f"infwidth: --utilisation {share}: write a number above 0 and at most 1, as in 0.4\n"
-    )
+    said = f"--utilisation {share}: write a number above 0 and at most 1, as in 0.4"
+    assert project.mistake("plan", "--utilisation", share) == said
 
 
 def test_a_damaged_manifest_is_one_line(project):
     project.write("results/data/tokens/manifest.json", "{")
-    code, _, error = project.run("plan")
-    assert code == 2
-    assert error.count("\n") == 1
+    assert "manifest.json is damaged" in project.mistake("plan")
 
 
 def test_the_plan_needs_no_jax(project):
@@ -163,9 +139,3 @@ def test_the_plan_needs_no_jax(project):
 )
 def test_quantities_have_three_digits(number, text):
     assert quantity(number) == text
-
-
-def _settings():
-    from infwidth.config.load import read_config, validate
-
-    return validate(read_config([]))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`infwidth status`: which runs it lists, and under which keys it looks for them."""
 
+from pathlib import Path
+
 import pytest
 
 from infwidth.artifact.planning.runs import Planner
@@ -35,27 +37,21 @@ def test_a_run_is_found_by_its_key(project):
 
 
 def test_without_tokens_every_run_waits_but_a_damaged_manifest_is_a_mistake(project):
-    project.write(MANIFEST, '{"files": ')
-    assert project.run("status") == (
-        2,
-        "",
-        f"infwidth: {MANIFEST} is damaged (not readable as JSON), set aside as "
-        "manifest.json.damaged: run `infwidth data tokenize`, or the workflow, again "
-        f"{AS_BEFORE}\n",
-    )
+    damaged(project, MANIFEST, "infwidth data tokenize")
     code, output, _ = project.run("status")
     assert code == 0
     assert "No tokens yet" in output
 
 
 def test_a_damaged_tuning_file_is_one_line(project):
-    project.write("results/lm_width/tuning/ntk-4.json", '{"selection": {}')
-    code, _, error = project.run("status")
-    assert code == 2
-    assert error == (
-        "infwidth: results/lm_width/tuning/ntk-4.json is damaged (not readable as JSON), set aside "
-        "as ntk-4.json.damaged: run `infwidth tune`, or the workflow, again "
-        f"{AS_BEFORE}\n"
+    damaged(project, "results/lm_width/tuning/ntk-4.json", "infwidth tune")
+
+
+def damaged(project, name, made_by):
+    project.write(name, '{"files": ')
+    assert project.mistake("status") == (
+        f"{name} is damaged (not readable as JSON), set aside as {Path(name).name}.damaged: run "
+        f"`{made_by}`, or the workflow, again {AS_BEFORE}"
     )
 
 
