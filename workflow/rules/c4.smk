@@ -8,6 +8,10 @@ C4_SHARDS = {
     LAYOUT.shards: support.c4_shards(SETTINGS, LAYOUT.corpus),
     LAYOUT.other_shards: support.c4_shards(C4_OTHER, LAYOUT.corpus),
 }
+VOCABULARY_CODE = support.with_unknown(
+    code_digest(["infwidth.data.vocabulary", "infwidth.data.c4.first_documents"]),
+    VOCABULARY_MODEL,
+)
 
 
 def c4_stamps(folder, split=""):
@@ -57,12 +61,7 @@ rule vocabulary:
         CONDA
     params:
         settings=slice_of("data vocabulary"),
-        code=support.with_unknown(
-            code_digest(
-                ["infwidth.data.vocabulary", "infwidth.data.c4.first_documents"]
-            ),
-            VOCABULARY_MODEL,
-        ),
+        code=VOCABULARY_CODE,
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
         " --corpus $(dirname {input.corpus}) --out $(dirname {output}) 2> {log}"
@@ -124,12 +123,7 @@ use rule vocabulary as other_vocabulary with:
         f"{LAYOUT.logs}/other_vocabulary.log",
     params:
         settings=support.slice_of(C4_OTHER, "data vocabulary"),
-        code=support.with_unknown(
-            code_digest(
-                ["infwidth.data.vocabulary", "infwidth.data.c4.first_documents"]
-            ),
-            VOCABULARY_MODEL,
-        ),
+        code=VOCABULARY_CODE,
 
 
 use rule shard as other_shard with:

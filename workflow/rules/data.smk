@@ -3,6 +3,10 @@
 # From text to tokens: corpus, vocabulary, token files.
 
 TEXTS = support.own_text_files(SETTINGS)
+VOCABULARY_CODE = support.with_unknown(
+    code_digest(["infwidth.data.vocabulary"]), VOCABULARY_MODEL
+)
+OTHER = support.with_other_vocabulary(SETTINGS)
 
 
 rule corpus:
@@ -36,9 +40,7 @@ rule vocabulary:
         CONDA
     params:
         settings=slice_of("data vocabulary"),
-        code=support.with_unknown(
-            code_digest(["infwidth.data.vocabulary"]), VOCABULARY_MODEL
-        ),
+        code=VOCABULARY_CODE,
     shell:
         "infwidth data vocabulary --settings {params.settings:q}"
         " --corpus $(dirname {input.corpus}) --out $(dirname {output}) 2> {log}"
@@ -68,7 +70,7 @@ rule tokenize:
 
 use rule vocabulary as other_vocabulary with:
     input:
-        enough=lambda _: support.enough_text(support.with_other_vocabulary(SETTINGS)),
+        enough=lambda _: support.enough_text(OTHER),
         corpus=rules.vocabulary.input.corpus,
         model=rules.vocabulary.input.model,
     output:
@@ -76,12 +78,8 @@ use rule vocabulary as other_vocabulary with:
     log:
         f"{LAYOUT.logs}/other_vocabulary.log",
     params:
-        settings=support.slice_of(
-            support.with_other_vocabulary(SETTINGS), "data vocabulary"
-        ),
-        code=support.with_unknown(
-            code_digest(["infwidth.data.vocabulary"]), VOCABULARY_MODEL
-        ),
+        settings=support.slice_of(OTHER, "data vocabulary"),
+        code=VOCABULARY_CODE,
 
 
 use rule tokenize as other_tokenize with:

@@ -103,18 +103,16 @@ def _counted(counts: dict[Verdict, int]) -> str:
 
 def _overview(judged: JudgedClaims, links: Links) -> str:
     rows = [("no.", "claim or question", "verdict", "the number that decides", "see")]
-    for each in judged.claims:
-        title = f"[{each.label}](#{anchor(heading(each))})"
-        word = f"{MARKS[each.verdict]} **{each.verdict}**".replace(" ", "\u00a0")
-        rows.append(
-            (
-                title,
-                escaped(each.claim.statement),
-                word,
-                escaped(decisive_number(each)),
-                ", ".join(_evidence(each, links)) or MISSING,
-            )
+    rows += [
+        (
+            f"[{each.label}](#{anchor(heading(each))})",
+            escaped(each.claim.statement),
+            f"{MARKS[each.verdict]} **{each.verdict}**".replace(" ", "\u00a0"),
+            escaped(decisive_number(each)),
+            ", ".join(_evidence(each, links)) or MISSING,
         )
+        for each in judged.claims
+    ]
     return (
         _table(rows)
         + f"\n\n± is the half width of the {judged.confidence:.0%} interval; ends in brackets "
@@ -133,17 +131,10 @@ def _details(each: Judged, judged: JudgedClaims, links: Links) -> str:
     return "\n\n".join(said)
 
 
-_ABSTRACTS = {
-    "v1": "of the abstract of v1",
-    "v2": "of the abstract of v2",
-    "both": "of both abstracts",
-}
-
-
 def _verdict_line(each: Judged, links: Links) -> str:
     parts = [f"{MARKS[each.verdict]} **{each.verdict}**", SOURCES[each.claim.source]]
-    if each.claim.abstract:
-        parts.append(_ABSTRACTS[each.claim.abstract])
+    if version := each.claim.abstract:
+        parts.append("of both abstracts" if version == "both" else f"of the abstract of {version}")
     parts += _evidence(each, links)
     if each.measurements:
         where = links.measurements[each.claim.experiment]
@@ -176,13 +167,10 @@ def _places(each: Judged, confidence: float) -> str:
         counted = [(_name(each, k), amount(p, decimals, sign)) for k, p in enumerate(each.places)]
         return _table([head, *counted])
     documents = any(place.documents_upper > place.documents_lower for place in each.places)
+    tested_on = f"over test {'images' if 'nats per image' in unit else 'documents'}"
     heads = (
         *("place", ", ".join(["effect", *unit]), f"{confidence:.0%} interval"),
-        *(
-            [f"over test {'images' if 'nats per image' in unit else 'documents'}"]
-            if documents
-            else []
-        ),
+        *([tested_on] if documents else []),
         *("repeats", "p, the rule holds", "p, the opposite"),
     )
     blank = [""] * (len(heads) - 3)
@@ -219,11 +207,8 @@ def _remarks(each: Judged, judged: JudgedClaims) -> Iterable[tuple[str, str]]:
     interval = f" Interval: {escaped(claim.interval)}." if claim.interval else ""
     yield "Effect", f"{escaped(claim.quantity + unit)}.{interval}"
     words = ("yes", "no") if claim.is_question else ("reproduced", "contradicted")
-    references = [
-        f" (`{bound}`)"
-        for bound in claim.rule.model_dump(exclude={"kind"}).values()
-        if isinstance(bound, str)
-    ]
+    bounds = claim.rule.model_dump(exclude={"kind"}).values()
+    references = [f" (`{bound}`)" for bound in bounds if isinstance(bound, str)]
     family = judged.families[claim.family]
     level = f"Level {each.level:.2g} over the {family['claims']} rows of the family."
     yield (
@@ -252,7 +237,7 @@ def _opposite(each: Judged) -> str:
     other = {"greater": "it is less", "less": "it is greater", "equivalent": "it is further off"}
     if each.claim.scope == "some_place":
         return f"{other[kind]} at every place"
-    if isinstance(each.claim.scope, str) and each.claim.scope == "last_place":
+    if each.claim.scope == "last_place":
         return f"{other[kind]} there"
     return f"{other[kind]} at one of them"
 

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -136,15 +137,11 @@ class Claim(_Part):
     would_decide: Text = Field(description="What would decide it, should these runs not.")
     check: Text | None = Field(None, description="What users can run to check it on their own.")
 
-    @field_validator("figure")
+    @field_validator("figure", "table")
     @classmethod
-    def _figure_exists(cls, name: str | None) -> str | None:
-        return name if name is None else _known(name, FIGURES, "there is no figure")
-
-    @field_validator("table")
-    @classmethod
-    def _table_exists(cls, name: str | None) -> str | None:
-        return name if name is None else _known(name, TABLES, "there is no table")
+    def _picture_exists(cls, name: str | None, info: ValidationInfo) -> str | None:
+        known = FIGURES if info.field_name == "figure" else TABLES
+        return name and _known(name, known, f"there is no {info.field_name}")
 
     @property
     def is_question(self) -> bool:

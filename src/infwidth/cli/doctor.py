@@ -36,26 +36,22 @@ def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:
     from infwidth.artifact.doctor.report import examine
 
     if args.record is not None:
-        _record(args.record)
+        from infwidth.artifact.doctor.steps import losses
+        from infwidth.config.variants import VARIANTS
+
+        # The known ones, of a CPU.
+        known = {variant: losses(variant, "float32") for variant in VARIANTS}
+        write_atomically(args.record, json.dumps(known, indent=2) + "\n")
         return 0
     if args.json:
         report = examine()
         print(json.dumps(report, indent=2))
     else:
-        console = Console()
+        console = Console(highlight=False)
         with console.status("") as status:
             report = examine(lambda row: status.update(f"{row['check']}, {row['precision']}"))
         _print(report, console)
     return 0 if report["verdict"] == "sound" else 1
-
-
-def _record(file: Path) -> None:
-    """Writes the known losses; on a CPU."""
-    from infwidth.artifact.doctor.steps import losses
-    from infwidth.config.variants import VARIANTS
-
-    known = {variant: losses(variant, "float32") for variant in VARIANTS}
-    write_atomically(file, json.dumps(known, indent=2) + "\n")
 
 
 def _print(report: dict[str, Any], console: Console) -> None:
@@ -72,28 +68,25 @@ def _print(report: dict[str, Any], console: Console) -> None:
     for device in report["devices"]:
         memory = device["memory_bytes"]
         told = "memory not told" if memory is None else f"{memory / 2**30:.1f} GiB"
-        console.print(f"{device['device']}: {device['kind']}, {told}", highlight=False)
+        console.print(f"{device['device']}: {device['kind']}, {told}")
     console.print(table)
     if unchecked := report["unchecked"]:
         console.print(
             f"not checked, since no losses are known: {len(unchecked)} of the variants "
             f"({', '.join(unchecked)})",
-            highlight=False,
             soft_wrap=True,
         )
     for row in report["chosen"]:
         console.print(
             f"{row['precision']}: attention {row['attention']}; loss over {row['vocabulary_size']} "
-            f"pieces in blocks of {row['loss_block']} of {row['tokens']} tokens",
-            highlight=False,
+            f"pieces in blocks of {row['loss_block']} of {row['tokens']} tokens"
         )
     for row in report["speed"]:
         if "error" not in row:
             console.print(
                 f"{row['precision']}: {row['tokens_per_s']:,.0f} tokens/s, {row['gflops']:,.0f} of "
-                f"{row['peak_gflops']:,.0f} GFLOP/s ({row['share_of_peak']:.0%} of a product)",
-                highlight=False,
+                f"{row['peak_gflops']:,.0f} GFLOP/s ({row['share_of_peak']:.0%} of a product)"
             )
     for problem in report["problems"]:
-        console.print(f"[red]problem:[/] {problem}", highlight=False, soft_wrap=True)
-    console.print(f"Verdict: {report['verdict']} ({report['seconds']:.0f} s)", highlight=False)
+        console.print(f"[red]problem:[/] {problem}", soft_wrap=True)
+    console.print(f"Verdict: {report['verdict']} ({report['seconds']:.0f} s)")

@@ -24,10 +24,8 @@ def describe_this_process() -> str:
 def end_with_workflow(interval: float = 1.0) -> None:
     """Watches the workflow's process from a thread and ends this one when it is gone.
 
-    Does nothing when started by hand, or on another machine than the workflow's.
-
-    Args:
-      interval: seconds between two looks.
+    Does nothing when started by hand, or on another machine than the workflow's. The interval is
+    that between two looks, in seconds.
     """
     host, _, process = os.environ.get(VARIABLE, "").partition(":")
     if host != socket.gethostname():

@@ -71,7 +71,10 @@ def _snakemake(args: argparse.Namespace, lock: TextIO, *words: str) -> int:
         command += ["--config", *args.config]
     # Snakemake holds the lock, too: should this process be killed, the folder stays taken.
     workflow = subprocess.Popen(command, pass_fds=[lock.fileno()])
-    _say_who(lock, workflow.pid)
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"`make reproduce` (process {os.getpid()}, its Snakemake {workflow.pid})\n")
+    lock.flush()
     try:
         status = workflow.wait()
     except KeyboardInterrupt:
@@ -109,19 +112,8 @@ def _wait_for(lock: TextIO) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _say_who(lock: TextIO, snakemake: int) -> None:
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"`make reproduce` (process {os.getpid()}, its Snakemake {snakemake})\n")
-    lock.flush()
-
-
 def _clear_stale_lock() -> None:
-    """Removes the lock of a Snakemake that was killed, unless one is alive in this folder.
-
-    Raises:
-      UserError: it cannot be removed.
-    """
+    """Removes the lock of a Snakemake that was killed, unless one is alive in this folder."""
     if any(Path(".snakemake/locks").glob("*")) and _orphans_are_gone():
         print("infwidth: clearing the lock of a workflow that was killed", file=sys.stderr)
         command = [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"]
