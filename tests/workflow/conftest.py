@@ -16,14 +16,8 @@ from tests.once import once
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
-    "Snakefile",
-    "workflow",
-    "config",
-    "profiles",
-    "envs",
-    "src",
-    "pyproject.toml",
-    "README.md",
+    *("workflow", "config", "profiles", "envs", "src"),
+    *("Snakefile", "pyproject.toml", "README.md"),
 )
 
 

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What starts the processes of a run, and how many GPUs jobs ask for."""
+"""What the Snakefile asks of the project: launchers, GPUs, volumes, and what jobs hang on."""
 
 from types import SimpleNamespace
 
 import pytest
 from snakemake.resources import Resources
-from snakemake_interface_executor_plugins.settings import ExecMode
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from snakemake_interface_executor_plugins.settings import ExecMode, SharedFSUsage
 
 from infwidth import workflow
 from infwidth.config.errors import UserError
-from infwidth.workflow import gpus, launcher
+from infwidth.config.settings import Settings
+from infwidth.experiments.registry import BENCHES, REGISTRY
+from infwidth.training.spec import variants_digest
+from infwidth.workflow import code_of_bench, gpus, launcher, share_volume
+
+ALL_BUT_SOFTWARE = SharedFSUsage.all() - {SharedFSUsage.SOFTWARE_DEPLOYMENT}
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +59,8 @@ def test_a_launcher_without_a_number_of_processes_is_refused():
 @pytest.mark.parametrize(
     "asked",
     [
-        {"gpu": 8},
-        {"gpu": 0},
-        {},
-        {"gres": "gpu:4", "nodes": 2},
-        {"gres": "gpu:a100:8"},
-        {"gres": "tmpspace:10G"},
+        *({"gpu": 8}, {"gpu": 0}, {}),
+        *({"gres": "gpu:4", "nodes": 2}, {"gres": "gpu:a100:8"}, {"gres": "tmpspace:10G"}),
     ],
 )
 def test_a_job_that_gets_the_gpus_of_its_run_or_none_is_started(monkeypatch, asked):
@@ -81,11 +83,12 @@ def test_a_job_that_gets_other_gpus_than_its_run_takes_is_refused(monkeypatch, a
     assert "\n" not in str(error.value)
 
 
-def snakemake(limit=None, jobs=None, mode=ExecMode.DEFAULT):
+def snakemake(limit=None, jobs=None, mode=ExecMode.DEFAULT, shared=None):
     """As much of Snakemake's workflow as is read."""
     return SimpleNamespace(
         global_resources=Resources.from_mapping({} if limit is None else {"gpu": limit}),
         resource_settings=SimpleNamespace(nodes=jobs),
+        storage_settings=SimpleNamespace(shared_fs_usage=shared),
         exec_mode=mode,
     )
 
@@ -114,3 +117,52 @@ def test_gpus_are_counted_where_jobs_run(monkeypatch, given, here, tpu, count, l
     asked = snakemake(**given)
     assert gpus(asked, SETTINGS) == count
     assert asked.global_resources.get("gpu").value == limit
+
+
+@pytest.mark.parametrize(
+    ("image", "volume", "words"),
+    [
+        ("", "claim:{here}", "INFWIDTH_IMAGE is not set"),
+        ("image:1", "", "INFWIDTH_VOLUME is not set"),
+        ("image:1", "claim", "INFWIDTH_VOLUME is not set"),
+        ("image:1", "claim:relative", "INFWIDTH_VOLUME is not set"),
+        ("image:1", "claim:{here}/below", "does not hold this folder"),
+    ],
+)
+def test_what_is_missing_of_a_volume_is_one_line(tmp_path, monkeypatch, image, volume, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INFWIDTH_IMAGE", image)
+    monkeypatch.setenv("INFWIDTH_VOLUME", volume.format(here=tmp_path))
+    with pytest.raises(UserError, match=words) as error:
+        share_volume(snakemake(shared=ALL_BUT_SOFTWARE))
+    assert "\n" not in str(error.value)
+
+
+def test_the_executor_is_told_that_the_folder_is_shared(tmp_path, monkeypatch):
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.setenv("INFWIDTH_IMAGE", "image:1")
+    monkeypatch.setenv("INFWIDTH_VOLUME", f"claim:{tmp_path}")
+    names = ("implies_no_shared_fs", "job_deploy_sources", "auto_deploy_default_storage_provider")
+    settings = SimpleNamespace(**dict.fromkeys(names, True))
+    plugin = SimpleNamespace(common_settings=settings)
+    monkeypatch.setattr(ExecutorPluginRegistry, "is_installed", lambda _, name: True)
+    monkeypatch.setattr(ExecutorPluginRegistry, "get_plugin", lambda _, name: plugin)
+    share_volume(snakemake(shared=ALL_BUT_SOFTWARE))
+    assert vars(settings) == dict.fromkeys(names, False)
+
+
+@pytest.mark.parametrize(
+    ("shared", "mode"),
+    [(SharedFSUsage.all(), ExecMode.DEFAULT), (ALL_BUT_SOFTWARE, ExecMode.REMOTE)],
+)
+def test_elsewhere_and_inside_a_job_nothing_is_asked(monkeypatch, shared, mode):
+    monkeypatch.delenv("INFWIDTH_IMAGE", raising=False)
+    share_volume(snakemake(mode=mode, shared=shared))
+
+
+def test_where_no_variants_are_named_every_treatment_of_features_counts():
+    # infinite_rules has normalized and measured features of its own.
+    digest = code_of_bench("infinite_rules", Settings())
+    assert digest != variants_digest(REGISTRY["infinite_rules"].code, [])
+    assert len({code_of_bench(name, Settings()) for name in BENCHES}) == len(BENCHES)

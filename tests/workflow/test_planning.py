@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mistake in the configuration stops Snakemake before any work, with one line."""
+"""What Snakemake plans, wherever it lies; a mistake stops it before any work, with one line."""
+
+import json
+import shlex
 
 import pytest
 
 from infwidth import workflow
 from infwidth.config.errors import UserError
+from tests.data.c4 import c4_texts, write_json_shards
+from tests.data.texts import write_texts
+from tests.workflow.conftest import copy_project, jobs_of
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +86,61 @@ def test_a_folder_that_may_not_be_written_to_is_one_line(monkeypatch):
     monkeypatch.setattr(workflow.os, "access", lambda *_: False)
     with pytest.raises(UserError, match=r"/\.snakemake cannot be written to, .* --directory$"):
         workflow.check_configuration(None)
+
+
+def test_a_dry_run_ends_with_its_jobs_by_stage_on_one_screen(fresh):
+    output = fresh.snakemake("-n")
+    planned = jobs_of(output)
+    first, *rows = output.rpartition("\n\n")[2].splitlines()
+    counts = {stage: int(count) for count, stage in map(str.split, rows)}
+    assert first == f"{sum(planned.values())} jobs to run, by file of workflow/rules/:"
+    assert sum(counts.values()) == sum(planned.values())
+    assert counts["figures"] == sum(name.startswith("fig") for name in planned)
+    assert len(rows) < 23
+
+
+TOKENS = "results/smoke/data/tokens/manifest.json"
+C4 = "data={corpus: c4, path: c4/en, c4: {train_shards: 2}}"
+
+
+def test_shards_are_jobs_and_without_the_data_there_are_none(fresh):
+    output = fresh.snakemake("-n", TOKENS, "--config", C4, status=2)
+    assert "no C4 in" in output
+    assert "download from allenai/c4" in output
+    assert "Traceback" not in output
+
+    write_json_shards(fresh.folder / "c4/en", c4_texts(train=3, validation=2))
+    planned = fresh.planned(TOKENS, "--config", C4)
+    assert planned == {"corpus": 1, "vocabulary": 1, "shard": 4, "tokenize": 1}
+
+
+STRANGE = "run{1} br{x}ace ' \" $(touch pwned) %s [a] ü {"
+
+
+@pytest.fixture
+def strange(tmp_path):
+    return copy_project(tmp_path / STRANGE)
+
+
+def test_braces_in_a_folder_a_file_or_a_key_are_no_wildcards(strange):
+    texts = [{"{key}": path.read_text()} for path in write_texts(strange.folder / "t").iterdir()]
+    (strange.folder / "te{x}ts").mkdir()
+    file = strange.folder / "te{x}ts" / "a{1}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    corpus = "results/smoke/data/corpus/manifest.json"
+    data = ("--config", 'data={corpus: text, path: "te{x}ts", text_key: "{key}"}')
+    strange.snakemake(corpus, *data)
+    made = json.loads((strange.folder / corpus).read_text())
+    assert sum(map(len, made["documents"].values())) == len(texts)
+    assert strange.planned(corpus, *data) == {}
+    file.write_text(file.read_text() + json.dumps({"{key}": "one more"}) + "\n")
+    assert strange.planned(corpus, *data) == {"corpus": 1}
+    assert not (strange.folder / "pwned").exists()
+
+
+def test_from_another_folder_the_rules_of_the_claims_are_found(strange, tmp_path):
+    elsewhere = tmp_path / "else{w}here"
+    elsewhere.mkdir()
+    printed = strange.snakemake("-n", "-p", "--directory", str(elsewhere))
+    rules = strange.folder / "config/claims.yaml"
+    assert f"--rules {shlex.quote(str(rules))} --measured" in printed
