@@ -141,7 +141,7 @@ class Claim(_Part):
     @classmethod
     def _picture_exists(cls, name: str | None, info: ValidationInfo) -> str | None:
         known = FIGURES if info.field_name == "figure" else TABLES
-        return name and _known(name, known, f"there is no {info.field_name}")
+        return None if name is None else _known(name, known, f"there is no {info.field_name}")
 
     @property
     def is_question(self) -> bool:
