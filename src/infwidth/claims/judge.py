@@ -53,7 +53,7 @@ def find(experiment: str, folder: Path) -> Found:
 def judge(
     rules: Claims, found: Mapping[str, Found], settings: Settings, text: str = ""
 ) -> JudgedClaims:
-    """Judges every claim, by what was found by experiment.
+    """Judges every claim by what its experiment found.
 
     A claim whose experiment is not among these is not measured, and left out where that is so of
     its whole family. In the text of the file of the rules claims are looked up by line.

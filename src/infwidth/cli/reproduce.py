@@ -132,9 +132,8 @@ def _orphans_are_gone() -> bool:
 
 def _snakemake_is_alive() -> bool:
     here = str(Path.cwd())
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        words = process.info["cmdline"] or []
-        named = any(Path(word).name == "snakemake" for word in words[:3])
-        if named and process.info["cwd"] == here:
-            return True
-    return False
+    return any(
+        process.info["cwd"] == here
+        and any(Path(word).name == "snakemake" for word in (process.info["cmdline"] or [])[:3])
+        for process in psutil.process_iter(["cmdline", "cwd"])
+    )
