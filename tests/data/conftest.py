@@ -24,6 +24,15 @@ class Prepared(NamedTuple):
         return TokenDataset.open(self.tokens)
 
 
+def prepare(settings: DataSettings, folder: Path) -> Prepared:
+    """Makes corpus, vocabulary and tokens, in turn."""
+    result = Prepared(settings, folder / "corpus", folder / "vocabulary", folder / "tokens")
+    prepare_corpus(settings, result.corpus)
+    train_vocabulary(settings, result.corpus, result.vocabulary)
+    tokenize(result.corpus, result.vocabulary, result.tokens)
+    return result
+
+
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_texts(tmp_path_factory.mktemp("texts") / "texts")
@@ -41,9 +50,4 @@ def prepared(
         validation_fraction=0.2,
         test_fraction=0.2,
     )
-    folder = tmp_path_factory.mktemp(request.param)
-    result = Prepared(settings, folder / "corpus", folder / "vocabulary", folder / "tokens")
-    prepare_corpus(settings, result.corpus)
-    train_vocabulary(settings, result.corpus, result.vocabulary)
-    tokenize(result.corpus, result.vocabulary, result.tokens)
-    return result
+    return prepare(settings, tmp_path_factory.mktemp(request.param))

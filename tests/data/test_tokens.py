@@ -16,14 +16,13 @@ from infwidth.cli import data as cli
 from infwidth.config.errors import UserError
 from infwidth.config.settings import DataSettings, ModelSettings, Settings, TrainingSettings
 from infwidth.data import listed
-from infwidth.data.corpus import open_documents, prepare_corpus
+from infwidth.data.corpus import open_documents
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.data.splits import SPLITS
 from infwidth.data.tokens import TokenDataset, tokenize
-from infwidth.data.vocabulary import train_vocabulary
 from infwidth.layout import Layout
 from infwidth.stored import write_json
-from tests.data.conftest import Prepared
+from tests.data.conftest import Prepared, prepare
 from tests.data.texts import write_texts
 
 
@@ -65,10 +64,8 @@ def test_the_digest_changes_with_one_byte_of_text(tmp_path: Path):
     digests = []
     for letter in (b"x", b"y"):
         (texts / "00.txt").write_bytes((texts / "00.txt").read_bytes()[:-1] + letter)
-        prepare_corpus(DataSettings(corpus="text", path=str(texts)), tmp_path / "corpus")
-        train_vocabulary(DataSettings(), tmp_path / "corpus", tmp_path / "vocabulary")
-        tokenize(tmp_path / "corpus", tmp_path / "vocabulary", tmp_path / "tokens")
-        digests.append(TokenDataset.open(tmp_path / "tokens").digest)
+        made = prepare(DataSettings(corpus="text", path=str(texts)), tmp_path)
+        digests.append(made.dataset.digest)
     assert digests[0] != digests[1]
 
 
@@ -236,17 +233,10 @@ MAKE_ALL = """
 import sys
 from pathlib import Path
 from infwidth.config.settings import DataSettings
-from infwidth.data.corpus import prepare_corpus
-from infwidth.data.tokens import tokenize
-from infwidth.data.vocabulary import train_vocabulary
+from tests.data.conftest import prepare
 
-folder = Path(sys.argv[1])
-settings = DataSettings(corpus="text", path=sys.argv[2])
 print("ready", flush=True)
-prepare_corpus(settings, folder / "corpus")
-train_vocabulary(settings, folder / "corpus", folder / "vocabulary")
-tokenize(folder / "corpus", folder / "vocabulary", folder / "tokens")
-print("done", flush=True)
+prepare(DataSettings(corpus="text", path=sys.argv[2]), Path(sys.argv[1]))
 """
 
 
