@@ -14,8 +14,8 @@ from infwidth.code_digest import code_digest, remember_source
 from infwidth.config.errors import UserError
 from infwidth.config.load import read_yaml, validate
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import CONTEXTS
 from infwidth.experiments.optimizer_ablation.plan import parts
+from infwidth.experiments.optimizer_ablation.settings import CONTEXTS
 from infwidth.experiments.registry import BENCHES, REGISTRY
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 from tests.test_extending import A_RULE, change

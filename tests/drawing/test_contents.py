@@ -162,7 +162,7 @@ def test_the_limits_stand_at_infinity_with_the_range_over_all_models(measured, d
         if path.vertices[0, 0] > 0.8 * infinity
     ]
     for comparison in found.comparisons[:2]:
-        limit = found.difference(comparison)
+        limit = found.difference(*comparison)
         for interval in (limit.interval(0.95), limit.fitting_interval(0.95)):
             assert (interval.lower, interval.upper) in bars
 
@@ -172,7 +172,7 @@ def test_the_table_of_limits_has_every_loss_and_difference(measured):
     table = build(found)
     assert list(table.raw["kind"]) == ["loss"] * 4 + ["difference"] * 4
     row = table.raw[table.raw["label"] == "ADAM* NTK − Unfrozen, 1/√H"].iloc[0]
-    effect = found.difference(found.comparisons[2]).effect("")
+    effect = found.difference(*found.comparisons[2]).effect("")
     interval = effect.interval(0.95)
     assert (row["limit"], row["all_lower"], row["all_upper"]) == (
         effect.estimate,

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements of the ablation as the experiment writes them, from a formula."""
+"""Measurements of the ablation as the experiment writes them, by its own plan, from a formula."""
 
 import math
 from pathlib import Path
 
-from infwidth.config.section import StatisticsSettings
+from infwidth.config.settings import Settings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
-from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from infwidth.experiments.optimizer_ablation.plan import parts
+from infwidth.experiments.optimizer_ablation.settings import CONTEXTS
 from tests.experiments.tables import write_measurements
 
 ABOVE_FROZEN = {
@@ -33,56 +33,34 @@ def write(
     diverged=(),
     edge=(),
 ) -> Path:
-    """Writes runs and settings; `diverged` are (context, variant, seed), `edge` arms' names."""
-    own = OptimizerAblationSettings(
-        variants=list(variants),
-        contexts=list(contexts),
-        seeds=list(seeds),
-        confirmation_seeds=[seed + 10 for seed in seeds],
-    )
-    arms = [(BASE, name) for name in variants]
-    arms += [(context, name) for context in contexts for name in CONTEXTS[context].variants]
+    """Writes runs and settings; `diverged` are (context, variant, seed), `edge` parts' names."""
+    own = {"variants": variants, "contexts": contexts, "seeds": seeds}
+    own["confirmation_seeds"] = [seed + 10 for seed in seeds]
+    own = {name: list(values) for name, values in own.items()}
+    settings = Settings.model_validate({"optimizer_ablation": own})
     rows, selection = [], {}
-    for context, name in arms:
-        at_widths = context_of(context).at_widths
-        widths = [own.width, *(own.standard_widths if at_widths else [])]
-        for width in [0] if ALL_VARIANTS[name].features == "none" else widths:
-            fresh = 10 if context_of(context).confirmation else 0
-            for seed in [seed + fresh for seed in seeds]:
+    for part in parts(settings):
+        context, name = part.condition, part.variant
+        for _, width in part.reports:
+            for seed, first in zip(part.seeds, seeds, strict=True):
                 lost = (context, name, seed) in diverged
-                own_part = 0.0 if name == "frozen" else ABOVE_FROZEN[name] + SPREAD[seed - fresh]
-                moved = STANDARD if context == "standard" and width != own.width else 0.0
-                moved += {"own_rates": 1, "fixed_trunk": -1}.get(context, 0) * WIDER.get(width, 0)
+                loss = 1.6 + 0.1 * seed + ABOVE_FROZEN[name]
+                loss += SPREAD[first] if name != "frozen" else 0.0
+                loss += STANDARD if context == "standard" and width != 256 else 0.0
+                loss += {"own_rates": 1, "fixed_trunk": -1}.get(context, 0) * WIDER.get(width, 0)
                 rows.append(
-                    {
-                        "condition": context,
-                        "key": f"{context}-{name}-{width}-{seed}",
-                        "role": "report",
-                        "variant": name,
-                        "width": float(width),
-                        "learning_rate": 3.0,
-                        "kappa": math.nan,
-                        "seed": seed,
-                        "status": "diverged" if lost else "done",
-                        "test_loss": math.nan if lost else 1.6 + 0.1 * seed + own_part + moved,
-                    }
+                    {"condition": context, "role": "report", "variant": name, "width": width}
+                    | {"seed": seed, "status": "diverged" if lost else "done"}
+                    | {"test_loss": math.nan if lost else loss}
                 )
-        tuned = widths if context_of(context).tuned_at_widths else widths[:1]
-        tuned = [0] if ALL_VARIANTS[name].features == "none" else tuned
-        places = [f"{context}-{name}-{width}" for width in tuned]
-        for rate, place in enumerate(places, 3):
-            selection[place] = {
-                "learning_rate": float(rate),
-                "kappa": None,
-                "interior": place not in edge,
-                "note": "the higher edge of its grid" if place in edge else "interior",
-            }
+        note = "the higher edge of its grid" if part.name in edge else "interior"
+        selection[part.name] = {"interior": part.name not in edge, "note": note}
+        selection[part.name] |= {"learning_rate": part.width / 64, "kappa": None}
     return write_measurements(
         folder,
         "optimizer_ablation",
         {"runs": rows},
         corpus="a synthetic corpus",
-        optimizer_ablation=own.model_dump(mode="json"),
-        statistics=StatisticsSettings().model_dump(),
         selection=selection,
+        **settings.model_dump(mode="json", include={"optimizer_ablation", "statistics"}),
     )

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements of a study as `infwidth gather` writes them, by its own plan, from a formula."""
 
-import json
 import math
 from pathlib import Path
 
 from infwidth.config.settings import Settings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import conditions
+from tests.experiments.tables import write_measurements
 
 ABOVE_FROZEN = {
     name: 0.01 * (place - 0.5) for place, name in enumerate(ALL_VARIANTS) if name != "frozen"
@@ -23,64 +22,37 @@ def plain(condition, variant, width, seed):
 
 
 def write(folder: Path, study: str, settings: Settings | None = None, loss=plain, lost=()) -> Path:
-    """Writes tables and settings.
+    """Writes tables and settings; `loss` is of (condition, variant, width, seed), `lost` are such.
 
-    Args:
-      folder: to write.
-      study: which.
-      settings: of its plan; the default's by default.
-      loss: of (condition, variant, width, seed), in nats per token.
-      lost: (condition, variant, width, seed) of runs that diverged.
+    By default with the default's settings.
     """
     settings = settings or Settings()
     planned = conditions(study, settings)
-    rows = []
-    for condition in planned:
-        for variant, width in condition.arms:
-            for seed in condition.seeds:
-                place = (condition.name, variant, width, seed)
-                diverged = place in lost
-                value = math.nan if diverged else loss(*place)
-                blank = dict.fromkeys(STUDY["runs"].columns, 1)
-                rows.append(
-                    blank
-                    | {
-                        "key": "-".join(map(str, place)),
-                        "condition": condition.name,
-                        "role": "report",
-                        "variant": variant,
-                        "width": width,
-                        "seed": seed,
-                        "status": "diverged" if diverged else "done",
-                        "train_loss": value - 0.25,
-                        "test_loss": value,
-                        "device": "cpu",
-                    }
-                )
+    arms = [(c, variant, width) for c in planned for variant, width in c.arms]
+    runs = []
+    for condition, variant, width in arms:
+        for seed in condition.seeds:
+            place = (condition.name, variant, width, seed)
+            value = math.nan if place in lost else loss(*place)
+            runs.append(
+                dict(zip(("condition", "variant", "width", "seed"), place, strict=True))
+                | {"key": "-".join(map(str, place)), "role": "report"}
+                | {"status": "diverged" if place in lost else "done"}
+                | {"train_loss": value - 0.25, "test_loss": value}
+            )
     curves = [
         {"key": row["key"], "step": step, "loss": 3 + row["test_loss"] / step}
-        for row in rows
+        for row in runs
         for step in (1, 2)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    STUDY["runs"].frame(rows).to_parquet(folder / "runs.parquet")
-    STUDY["curves"].frame(curves).to_parquet(folder / "curves.parquet")
-    selection = {
-        f"{condition.name}-{variant}-{width}": {"learning_rate": 3.0, "kappa": None}
-        | {"interior": True, "note": "interior", "trials": [], "extensions": 0}
-        for condition in planned
-        for variant, width in condition.arms
-    }
-    record = {
-        "name": "synthetic",
-        "commit": "0" * 40,
-        "corpus": "a synthetic corpus",
-        "conditions": {
-            c.name: {"label": c.label, "factors": dict(c.factors), "arms": c.arms, "seeds": c.seeds}
-            for c in planned
-        },
-        "selection": selection,
-    }
-    shown = settings.model_dump(mode="json", include={"model", "training", "statistics", study})
-    (folder / "settings.json").write_text(json.dumps(shown | record))
-    return folder
+    entry = {"learning_rate": 3.0, "kappa": None, "interior": True, "note": "interior"}
+    kept = ("label", "factors", "arms", "seeds")
+    return write_measurements(
+        folder,
+        study,
+        {"runs": runs, "curves": curves},
+        corpus="a synthetic corpus",
+        conditions={c.name: {name: getattr(c, name) for name in kept} for c in planned},
+        selection={f"{c.name}-{variant}-{width}": entry for c, variant, width in arms},
+        **settings.model_dump(mode="json", include={"model", "training", "statistics", study}),
+    )

@@ -15,7 +15,7 @@ def test_losses_are_means_over_the_seeds_that_finished(tmp_path):
     measured = load(write(tmp_path, diverged=[("ntk", 256.0, 12)]))
     assert measured.variants == list(LEVEL)
     assert measured.infinite_variants == ["ntk", "adam_star"]
-    assert measured.finite_widths == [64, 256, 1024, 4096]
+    assert measured.finite_widths() == [64, 256, 1024, 4096]
     assert measured.widths("ntk") == [64, 256, 1024, 4096, math.inf]
     assert measured.seeds == [10, 11, 12]
     loss = measured.test_loss("ntk", 256)

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.experiments.infinite_rules.effects import effects
-from infwidth.experiments.infinite_rules.measured import load
+from infwidth.experiments.infinite_rules.measured import effects, load
 from infwidth.experiments.infinite_rules.table14_infinite_rules import build
 from tests.experiments.infinite_rules_synthetic import write
 

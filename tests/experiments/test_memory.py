@@ -6,8 +6,14 @@ import pytest
 
 from infwidth.config.settings import ModelSettings, Settings
 from infwidth.experiments.memory import measure as memory
-from infwidth.experiments.memory.measure import Bench, Cell, state_bytes, step_bytes
-from infwidth.experiments.memory.process_memory import can_measure, growth
+from infwidth.experiments.memory.measure import (
+    Bench,
+    Cell,
+    can_measure,
+    growth,
+    state_bytes,
+    step_bytes,
+)
 from infwidth.infinite.room import FIRST_INPUTS
 
 D, L, FLOAT = 8, 1, 4

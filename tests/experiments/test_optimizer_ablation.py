@@ -9,10 +9,13 @@ from pydantic import ValidationError
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS
 from infwidth.experiments.optimizer_ablation.measured import TABLES
 from infwidth.experiments.optimizer_ablation.plan import parts
-from infwidth.experiments.optimizer_ablation.settings import OptimizerAblationSettings
+from infwidth.experiments.optimizer_ablation.settings import (
+    BASE,
+    CONTEXTS,
+    OptimizerAblationSettings,
+)
 from infwidth.experiments.runs import gather, report_part, tune_part
 from infwidth.experiments.study import jobs_of
 from infwidth.experiments.tuning import Bench

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.experiments.width_limit.measured import Comparison, effects, load
+from infwidth.experiments.width_limit.measured import effects, load
+from infwidth.stored import load_json
 from tests.experiments.width_limit_synthetic import LIMITS, write
 
 
@@ -57,7 +58,7 @@ def test_a_diverged_run_takes_its_seed_out_and_forbids_the_test(tmp_path):
     lost = [("adam_star", "mean-field", 32, 13)]
     measured = load(write(tmp_path, noise=1e-4, diverged=lost))
     for reference, count, lost in (("mean-field", 4, 1), ("ntk", 3, 0)):
-        limit = measured.difference(Comparison("adam_star", reference))
+        limit = measured.difference("adam_star", reference)
         assert (len(limit.values_SxW), limit.lost) == (count, lost)
         assert math.isnan(limit.effect("").p_above(0)) == (lost > 0)
 
@@ -75,10 +76,7 @@ def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     remove(folder, "runs", variant="adam_star", seed=13)
     remove(folder, "runs", condition="ntk", seed=11)
     measured = load(folder)
-    lost = {
-        (c.variant, c.parametrization): measured.difference(c).lost for c in measured.comparisons
-    }
-    assert lost == {
+    assert {each: measured.difference(*each).lost for each in measured.comparisons} == {
         ("adam_star", "mean-field"): 1,
         ("adam_star_normalized", "mean-field"): 0,
         ("adam_star", "ntk"): 1,
@@ -94,7 +92,7 @@ def test_a_seed_that_no_run_has_is_lost(tmp_path):
     folder = write(tmp_path, noise=1e-4)
     remove(folder, "runs", seed=14)
     measured = load(folder)
-    assert {measured.difference(c).lost for c in measured.comparisons[:2]} == {1}
+    assert {measured.difference(*each).lost for each in measured.comparisons[:2]} == {1}
 
 
 @pytest.mark.parametrize("widths", [(16, 64, 256, 512, 1024), (32, 64, 128, 256, 512, 1024)])
@@ -132,7 +130,7 @@ def test_damaged_measurements_are_named_in_one_line(tmp_path, change, line):
 
 def test_damaged_settings_are_named_in_one_line(tmp_path):
     path = write(tmp_path) / "settings.json"
-    settings = json.loads(path.read_text())
+    settings = load_json(path)
     del settings["selection"]["ntk-unfrozen"]["note"]
     path.write_text(json.dumps(settings))
     with pytest.raises(UserError, match="the entry of 'ntk-unfrozen' lacks the key 'note'"):

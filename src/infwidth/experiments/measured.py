@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from infwidth.config.variants import ALL_VARIANTS
@@ -72,15 +71,8 @@ class Study(Experiment):
         self, condition: str, variant: str, width: int, split: str = "test"
     ) -> dict[int, float]:
         """Loss by seed of the reported runs that finished; split is train, validation or test."""
-        runs = self.runs
-        runs = runs[
-            (runs["condition"] == condition)
-            & (runs["variant"] == variant)
-            & (runs["width"] == width)
-        ]
-        done = runs[(runs["status"] == "done") & np.isfinite(runs[f"{split}_loss"])]
-        pairs = zip(done["seed"], done[f"{split}_loss"], strict=True)
-        return {int(seed): float(loss) for seed, loss in pairs}
+        place = {"condition": condition, "variant": variant, "width": width}
+        return self.by_seed("runs", f"{split}_loss", role="report", **place)
 
     def contrast(
         self, where: str, weights: Mapping[tuple[str, str, int], float], split: str = "test"

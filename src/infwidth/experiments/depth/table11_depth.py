@@ -12,6 +12,6 @@ def build(measured: Study) -> Table:
     about = [
         f"Layers: {own['layers']}; steps: {own['steps']:,}; rates are tuned at every width on "
         f"{own['tuning_steps']:,} steps, and from there at full length, to the best of "
-        "neighbouring rates.",
+        "neighbouring rates."
     ]
     return study_table.build("table11_depth", measured, about)

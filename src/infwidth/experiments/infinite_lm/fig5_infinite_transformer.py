@@ -63,7 +63,7 @@ def draw(measured: InfiniteLm) -> Figure:
 def _gaps(axes: Axes, measured: InfiniteLm) -> None:
     """Mean distance of a finite loss curve from the infinite one, over width."""
     for name in measured.infinite_variants:
-        widths = [width for width in measured.widths(name) if math.isfinite(width)]
+        widths = measured.finite_widths(name)
         gaps = [measured.gap(name, width) for width in widths]
         style = look(name)
         lower, upper = (np.array([getattr(gap, end) for gap in gaps]) for end in ("lower", "upper"))
@@ -80,7 +80,7 @@ def _gaps(axes: Axes, measured: InfiniteLm) -> None:
     axes.yaxis.set_minor_formatter(FuncFormatter(_at_2_and_5))
     axes.set_ylabel("mean |loss − loss at $\\infty$|\n(nats per token)")
     axes.set_title("distance of loss curves", loc="left", pad=3)
-    _width_axis(axes, measured.finite_widths)
+    _width_axis(axes, measured.finite_widths())
 
 
 def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
@@ -89,7 +89,7 @@ def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
     Bars leave out what a seed's models share, which moves all of them together.
     """
     half = measured.half_width()
-    finite = measured.finite_widths
+    finite = measured.finite_widths()
     infinity = finite[-1] * 2**_OCTAVES_TO_INFINITY
     labels = []
     for name in measured.variants:
@@ -123,14 +123,16 @@ def _losses(axes: Axes, measured: InfiniteLm) -> list[EndLabel]:
 def _curves(axes: Axes, measured: InfiniteLm, name: str) -> list[EndLabel]:
     """Loss curves of one rule less the infinite one's, mean over seeds."""
     infinite = measured.curves(name, math.inf)
-    widths = [width for width in measured.widths(name) if math.isfinite(width)]
+    widths = measured.finite_widths(name)
+    shades = np.linspace(0.85, 0.25, len(widths))
     labels = []
-    for width, style in zip(widths, _shades(len(widths)), strict=True):
+    for width, shade in zip(widths, shades, strict=True):
+        style = Look(rgb2hex(mpl.colormaps["viridis"](shade)), "", "-")
         difference = (measured.curves(name, width) - infinite).dropna(axis=1, how="all").dropna()
         mean = difference.mean(axis=1)
         axes.plot(mean.index, mean, color=style.color, linestyle=style.line, linewidth=0.9)
         if len(mean):
-            labels.append(EndLabel(float(mean.iloc[-1]), f"$H$ = {width:,.0f}", style.ink))
+            labels.append(EndLabel(float(mean.iloc[-1]), f"$H$ = {width:,}", style.ink))
     axes.axhline(0, color=_INFINITE.color, linestyle=_INFINITE.line, linewidth=0.9)
     labels.append(EndLabel(0.0, "$H = \\infty$", _INFINITE.ink))
     axes.set_xlabel("training step")
@@ -141,14 +143,8 @@ def _curves(axes: Axes, measured: InfiniteLm, name: str) -> list[EndLabel]:
     return labels
 
 
-def _shades(count: int) -> list[Look]:
-    """A look for each width, lighter to darker."""
-    places = np.linspace(0.85, 0.25, count)
-    return [Look(rgb2hex(mpl.colormaps["viridis"](place)), "", "-") for place in places]
-
-
 def _line(
-    axes: Axes, x: np.ndarray | list[float], y: np.ndarray, style: Look, label: str = ""
+    axes: Axes, x: np.ndarray | list[int], y: np.ndarray, style: Look, label: str = ""
 ) -> None:
     axes.plot(
         x,
@@ -174,16 +170,15 @@ def _at_2_and_5(y: float, _: int) -> str:
 
 def _late_limits(axes: Axes, first_step: float) -> None:
     """Limits that fit what comes after a step."""
-    late = []
+    late: list[float] = []
     for line in axes.get_lines():
         x, y = (np.asarray(data, float) for data in line.get_data())
         if x.size > 2:
-            late.append(y[x >= first_step])
-    values = np.concatenate([np.zeros(0), *late])
-    values = values[np.isfinite(values)]
-    if values.size:
-        pad = max(0.06 * float(np.ptp(values)), 1e-4)
-        axes.set_ylim(values.min() - pad, values.max() + pad)
+            late += y[(x >= first_step) & np.isfinite(y)].tolist()
+    if late:
+        low, high = min(late), max(late)
+        pad = max(0.06 * (high - low), 1e-4)
+        axes.set_ylim(low - pad, high + pad)
 
 
 def _same_limits(panels: np.ndarray) -> None:
@@ -198,25 +193,23 @@ def _same_limits(panels: np.ndarray) -> None:
 def _print(measured: InfiniteLm) -> str:
     own, model = measured.settings["infinite_lm"], measured.settings["model"]
     tokens = own["batch_size"] * model["context"]
-    count = len(measured.seeds)
+    count, lost = len(measured.seeds), measured.diverged()
     seeds = "one seed" if count == 1 else f"{count} seeds"
-    parts = [
-        f"{own['steps']:,} steps of {tokens:,} tokens, {model['layers']} layers, $D$ = "
-        f"{model['d_model']}, {seeds}; rates tuned at $H$ = {own['reference_width']:,}.",
-    ]
-    if count > 1:
-        parts.append(
-            f"Bands and bars: {measured.confidence:.0%} t intervals; bars without what a seed's "
-            "models share."
-        )
-    lost = measured.diverged()
-    if lost:
-        parts.append(f"{lost} reported {'run' if lost == 1 else 'runs'} diverged.")
     reasons: dict[str, list[str]] = {}
     for name, note in measured.not_interior().items():
         reasons.setdefault(note, []).append(VARIANTS[name].label)
-    parts += [f"† Not interior, {note}: {'; '.join(names)}." for note, names in reasons.items()]
-    if any(VARIANTS[name].readout == "adam_star" for name in measured.variants):
-        parts.append("ADAM* is our reconstruction of the paper's rule.")
-    parts.append(f"Corpus: {measured.settings['corpus']}.")
-    return " ".join(parts)
+    parts = [
+        f"{own['steps']:,} steps of {tokens:,} tokens, {model['layers']} layers, $D$ = "
+        f"{model['d_model']}, {seeds}; rates tuned at $H$ = {own['reference_width']:,}.",
+        f"Bands and bars: {measured.confidence:.0%} t intervals; bars without what a seed's "
+        "models share."
+        if count > 1
+        else "",
+        f"{lost} reported {'run' if lost == 1 else 'runs'} diverged." if lost else "",
+        *(f"† Not interior, {note}: {'; '.join(names)}." for note, names in reasons.items()),
+        "ADAM* is our reconstruction of the paper's rule."
+        if any(VARIANTS[name].readout == "adam_star" for name in measured.variants)
+        else "",
+        f"Corpus: {measured.settings['corpus']}.",
+    ]
+    return " ".join(filter(None, parts))

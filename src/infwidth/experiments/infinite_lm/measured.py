@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The infinite-width transformer against finite widths: losses, and distances of loss curves.
 
-Legend: T logged stretches of a run. Every loss is in nats per token; a width is inf where the MLPs
-are infinitely wide, and 0 where there are none.
+Every loss is in nats per token; a width is inf where the MLPs are infinitely wide, and 0 where
+there are none.
+
+Legend: C cells (a variant at a width), S seeds.
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,22 @@ from scipy import special
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import CURVES, runs_table
-from infwidth.experiments.tables import Experiment, MeasuredTables
+from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
+from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.extrapolation import Extrapolation, extrapolate
 from infwidth.stats.statistics import SampleMean, mean_interval
 
 TABLES = {"runs": runs_table("variant"), "curves": CURVES}
 
 
-@dataclass(frozen=True)
 class InfiniteLm(Experiment):
     """What the experiment measured."""
 
     @property
     def reported(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        runs = self.measured.tables["runs"]
-        return runs[runs["role"] == "report"]
+        return self.rows("runs", role="report")
 
     @property
     def variants(self) -> list[str]:
@@ -43,9 +43,7 @@ class InfiniteLm(Experiment):
     @property
     def infinite_variants(self) -> list[str]:
         """Those that ran at infinite width, too."""
-        runs = self.reported
-        infinite = set(runs.loc[np.isinf(runs["width"]), "variant"])
-        return [name for name in self.variants if name in infinite]
+        return [name for name in self.variants if math.inf in self.widths(name)]
 
     @property
     def seeds(self) -> list[int]:
@@ -54,20 +52,18 @@ class InfiniteLm(Experiment):
 
     def widths(self, variant: str) -> list[float]:
         """The widths at which a variant ran, ascending, inf last."""
-        runs = self.reported
-        return sorted(float(width) for width in set(runs.loc[runs["variant"] == variant, "width"]))
+        return sorted(
+            {float(w) for w in self.rows("runs", role="report", variant=variant)["width"]}
+        )
 
-    @property
-    def finite_widths(self) -> list[int]:
-        """All finite widths with MLPs, ascending."""
-        widths = {width for name in self.variants for width in self.widths(name)}
+    def finite_widths(self, variant: str | None = None) -> list[int]:
+        """All finite widths with MLPs, ascending; of a variant or of all."""
+        widths = {w for name in self.variants if variant in (name, None) for w in self.widths(name)}
         return sorted(int(width) for width in widths if 0 < width < math.inf)
 
     def losses(self, variant: str, width: float) -> dict[int, float]:
         """Test loss by seed of the runs that finished."""
-        cell = self._cell(variant, width)
-        done = cell[(cell["status"] == "done") & np.isfinite(cell["test_loss"])]
-        return dict(zip(done["seed"].astype(int).tolist(), done["test_loss"].tolist(), strict=True))
+        return self.by_seed("runs", "test_loss", role="report", variant=variant, width=width)
 
     def test_loss(self, variant: str, width: float) -> SampleMean:
         """The mean test loss over the seeds that finished, with its interval."""
@@ -108,30 +104,23 @@ class InfiniteLm(Experiment):
 
     def curves(self, variant: str, width: float) -> pd.DataFrame:
         """Training loss: a row a logged stretch, by its last step, and a column a seed."""
-        rows = self.measured.tables["curves"]
+        runs = self.rows("runs", role="report", variant=variant, width=width).sort_values("seed")
         by_seed = {
-            int(run.seed): rows[rows["key"] == run.key].set_index("step")["loss"]
-            for run in self._cell(variant, width).itertuples()
+            int(run.seed): self.rows("curves", key=run.key).set_index("step")["loss"]
+            for run in runs.itertuples()
         }
         return pd.DataFrame(by_seed).sort_index()
 
     def gap(self, variant: str, width: float) -> SampleMean:
         """How far a finite model's loss curve is from the infinite model's.
 
-        That is mean_T |finite − infinite| of the training loss of each logged stretch, over the
-        stretches that both have, for each seed: the two start at the same trunk and see the same
-        batches. Its mean over the seeds of which neither diverged, with the interval.
+        That is the mean |finite − infinite| of the training loss over the logged stretches that
+        both have, for each seed: the two start at the same trunk and see the same batches. Its mean
+        over the seeds of which neither diverged, with the interval.
         """
-        cells = self._cell(variant, width), self._cell(variant, math.inf)
-        done = [set(cell.loc[cell["status"] == "done", "seed"].astype(int)) for cell in cells]
+        done = set(self.losses(variant, width)) & set(self.losses(variant, math.inf))
         distance = (self.curves(variant, width) - self.curves(variant, math.inf)).abs()
-        by_seed = distance[sorted(done[0] & done[1])].mean(axis=0)
-        return mean_interval(by_seed, self.confidence)
-
-    def rate(self, variant: str) -> float:
-        """The readout's rate at which a variant ran; NaN where there is none."""
-        runs = self.reported
-        return float(runs.loc[runs["variant"] == variant, "learning_rate"].iloc[0])
+        return mean_interval(distance[sorted(done)].mean(axis=0), self.confidence)
 
     def not_interior(self) -> dict[str, str]:
         """The variants whose rate tuning left at an edge of its grid, and tuning's note on it."""
@@ -140,10 +129,6 @@ class InfiniteLm(Experiment):
             for name, entry in self.settings["selection"].items()
             if name in self.variants and name != "constant" and not entry["interior"]
         }
-
-    def _cell(self, variant: str, width: float) -> pd.DataFrame:
-        runs = self.reported
-        return runs[(runs["variant"] == variant) & (runs["width"] == width)].sort_values("seed")
 
 
 def load(folder: Path | str) -> InfiniteLm:
@@ -160,5 +145,29 @@ def load(folder: Path | str) -> InfiniteLm:
         path = tables.folder / "runs.parquet"
         raise UserError(f"{path}: no row has role 'report'; run `infwidth measure` first")
     for name, entry in measured.settings["selection"].items():
-        require(Path(folder) / "settings.json", f"the entry of '{name}'", entry, ("interior",))
+        require(Path(folder) / SETTINGS, f"the entry of '{name}'", entry, ("interior",))
     return measured
+
+
+def effects(measured: InfiniteLm) -> dict[str, list[Effect]]:
+    """Test losses at finite width minus that at infinite width, nats per token, paired by seed.
+
+    `widest_minus_infinite`: at the largest finite width, by variant. `extrapolator_error`: what is
+    extrapolated for ADAM* from finite widths minus what is computed at infinite width; it holds by
+    every model of the extrapolation.
+    """
+    ran = [name for name in ("ntk", "adam_star") if name in measured.infinite_variants]
+    widest = [(name, width) for name in ran for width in measured.finite_widths(name)[-1:]]
+    limit = measured.extrapolation_error("adam_star") if "adam_star" in ran else None
+    return {
+        "widest_minus_infinite": [
+            paired_effect(
+                f"{VARIANTS[name].label}, H = {width:,}",
+                measured.losses(name, width),
+                measured.losses(name, math.inf),
+                measured.settings["infinite_lm"]["seeds"],
+            )
+            for name, width in widest
+        ],
+        "extrapolator_error": [limit.effect("H → ∞")] if limit and limit.fits else [],
+    }

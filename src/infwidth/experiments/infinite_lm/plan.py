@@ -32,29 +32,26 @@ def parts(settings: Settings) -> list[Part]:
     """A part a variant; its runs of role `extra` are extrapolated from, and no more."""
     own = settings.infinite_lm
     training = training_of(settings.training, own)
-    planned = []
-    for name in own.variants:
-        reports: list[tuple[str, int | None]] = [
-            ("report", width) for width in widths_of(name, own.widths)
-        ]
-        if name in own.infinite_variants:
-            extra = sorted(set(own.extrapolated_widths) - set(own.widths))
-            reports += [*(("extra", width) for width in extra), ("report", None)]
-        planned.append(
-            Part(
-                name=name,
-                condition="infinite_lm",
-                variant=name,
-                width=own.reference_width if has_mlps(VARIANTS[name]) else 0,
-                vocabulary=settings.data.vocabulary,
-                model=settings.model.with_plain_numerics(),
-                training=training,
-                search=training,
-                tuning=own.tuning,
-                seeds=own.seeds,
-                reports=reports,
-                rates="infinite_lm.tuning.learning_rates",
-                trunk_rate="infinite_lm.trunk_learning_rate",
-            )
+    extra = sorted(set(own.extrapolated_widths) - set(own.widths))
+    infinite = [*(("extra", width) for width in extra), ("report", None)]
+    return [
+        Part(
+            name=name,
+            condition="infinite_lm",
+            variant=name,
+            width=own.reference_width if has_mlps(VARIANTS[name]) else 0,
+            vocabulary=settings.data.vocabulary,
+            model=settings.model.with_plain_numerics(),
+            training=training,
+            search=training,
+            tuning=own.tuning,
+            seeds=own.seeds,
+            reports=[
+                *(("report", width) for width in widths_of(name, own.widths)),
+                *(infinite if name in own.infinite_variants else ()),
+            ],
+            rates="infinite_lm.tuning.learning_rates",
+            trunk_rate="infinite_lm.trunk_learning_rate",
         )
-    return planned
+        for name in own.variants
+    ]

@@ -61,15 +61,7 @@ _REFERENCE = 8
 
 
 def tables(settings: "Settings", keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """Trains what is not kept, and gathers all.
-
-    Args:
-      settings: of the configuration.
-      keeper: gives the parts that are kept, from the modules that their numbers hang on.
-
-    Returns:
-      The tables that `infwidth.experiments.infinite_rules.measured` describes.
-    """
+    """Trains what is not kept, and gathers the tables of `measured.TABLES`."""
     own = settings.infinite_rules
     runs = pd.concat(_trained(own, own.rules, keeper), ignore_index=True)
     return {"runs": runs, "widths": _widened(own, keeper)}
@@ -98,13 +90,13 @@ def _trained(
         return measured_kernel(problem, errors_RxA, settings.nodes, seed)
 
     for rule in rules:
-        compiled = cache(partial(trainer, problem, rule, settings))
+        train = trainer(problem, rule, settings)
         for kernel in settings.kernels:
             if kernel == "measured" and rule not in MEASURED_RULES:
                 continue
             depends_on = settings.model_dump(mode="json", exclude=_BESIDE)
             depends_on |= {"rule": rule, "kernel": kernel}
-            compute = partial(_runs, problem, settings, rule, kernel, compiled, matrix)
+            compute = partial(_runs, problem, settings, rule, kernel, train, matrix)
             yield parts.table(f"{rule}-{kernel}", depends_on, compute)
 
 
@@ -113,7 +105,7 @@ def _runs(
     settings: InfiniteRulesSettings,
     rule: Rule,
     kernel: Kernel,
-    compiled: Callable[[], Outputs],
+    train: Outputs,
     matrix: Callable[[Kernel, int | None], jax.Array],
 ) -> pd.DataFrame:
     """Of one rule with one kernel: those of the grid, its extensions, the refinements, reported."""
@@ -132,7 +124,7 @@ def _runs(
 
     def run(role: str, seed: int, rate: float) -> float:
         drawn = draw(problem, settings, seed)
-        outputs = compiled()(given(seed), drawn.batch_SxK, jnp.float32(rate))
+        outputs = train(given(seed), drawn.batch_SxK, jnp.float32(rate))
         f_AxE = np.asarray(outputs, np.float64)
         seen = drawn.validation_V if role == "tuning" else np.arange(problem.test)
         loss, accuracy = _scores(problem, f_AxE, seen)
@@ -161,11 +153,11 @@ def _runs(
                 trials.append(Trial(rate, loss, seed, not math.isfinite(loss)))
         return choose(trials, tolerance).learning_rate
 
-    def extensions() -> int:
-        return count_extensions(trials, settings.learning_rates)
+    def left() -> int:
+        return settings.max_extensions - count_extensions(trials, settings.learning_rates)
 
     best = tune(sorted(settings.learning_rates))
-    while cells := next_cells(trials, tolerance, settings.max_extensions - extensions()):
+    while cells := next_cells(trials, tolerance, left()):
         best = tune([cell.learning_rate for cell in cells])
     for _ in range(settings.refinements):
         best = tune(_half_way(best, {trial.learning_rate for trial in trials}))

@@ -4,6 +4,7 @@
 Every loss is in nats per image; differences are paired by seed.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from infwidth.experiments.schema import RATES, SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
 from infwidth.stats.effects import Effect, paired_effect
+from infwidth.stats.statistics import log_slopes
 
 TABLES = {
     # The loss and accuracy of a tuning run are of the validation's images, else of the test's.
@@ -45,7 +47,7 @@ LABELS = {
 }
 
 OTHER_KERNEL_RULES = frozenset(LABELS) - {
-    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam"),
+    *("sgd", "sgd_decay", "adam_star", "adam_star_factored", "adam")
 }
 """Other optimizers that keep the kernel; weight decay makes another one of ADAM*."""
 
@@ -56,7 +58,10 @@ KERNEL_LABELS = {
     "measured": "measured scales",
 }
 
-REFERENCE = ("adam", "plain")
+Arm = tuple[str, str]
+"""A rule with a kernel."""
+
+REFERENCE: Arm = ("adam", "plain")
 """Elementwise Adam on frozen plain features, at finite width."""
 
 
@@ -78,7 +83,7 @@ class InfiniteRules(Experiment):
         return self.rows("runs", role="report", rule=rule, kernel=kernel)
 
     @property
-    def arms(self) -> list[tuple[str, str]]:
+    def arms(self) -> list[Arm]:
         """The (rule, kernel) pairs that ran, in the order of their labels."""
         runs = self.rows("runs", role="report")
         ran = set(zip(runs["rule"], runs["kernel"], strict=True))
@@ -89,11 +94,11 @@ class InfiniteRules(Experiment):
         return self.by_seed("runs", "loss", role="report", rule=rule, kernel=kernel)
 
     def difference(
-        self, rule: str, kernel: str, reference: tuple[str, str] = REFERENCE, where: str = ""
+        self, rule: str, kernel: str, reference: Arm = REFERENCE, where: str = ""
     ) -> Effect:
         """The loss of a rule with a kernel minus that of another, paired by seed."""
         own, other = self.losses(rule, kernel), self.losses(*reference)
-        return paired_effect(where or rule, own, other, self.seeds)
+        return paired_effect(where, own, other, self.seeds)
 
     @property
     def distances(self) -> dict[str, pd.DataFrame]:
@@ -116,3 +121,39 @@ def load(folder: Path | str) -> InfiniteRules:
     found = InfiniteRules(measured)
     require(Path(folder) / SETTINGS, "infinite_rules", found.settings, ("seeds", "width"))
     return found
+
+
+def effects(measured: InfiniteRules) -> dict[str, list[Effect]]:
+    """Differences of test losses, nats per image.
+
+    - `kernel_rules_minus_adam_star`: by rule, plain features.
+    - `adam_star_minus_adam`: by kernel that data has no part in, against elementwise Adam on frozen
+      plain features.
+    - `measured_minus_adam`: by rule, with the kernel of measured scales, against the same.
+    - `measured_slope`: by rule, of the log distance of finite models on measured scales from the
+      infinite one on log width, fitted for every seed of the features.
+    - `shifted_minus_normalized`: ADAM* on the two kernels.
+    """
+
+    def less(where: str, arms: Iterable[Arm], other: Arm) -> list[Effect]:
+        """Each of some arms less another, where both ran."""
+        return [
+            measured.difference(*arm, other, where.format(rule=LABELS[arm[0]], kernel=arm[1]))
+            for arm in arms
+            if {arm, other} <= set(measured.arms)
+        ]
+
+    kernel_rules = [(rule, "plain") for rule in LABELS if rule in OTHER_KERNEL_RULES]
+    star = [("adam_star", kernel) for kernel in KERNEL_LABELS if kernel != "measured"]
+    on_scales = [(rule, "measured") for rule in LABELS if rule != "adam"]
+    shifted, normalized = ("adam_star", "shifted"), ("adam_star", "normalized")
+    return {
+        "kernel_rules_minus_adam_star": less("{rule}", kernel_rules, ("adam_star", "plain")),
+        "adam_star_minus_adam": less("{kernel} features", star, REFERENCE),
+        "measured_minus_adam": less("{rule}", on_scales, REFERENCE),
+        "measured_slope": [
+            Effect.of_repeats(LABELS[rule], log_slopes(distance_SxW, list(distance_SxW.columns)))
+            for rule, distance_SxW in measured.distances.items()
+        ],
+        "shifted_minus_normalized": less("digits, infinite width", [shifted], normalized),
+    }

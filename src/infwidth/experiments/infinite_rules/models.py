@@ -45,36 +45,26 @@ Outputs = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Problem(NamedTuple):
-    """What all models share."""
+    """What all models share; `classes` is E, `test` is P."""
 
     x_AxD: jax.Array
     label_A: jax.Array
     classes: int
-    """E."""
     test: int
-    """P."""
 
 
 class Draw(NamedTuple):
-    """What a seed decides."""
+    """What a seed decides: images to train on, images to validate on, batches."""
 
     train_N: np.ndarray
-    """Images that are trained on."""
     validation_V: np.ndarray
-    """Images that are not, and are not tested on."""
     batch_SxK: jax.Array
 
 
 def make_problem(
     settings: InfiniteRulesSettings, x_AxD: np.ndarray, label_A: np.ndarray
 ) -> Problem:
-    """Puts the test's images first, and scales all by those that are not tested on.
-
-    Args:
-      settings: of the study.
-      x_AxD: inputs, one per row.
-      label_A: their classes, from 0.
-    """
+    """Puts the test's images first, and scales all by those that are not tested on."""
     order_A = np.random.default_rng(settings.data_seed).permutation(len(x_AxD))
     P = settings.test_examples
     return Problem(
@@ -133,12 +123,7 @@ def _divisor(r_H: jax.Array) -> jax.Array:
 def measured_kernel(problem: Problem, delta_RxA: jax.Array, nodes: int, seed: int) -> jax.Array:
     """theta_AxA on scales measured from errors: the mean over features that a seed draws.
 
-    Args:
-      problem: the images.
-      delta_RxA: from `start_errors`.
-      nodes: number of features, docs/theory.md, equation (32); rounded up to a multiple of 4,096
-        above that.
-      seed: of the features.
+    Equation (32) of docs/theory.md. Above 4,096 their number is rounded up to a multiple of that.
     """
     count = -(-nodes // _NODES)
     keys = jax.random.split(jax.random.key(seed), count)
@@ -167,15 +152,7 @@ def _mean_over_nodes(
 def features(
     problem: Problem, kernel: Kernel, width: int, seed: int, batch_SxK: jax.Array
 ) -> jax.Array:
-    """g_AxH, the features of that kernel at all images, drawn by a seed.
-
-    Args:
-      problem: the images.
-      kernel: which features.
-      width: H.
-      seed: of the features.
-      batch_SxK: those of the run, on which scales are measured.
-    """
+    """g_AxH, the features of that kernel at all images; scales are measured on the batches."""
     D = problem.x_AxD.shape[1]
     omega_Hxd = draw_features(jax.random.key(seed), width, D + 1)
     if kernel == "shifted":
@@ -192,10 +169,9 @@ def features(
 
 
 def trainer(problem: Problem, rule: Rule, settings: InfiniteRulesSettings) -> Outputs:
-    """The function that trains by a rule, and returns the outputs at all images.
+    """What trains by a rule, given a kernel's matrix, or at finite width the features.
 
-    It is compiled once for all kernels, seeds and rates. Its first argument is the kernel's matrix,
-    or for the rules of finite width the features.
+    It is compiled once for all kernels, seeds and rates.
     """
     train = _finite if rule in FINITE_RULES else _infinite
     return jax.jit(partial(train, problem, rule, settings))
@@ -291,15 +267,9 @@ def finite_on_measured_scales(
     batch_SxK: jax.Array,
     rate: jax.Array,
 ) -> jax.Array:
-    """Trains a readout of plain features with the optimizer that users have: f_AxE.
+    """f_AxE of a readout of plain features, trained with the optimizer that users have.
 
-    Args:
-      problem: the images.
-      rule: on measured scales.
-      settings: schedule and moments.
-      g_AxH: the plain features.
-      batch_SxK: those of the run; scales are measured on the first.
-      rate: of the first step, in parameters' units.
+    The rate is in parameters' units; scales are measured on the first batches.
     """
     inner = optax.identity()
     if rule == "adam_star":

@@ -131,24 +131,16 @@ class InfiniteRulesSettings(Section):
     _seeds_apart = seeds_apart("seeds", tuning="tuning_seeds")
 
     @model_validator(mode="after")
-    def _images_are_left(self) -> "InfiniteRulesSettings":
+    def _goes_together(self) -> "InfiniteRulesSettings":
         if self.test_examples + self.validation_examples >= 1797:
             raise ValueError(
                 "test_examples and validation_examples leave none of the 1,797 images to train on"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _something_runs(self) -> "InfiniteRulesSettings":
         if self.kernels == ["measured"] and not set(self.rules) & set(MEASURED_RULES):
             raise ValueError(
                 "none of rules runs on measured scales; add a kernel, or one of "
                 f"{', '.join(MEASURED_RULES)}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _warm_up_ends(self) -> "InfiniteRulesSettings":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps must be below steps ({self.steps})")
         return self

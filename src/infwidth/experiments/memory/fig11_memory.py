@@ -2,7 +2,6 @@
 """Figure 11: bytes of the kernel form over the inputs seen, against dense forms of some widths."""
 
 import math
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,12 +23,7 @@ _DENSE = "#555555"
 _MOST_TICKS = 5
 
 
-class _Panel(NamedTuple):
-    quantity: Quantity
-    title: str
-
-
-_PANELS = (_Panel("state", "kept between steps"), _Panel("step", "taken by a training step"))
+_PANELS: dict[Quantity, str] = {"state": "kept between steps", "step": "taken by a training step"}
 
 
 @paper_style()
@@ -37,7 +31,9 @@ def draw(measured: Memory) -> Figure:
     """Left: state of all MLPs. Right: all that a step takes. Dots: the crossings."""
     figure = new_figure(TEXT_WIDTH, 3.0)
     row = figure.subplots(1, len(_PANELS), sharex=True, sharey=True, squeeze=False)[0]
-    labels = [_panel(axes, measured, panel) for axes, panel in zip(row, _PANELS, strict=True)]
+    labels = [
+        _panel(axes, measured, *each) for axes, each in zip(row, _PANELS.items(), strict=True)
+    ]
     _inputs_axis(row[0])
     row[0].set_yscale("log")
     row[0].yaxis.set_minor_locator(NullLocator())
@@ -50,10 +46,10 @@ def draw(measured: Memory) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, measured: Memory, panel: _Panel) -> list[EndLabel]:
+def _panel(axes: Axes, measured: Memory, quantity: Quantity, title: str) -> list[EndLabel]:
     """Draws one quantity; returns what belongs to the right of the axes."""
-    inputs_T, bytes_T = measured.kernel(panel.quantity)
-    crossings = measured.crossings(panel.quantity)
+    inputs_T, bytes_T = measured.kernel(quantity)
+    crossings = measured.crossings(quantity)
     reached = [crossing for crossing in crossings if math.isfinite(crossing.inputs)]
     for crossing in crossings:
         axes.axhline(crossing.size, color=_DENSE, linewidth=0.7)
@@ -68,7 +64,7 @@ def _panel(axes: Axes, measured: Memory, panel: _Panel) -> list[EndLabel]:
         zorder=3,
     )
     axes.plot(inputs_T, bytes_T, color=_KERNEL.color, marker=_KERNEL.marker)
-    axes.set_title(panel.title, loc="left", pad=3)
+    axes.set_title(title, loc="left", pad=3)
     axes.set_xlabel("inputs seen by each MLP $t$")
     dense = [EndLabel(c.size, f"$H$ = {_count(c.width)}", _DENSE) for c in crossings]
     return [*dense, EndLabel(float(bytes_T[-1]), "kernel form", _KERNEL.ink)]
@@ -100,28 +96,28 @@ def _size(value: float) -> str:
 
 
 def _print(measured: Memory) -> str:
-    model, training = (measured.measured.settings[name] for name in ("model", "training"))
+    model, training = (measured.settings[name] for name in ("model", "training"))
     tokens = training["batch_size"] * model["context"]
     resident = "; ".join(
         f"{row.form.replace('adam_star', 'dense')} {_size(row.resident)} for {_size(row.counted)} "
         "counted"
         for row in measured.resident().itertuples()
     )
+
+    def ratio(quantity: Quantity, form: str = "adam_star") -> str:
+        found = measured.inputs_per_unit(quantity, form)
+        return f"{found:.2f}" if math.isfinite(found) else "no"
+
     parts = [
         f"Transformer of {model['layers']} layers, D = {model['d_model']}, {tokens:,} inputs a "
         "step; ADAM*; lines: dense MLPs of width H; dots: where the kernel form outgrows them.",
-        f"At the largest width that is at t = {_ratio(measured, 'state')} H in what is kept "
-        f"(ω and the inputs seen included), {_ratio(measured, 'trained')} H if ω is not counted, "
-        f"{_ratio(measured, 'trained', 'adam')} H against elementwise Adam's M, m and v, and "
-        f"{_ratio(measured, 'step')} H in a step.",
+        f"At the largest width that is at t = {ratio('state')} H in what is kept "
+        f"(ω and the inputs seen included), {ratio('trained')} H if ω is not counted, "
+        f"{ratio('trained', 'adam')} H against elementwise Adam's M, m and v, and "
+        f"{ratio('step')} H in a step.",
         "Kept: sizes of arrays, trunk left out; buffers double when they are full, points stand "
         "where they are. A step: what XLA reserves for it, trunk included.",
         f"A process's own growth by state and step: {resident}." if resident else "",
         "ADAM* is our reconstruction of the paper's rule.",
     ]
-    return " ".join(part for part in parts if part)
-
-
-def _ratio(measured: Memory, quantity: Quantity, form: str = "adam_star") -> str:
-    ratio = measured.inputs_per_unit(quantity, form)
-    return f"{ratio:.2f}" if math.isfinite(ratio) else "no"
+    return " ".join(filter(None, parts))

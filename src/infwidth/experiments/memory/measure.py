@@ -7,9 +7,12 @@ language models, all layers together: sizes of arrays, and what XLA reserves for
 the same on every run. What a process really takes is measured beside them.
 """
 
+import ctypes
+import gc
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
@@ -18,7 +21,6 @@ import pandas as pd
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.experiments.memory.process_memory import can_measure, growth
 from infwidth.experiments.parts import Keeper
 from infwidth.infinite.room import steps_with_room
 from infwidth.training.infinite_step import InfiniteProgram
@@ -31,8 +33,8 @@ Form = Literal["adam_star", "adam", "kernel"]
 VOCABULARY = 257
 """A small one: what is compared is the MLPs."""
 
-RESIDENT_COLUMNS = ("form", "size", "counted", "resident")
-
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+"""Where Linux says how much of the machine's memory a process takes, and forgets the peak."""
 
 if TYPE_CHECKING:
     from infwidth.config.settings import Settings
@@ -50,11 +52,6 @@ class Bench(NamedTuple):
 
     model: ModelSettings
     batch_size: int
-
-    @property
-    def tokens(self) -> int:
-        """Inputs that an MLP sees in a step."""
-        return self.batch_size * self.model.context
 
     @property
     def batch_shape(self) -> tuple[int, int, int]:
@@ -79,21 +76,14 @@ class Bench(NamedTuple):
 
 
 def tables(settings: "Settings", _keeper: Keeper) -> dict[str, pd.DataFrame]:
-    """Counts the bytes of every form at every size.
-
-    Args:
-      settings: of the configuration.
-      _keeper: not used: nothing is kept.
-
-    Returns:
-      The tables that `infwidth.experiments.memory.measured` describes.
+    """Counts the bytes of every form at every size; nothing is kept.
 
     Raises:
       UserError: the longest run of the kernel form would not fit into memory.
     """
     own, bench = settings.memory, Bench(settings.model, settings.training.batch_size)
-    dense = [Cell("adam_star", width) for width in sorted(own.widths)]
-    adam = [Cell("adam", width) for width in sorted(own.widths)]
+    widths = sorted(own.widths)
+    dense, adam = [[Cell(form, width) for width in widths] for form in ("adam_star", "adam")]
     kernel = [Cell("kernel", steps) for steps in sorted(own.steps_seen)]
     resident = [Cell("adam_star", own.resident_width)] if own.resident_width else []
     resident += [Cell("kernel", own.resident_steps)] if own.resident_steps else []
@@ -102,7 +92,7 @@ def tables(settings: "Settings", _keeper: Keeper) -> dict[str, pd.DataFrame]:
         "step": pd.DataFrame([step_bytes(bench, cell) for cell in (*dense, *kernel)]),
         "resident": pd.DataFrame(
             [resident_bytes(bench, cell) for cell in resident if can_measure()],
-            columns=RESIDENT_COLUMNS,
+            columns=("form", "size", "counted", "resident"),
         ),
     }
 
@@ -183,9 +173,45 @@ def _rates() -> Hyperparameters:
 
 def _row(bench: Bench, cell: Cell) -> dict[str, Any]:
     """A cell's name, and for the kernel form how many inputs there is room for."""
-    room = steps_with_room(cell.size, bench.tokens) if cell.form == "kernel" else 0
-    return {"form": cell.form, "size": cell.size, "inputs": room * bench.tokens}
+    tokens = bench.batch_size * bench.model.context
+    room = steps_with_room(cell.size, tokens) if cell.form == "kernel" else 0
+    return {"form": cell.form, "size": cell.size, "inputs": room * tokens}
 
 
 def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def can_measure() -> bool:
+    """Whether this system tells a process its peak memory, and lets it start anew."""
+    return _STATUS.exists() and _RESET.exists()
+
+
+def growth(prepare: Callable[[], Any], work: Callable[[Any], None]) -> int:
+    """Does some work; returns by how many bytes that and what it works on made this process larger.
+
+    That is the peak of the resident memory during the work less what it was before the preparation,
+    whose own passing needs do not count. Free memory is given back to the system before, so that
+    none of it is used unseen.
+    """
+    _give_back()
+    before = _bytes_of("VmRSS")
+    things = [prepare()]
+    _give_back()
+    _RESET.write_text("5")
+    work(things.pop())
+    return _bytes_of("VmHWM") - before
+
+
+def _give_back() -> None:
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _bytes_of(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"{_STATUS} has no {name}")

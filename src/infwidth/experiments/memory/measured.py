@@ -6,7 +6,6 @@ where a state is meant, with it where a step is.
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,6 +26,8 @@ TABLES = {
     "resident": Table(("form", "size"), counted=("counted",), loose=("resident",)),
 }
 
+Ints = NDArray[np.int64]
+
 Quantity = Literal["state", "trained", "step"]
 """Everything that is kept; of a dense form M and its moments alone; all that a step takes."""
 
@@ -38,13 +39,9 @@ _PARTS: dict[Quantity, tuple[str, ...]] = {
 
 
 class Crossing(NamedTuple):
-    """Where the kernel form outgrows a dense form.
+    """Where the kernel form outgrows a dense form of `size` bytes, in inputs seen.
 
-    Attributes:
-        width: H of the dense form.
-        size: its bytes.
-        inputs: the number of inputs seen, t, from which on the kernel form is larger; NaN where it
-            is larger from the start.
+    NaN where it is larger from the start.
     """
 
     width: int
@@ -62,42 +59,25 @@ ACCOUNTS: dict[Quantity, str] = {
 FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True)
 class Memory(Experiment):
     """What the experiment measured."""
 
-    def dense(
-        self, quantity: Quantity, form: str = "adam_star"
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Widths, ascending, and bytes of a dense form.
-
-        Args:
-            quantity: what to count.
-            form: `adam_star` or `adam`.
-
-        Returns:
-            width_W and bytes_W.
-        """
+    def dense(self, quantity: Quantity, form: str = "adam_star") -> tuple[Ints, Ints]:
+        """width_W, ascending, and bytes_W of a dense form, `adam_star` or `adam`."""
         rows = self._rows(quantity, form)
         return rows["size"].to_numpy(), _total(rows, quantity)
 
-    def kernel(self, quantity: Quantity) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs that fit into the buffers, ascending, and bytes of the kernel form.
+    def kernel(self, quantity: Quantity) -> tuple[Ints, Ints]:
+        """inputs_T that fit into the buffers, ascending, each once, and bytes_T of the kernel form.
 
         It can do without nothing: for `trained` the inputs seen count, too.
-
-        Returns:
-            inputs_T, each once, and bytes_T.
         """
         quantity = "state" if quantity == "trained" else quantity
         rows = self._rows(quantity, "kernel").drop_duplicates("inputs")
         return rows["inputs"].to_numpy(), _total(rows, quantity)
 
     def crossings(self, quantity: Quantity, form: str = "adam_star") -> list[Crossing]:
-        """Where the kernel form outgrows each dense width, by a straight line through its sizes.
-
-        Through 0, where there is only one of them.
-        """
+        """By dense width, by a line through the kernel form's sizes (and 0, if there is one)."""
         inputs_T, bytes_T = self.kernel(quantity)
         if len(inputs_T) == 1:
             inputs_T, bytes_T = np.append(0, inputs_T), np.append(0, bytes_T)
@@ -143,19 +123,22 @@ def effects(measured: Memory) -> dict[str, list[Effect]]:
     the largest width, over that width; by what is counted. `step_over_full_matrix`: a step's
     temporary memory over that of one matrix of kernel values, batch × inputs seen, in float32.
     """
-    settings = measured.measured.settings
-    batch = settings["training"]["batch_size"] * settings["model"]["context"]
-    inputs_T, bytes_T = measured.kernel("state")
-    growth = [Effect.exact("kernel form, over t", _exponent(inputs_T, bytes_T))]
-    for form, label in (("adam_star", "dense, ADAM*, over H"), ("adam", "dense, Adam, over H")):
-        growth.append(Effect.exact(label, _exponent(*measured.dense("state", form))))
-    crossings = [
-        Effect.exact(label, measured.inputs_per_unit(quantity))
-        for quantity, label in ACCOUNTS.items()
-    ]
+    batch = measured.settings["training"]["batch_size"] * measured.settings["model"]["context"]
+    growth = {
+        "kernel form, over t": measured.kernel("state"),
+        "dense, ADAM*, over H": measured.dense("state"),
+        "dense, Adam, over H": measured.dense("state", "adam"),
+    }
+    crossings = {label: measured.inputs_per_unit(each) for each, label in ACCOUNTS.items()}
     return {
-        "growth_exponent": [effect for effect in growth if not math.isnan(effect.estimate)],
-        "crossing_inputs_per_unit": [c for c in crossings if not math.isnan(c.estimate)],
+        "growth_exponent": [
+            Effect.exact(label, float(np.polyfit(np.log(sizes), np.log(taken), 1)[0]))
+            for label, (sizes, taken) in growth.items()
+            if len(sizes) > 1
+        ],
+        "crossing_inputs_per_unit": [
+            Effect.exact(label, x) for label, x in crossings.items() if not math.isnan(x)
+        ],
         "step_over_full_matrix": [
             Effect.exact(f"t = {row.inputs:,}", row.temporary / (FLOAT_BYTES * batch * row.inputs))
             for row in measured.steps_of_kernel().itertuples()
@@ -163,12 +146,5 @@ def effects(measured: Memory) -> dict[str, list[Effect]]:
     }
 
 
-def _exponent(size_W: NDArray[np.int64], bytes_W: NDArray[np.int64]) -> float:
-    """Slope of log bytes on log size; NaN for one size."""
-    if len(size_W) < 2:
-        return math.nan
-    return float(np.polyfit(np.log(size_W), np.log(bytes_W), 1)[0])
-
-
-def _total(rows: pd.DataFrame, quantity: Quantity) -> NDArray[np.int64]:
+def _total(rows: pd.DataFrame, quantity: Quantity) -> Ints:
     return rows[list(_PARTS[quantity])].sum(axis=1).to_numpy()

@@ -2,7 +2,7 @@
 """Figure 9: which part of the optimizer closes the gap to frozen features, and where."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.drawing.layout import key, new_figure, small_print
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
-from infwidth.experiments.optimizer_ablation.contexts import BASE, context_of
 from infwidth.experiments.optimizer_ablation.measured import REFERENCE, OptimizerAblation
+from infwidth.experiments.optimizer_ablation.settings import BASE, context_of
 from infwidth.experiments.panels import ROW, difference_point, difference_rows, stripes
+from infwidth.stats.effects import Effect
 
 _MAIN = ("ntk", "adam_star", "adam_star_normalized")
 _OTHER = Look("#555555", "o", "-")
@@ -23,23 +24,26 @@ _TOP, _BOTTOM, _GAP, _RIGHT, _KEY = 0.4, 0.42, 0.16, 0.12, 0.08
 @paper_style()
 def draw(measured: OptimizerAblation) -> Figure:
     """Every rule in the setting of fig1, and the main ones elsewhere."""
-    above = {n: measured.difference(BASE, n).estimate for n in measured.variants(BASE)}
+    above = {cell[1]: measured.above_frozen(cell) for cell in measured.cells if cell[0] == BASE}
+
+    def loss(name: str) -> float:
+        estimate = above[name].estimate
+        return estimate if math.isfinite(estimate) else math.inf
+
     # The best last; the reference itself is the line at 0.
-    rules = sorted(
-        (name for name in above if name != REFERENCE),
-        key=lambda name: -above[name] if math.isfinite(above[name]) else -math.inf,
-    )
+    rules = sorted((name for name in above if name != REFERENCE), key=loss, reverse=True)
     contexts = [
         name
-        for name in measured.contexts
-        if REFERENCE in measured.variants(name) and not context_of(name).at_widths
+        for name, each in measured.conditions.items()
+        if (REFERENCE, measured.width) in each["arms"] and not context_of(name).at_widths
     ]
-    foot = small_print(new_figure(TEXT_WIDTH, 1.0), _print(measured))
+    text = _print(measured)
+    foot = small_print(new_figure(TEXT_WIDTH, 1.0), text)
     tall = max(len(rules), len(contexts) * len(_MAIN)) * ROW
     figure = new_figure(TEXT_WIDTH, foot + tall + _TOP + _BOTTOM)
-    small_print(figure, _print(measured))
+    small_print(figure, text)
     left, right = (figure.add_axes((0.1, 0.1, 0.1, 0.1)) for _ in range(2))
-    _rule_panel(left, measured, rules)
+    _rule_panel(left, measured, {name: above[name] for name in rules})
     _context_panel(right, measured, contexts)
     bottom = foot + _BOTTOM
     _place(figure, [left, right], bottom, tall)
@@ -47,32 +51,39 @@ def draw(measured: OptimizerAblation) -> Figure:
     return figure
 
 
-def _rule_panel(axes: Axes, measured: OptimizerAblation, rules: Sequence[str]) -> None:
-    for row, name in enumerate(rules):
-        interval = measured.difference(BASE, name).interval(measured.confidence)
-        difference_point(axes, interval, row, look(name) if name in VARIANTS else _OTHER)
-    names = [_label(measured, BASE, name) for name in rules]
+def _rule_panel(axes: Axes, measured: OptimizerAblation, above: Mapping[str, Effect]) -> None:
+    for row, (name, effect) in enumerate(above.items()):
+        style = look(name) if name in VARIANTS else _OTHER
+        difference_point(axes, effect.interval(measured.confidence), row, style)
+    loose = _loose(measured)
+    names = [ALL_VARIANTS[n].label + (" †" if (BASE, n) in loose else "") for n in above]
     difference_rows(axes, names, "every rule, in the setting of fig. 1")
     axes.set_xlabel("loss − frozen, nats per token")
-    for tick, name in zip(axes.get_yticklabels(), rules, strict=True):
+    for tick, name in zip(axes.get_yticklabels(), above, strict=True):
         tick.set_color(look(name).ink if name in VARIANTS else "#333333")
 
 
 def _context_panel(axes: Axes, measured: OptimizerAblation, contexts: Sequence[str]) -> None:
     for block, context in enumerate(contexts):
         for place, name in enumerate(_MAIN):
-            if name in measured.variants(context):
-                interval = measured.difference(context, name).interval(measured.confidence)
-                difference_point(axes, interval, block + 0.26 * (place - 1), look(name))
+            if measured.ran(context, [name], measured.width):
+                effect = measured.above_frozen((context, name, measured.width))
+                row = block + 0.26 * (place - 1)
+                difference_point(axes, effect.interval(measured.confidence), row, look(name))
     stripes(axes, len(contexts))
     names = [context_of(name).label for name in contexts]
     difference_rows(axes, names, "the main rules, in other contexts")
     axes.set_xlabel("loss − frozen, nats per token")
 
 
-def _label(measured: OptimizerAblation, context: str, name: str) -> str:
-    loose = not measured.selection(context, name)["interior"]
-    return ALL_VARIANTS[name].label + (" †" if loose else "")
+def _loose(measured: OptimizerAblation) -> set[tuple[str, str]]:
+    """Context and variant of the rates shown that are not interior."""
+    return {
+        (context, variant)
+        for context, variant, _ in measured.cells
+        if context == BASE or variant in _MAIN
+        if not measured.selection(measured.at_width(context, variant))["interior"]
+    }
 
 
 def _place(figure: Figure, row: Sequence[Axes], bottom: float, tall: float) -> None:
@@ -94,18 +105,12 @@ def _label_room(axes: Axes) -> float:
 
 
 def _print(measured: OptimizerAblation) -> str:
-    loose = any(
-        "†" in _label(measured, context, name)
-        for context in measured.contexts
-        for name in measured.variants(context)
-        if context == BASE or name in _MAIN
-    )
     parts = [
-        f"Paired by seed, {len(measured.seeds)} seeds, {measured.confidence:.0%} t intervals; "
-        f"H = {measured.width:,}. "
+        f"Paired by seed, {len(measured.conditions[BASE]['seeds'])} seeds, "
+        f"{measured.confidence:.0%} t intervals; H = {measured.width:,}. "
         "Each rule is tuned by itself in each context; 0 is Adam on frozen features there.",
-        "† The rate's optimum is not interior." if loose else "",
+        "† The rate's optimum is not interior." if _loose(measured) else "",
         "ADAM* is our reconstruction of the paper's rule; the other starred rules are ours.",
-        measured.corpus_note,
+        f"Corpus: {measured.settings['corpus']}.",
     ]
-    return " ".join(part for part in parts if part)
+    return " ".join(filter(None, parts))

@@ -5,19 +5,17 @@ Every loss is in nats per token; differences are paired by seed. Between context
 are comparable, since data, length or model are others.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.optimizer_ablation.contexts import BASE, CONTEXTS, context_of
+from infwidth.experiments.measured import Study
+from infwidth.experiments.optimizer_ablation.settings import BASE, CONTEXTS, context_of
 from infwidth.experiments.schema import runs_table
-from infwidth.experiments.tables import Experiment, MeasuredTables
-from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.gap_closed import GapClosed
-from infwidth.stats.statistics import SampleMean, mean_interval
+from infwidth.experiments.tables import MeasuredTables
+from infwidth.stats.effects import Effect, RatioEffect
 
 TABLES = {"runs": runs_table("condition", "variant")}
 KEEP_THE_KERNEL = (
@@ -27,107 +25,61 @@ KEEP_THE_KERNEL = (
 """Rules besides SGD and ADAM* that keep the kernel Θ of plain features."""
 REFERENCE = "frozen"
 
+Cell = tuple[str, str, int]
+"""Context, variant and width; 0 where there are no MLPs."""
 
-@dataclass(frozen=True)
-class OptimizerAblation(Experiment):
-    """What the experiment measured."""
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that the experiment ran with."""
-        return self.measured.settings
+class OptimizerAblation(Study):
+    """What the experiment measured: a study whose conditions are the contexts that ran."""
 
-    @property
-    def corpus_note(self) -> str:
-        """Which text was trained on; empty for measurements that do not say."""
-        corpus = self.settings.get("corpus")
-        return f"Corpus: {corpus}." if corpus else ""
+    @cached_property
+    def conditions(self) -> dict[str, dict[str, Any]]:
+        """By name `label`, `arms` and `seeds` of each context, the setting of fig1 first."""
+        ran = set(
+            zip(*(self.runs[name] for name in ("condition", "variant", "width")), strict=True)
+        )
+        widths = sorted({int(width) for *_, width in ran})
+        found = {}
+        for name in (BASE, *CONTEXTS):
+            row = context_of(name)
+            arms = [(v, width) for v in ALL_VARIANTS for width in widths if (name, v, width) in ran]
+            seeds = "confirmation_seeds" if row.confirmation else "seeds"
+            if arms:
+                found[name] = {
+                    "label": row.label,
+                    "arms": arms,
+                    "seeds": sorted(self.settings["optimizer_ablation"][seeds]),
+                }
+        return found
 
     @property
     def width(self) -> int:
         """The width at which all arms run."""
         return int(self.settings["optimizer_ablation"]["width"])
 
-    @property
-    def runs(self) -> pd.DataFrame:
-        """The runs whose losses are reported."""
-        return self.rows("runs", role="report")
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All that ran, context by context."""
+        return [(name, *arm) for name, each in self.conditions.items() for arm in each["arms"]]
 
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the reported runs, but for those of a confirmation."""
-        return self.seeds_in(BASE)
+    def widths(self, condition: str) -> list[int]:
+        """The widths of a context, ascending; none if it did not run."""
+        return sorted({width for name, _, width in self.cells if name == condition and width})
 
-    def seeds_in(self, context: str) -> list[int]:
-        """The seeds that every arm of a context was to report, whether or not its run is there."""
-        fresh = "confirmation_" if context_of(context).confirmation else ""
-        return sorted(self.settings["optimizer_ablation"][f"{fresh}seeds"])
+    def at_width(self, context: str, variant: str) -> Cell:
+        """A variant's cell at the common width."""
+        return context, variant, 0 if ALL_VARIANTS[variant].features == "none" else self.width
 
-    @property
-    def contexts(self) -> list[str]:
-        """The contexts that ran, the setting of fig1 first."""
-        present = set(self.runs["condition"])
-        return [name for name in (BASE, *CONTEXTS) if name in present]
-
-    def variants(self, context: str) -> list[str]:
-        """The variants that ran in a context, in the order of the tables of variants."""
-        present = set(self.rows("runs", role="report", condition=context)["variant"])
-        return [name for name in ALL_VARIANTS if name in present]
-
-    def widths(self, context: str) -> list[int]:
-        """The widths that ran in a context, ascending, without the 0 of models without MLPs."""
-        widths = self.rows("runs", role="report", condition=context)["width"]
-        return sorted({int(width) for width in widths if width > 0})
-
-    def selection(self, context: str, variant: str, width: int | None = None) -> dict[str, Any]:
-        """What tuning chose for an arm, at a width if it was tuned there by itself."""
+    def selection(self, cell: Cell) -> dict[str, Any]:
+        """What tuning chose for a cell: at its width, if it was tuned there by itself."""
         found = self.settings["selection"]
-        common = 0 if ALL_VARIANTS[variant].features == "none" else self.width
-        at_common = found[f"{context}-{variant}-{common}"]
-        return found.get(f"{context}-{variant}-{width}", at_common)
+        common = found["-".join(map(str, self.at_width(*cell[:2])))]
+        return found.get("-".join(map(str, cell)), common)
 
-    def losses(self, context: str, variant: str, width: int | None = None) -> dict[int, float]:
-        """The test losses of the runs that finished, by seed; by default at the common width."""
-        return self.by_seed("runs", "test_loss", **self._cell(context, variant, width))
-
-    def loss(self, context: str, variant: str, width: int | None = None) -> SampleMean:
-        """The mean test loss over the seeds that finished, with its interval."""
-        values = list(self.losses(context, variant, width).values())
-        return mean_interval(values, self.confidence)
-
-    def diverged(self, context: str, variant: str, width: int | None = None) -> int:
-        """How many reported runs of an arm diverged."""
-        return len(
-            self.rows("runs", **self._cell(context, variant, width)).query("status != 'done'")
-        )
-
-    def difference(
-        self,
-        context: str,
-        variant: str,
-        reference: str = REFERENCE,
-        width: int | None = None,
-        reference_context: str | None = None,
-        where: str = "",
-    ) -> Effect:
-        """The loss of a variant minus that of another, paired by seed."""
-        return paired_effect(
-            where or f"{context_of(context).label}, {ALL_VARIANTS[variant].label}",
-            self.losses(context, variant, width),
-            self.losses(reference_context or context, reference, width),
-            self.seeds_in(context),
-        )
-
-    def gap_closed(self, context: str, variant: str, width: int | None = None) -> GapClosed | None:
-        """(L_ntk − L_variant) / (L_ntk − L_frozen) in a context; None where one is missing."""
-        losses = [self.losses(context, name, width) for name in ("ntk", variant, REFERENCE)]
-        return self.share_of_gap(losses, self.seeds_in(context))
-
-    def _cell(self, context: str, variant: str, width: int | None) -> dict[str, Any]:
-        cell = {"role": "report", "condition": context, "variant": variant}
-        # A model without MLPs has no width.
-        none = ALL_VARIANTS[variant].features == "none"
-        return cell if none else cell | {"width": width or self.width}
+    def above_frozen(self, cell: Cell) -> Effect:
+        """A loss less that of frozen features with Adam in the same context."""
+        context, _, width = cell
+        return self.contrast("", {cell: 1, (context, REFERENCE, width or self.width): -1})
 
 
 def load(folder: Path | str) -> OptimizerAblation:
@@ -136,7 +88,95 @@ def load(folder: Path | str) -> OptimizerAblation:
     Raises:
         UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
     """
-    keys = ("optimizer_ablation", "statistics", "selection")
+    keys = ("optimizer_ablation", "statistics", "selection", "corpus")
     measured = MeasuredTables.load(folder, TABLES, *keys)
     measured.require_known("runs", condition=(BASE, *CONTEXTS), variant=ALL_VARIANTS)
     return OptimizerAblation(measured)
+
+
+def effects(measured: OptimizerAblation) -> dict[str, list[Effect]]:
+    """Differences of test losses, nats per token, for the claims; below 0 where better.
+
+    - `adam_star_minus_ntk`: by context.
+    - `kernel_rules_minus_adam_star`, `kernel_rules_minus_frozen`: by rule, in the setting of fig1,
+      the rules on plain features that keep their kernel.
+    - `nadam_star_minus_frozen_nadam`: NAdam* against elementwise NAdam, in the setting of fig1.
+    - `muon_star_minus_frozen`, `muon_star_minus_unfrozen_muon_star`: by width, on fresh seeds.
+    - `shifted_minus_normalized`: ADAM* on features with shifted biases against normalized ones.
+    - `normalized_closes`, `factored_closes`: the share of what separates ADAM* from Adam, both on
+      frozen features, that normalized features (G) and a factored v (D) close; by width, and in the
+      other vocabulary.
+    - `standard_minus_mean_field`: SGD at one rate, by width, the tuned one left out.
+    - `own_rates_sgd_over_width`, `fixed_trunk_sgd_over_width`: SGD tuned at each width, and with
+      all but the readouts fixed as drawn; the widest minus each narrower one.
+    """
+
+    width = measured.width
+
+    def less(pairs: Iterable[tuple[str, Cell, Cell]]) -> list[Effect]:
+        """By place one loss less another, where both ran."""
+        return [
+            measured.contrast(where, {cell: 1, other: -1})
+            for where, cell, other in pairs
+            if {cell, other} <= set(measured.cells)
+        ]
+
+    def in_base(variant: str, other: str, where: str = "") -> tuple[str, Cell, Cell]:
+        return where or context_of(BASE).label, (BASE, variant, width), (BASE, other, width)
+
+    def by_width(context: str, variant: str, other: str) -> list[Effect]:
+        widths = measured.widths(context)
+        return less((f"H = {w:,}", (context, variant, w), (context, other, w)) for w in widths)
+
+    def sgd_over_width(context: str) -> list[Effect]:
+        *narrower, widest = measured.widths(context) or [width]
+        return less(
+            (f"{widest:,} against {w:,}", (context, "ntk", widest), (context, "ntk", w))
+            for w in narrower
+        )
+
+    def closes(variant: str) -> list[Effect]:
+        """(L_adam_star − L_variant) / (L_adam_star − L_frozen)."""
+        other = "other_vocabulary"
+        places = [("mean_field", w, f"H = {w:,}") for w in measured.widths("mean_field")]
+        places += [(other, width, f"H = {width:,}, {context_of(other).label}")]
+        found: list[Effect] = []
+        for context, w, where in places:
+            cells = [(context, name, w) for name in ("adam_star", variant, REFERENCE)]
+            if set(cells) <= set(measured.cells):
+                losses = [measured.losses(*cell) for cell in cells]
+                seeds = measured.conditions[context]["seeds"]
+                found.append(RatioEffect.of_gap(where, losses, seeds))
+        return found
+
+    at_one_width = [name for name in (BASE, *CONTEXTS) if not context_of(name).at_widths]
+    return {
+        "adam_star_minus_ntk": less(
+            (context_of(name).label, (name, "adam_star", width), (name, "ntk", width))
+            for name in at_one_width
+        ),
+        **{
+            f"kernel_rules_minus_{other}": less(
+                in_base(rule, other, ALL_VARIANTS[rule].label) for rule in KEEP_THE_KERNEL
+            )
+            for other in ("adam_star", REFERENCE)
+        },
+        **{
+            f"muon_star_minus_{other}": by_width("confirmation", "muon_star", other)
+            for other in (REFERENCE, "unfrozen_muon_star")
+        },
+        "nadam_star_minus_frozen_nadam": less([in_base("nadam_star", "frozen_nadam")]),
+        "shifted_minus_normalized": less([in_base("adam_star_shifted", "adam_star_normalized")]),
+        "normalized_closes": closes("adam_star_normalized"),
+        "factored_closes": closes("adam_star_factored"),
+        # The tuned width is the same in both contexts.
+        "standard_minus_mean_field": less(
+            (f"H = {w:,}", ("standard", "ntk", w), ("mean_field", "ntk", w))
+            for w in measured.widths("standard")
+            if w != width
+        ),
+        **{
+            f"{context}_sgd_over_width": sgd_over_width(context)
+            for context in ("own_rates", "fixed_trunk")
+        },
+    }

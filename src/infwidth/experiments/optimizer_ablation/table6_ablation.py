@@ -6,53 +6,35 @@ from typing import Any
 import pandas as pd
 
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.drawing.table import (
-    MISSING,
-    Table,
-    count,
-    number,
-    plus_minus,
-    rate,
-    sentences,
-)
-from infwidth.experiments.optimizer_ablation.contexts import context_of
-from infwidth.experiments.optimizer_ablation.measured import REFERENCE, OptimizerAblation
+from infwidth.drawing.table import MISSING, Table, count, number, plus_minus, rate, sentences
+from infwidth.experiments.optimizer_ablation.measured import REFERENCE, Cell, OptimizerAblation
+from infwidth.experiments.optimizer_ablation.settings import BASE, context_of
 from infwidth.stats.gap_closed import GapClosed
 from infwidth.stats.selection import race_note
-from infwidth.stats.statistics import Interval
+from infwidth.stats.statistics import Interval, mean_interval
 
 
 def build(measured: OptimizerAblation) -> Table:
     """One row an arm and width."""
-    rows = [
-        _row(measured, context, variant, width)
-        for context in measured.contexts
-        for variant in measured.variants(context)
-        for width in _widths(measured, context, variant)
-    ]
-    raw = pd.DataFrame([row for row, _ in rows])
-    shown = pd.DataFrame([cells for _, cells in rows])
+    rows = [_row(measured, cell) for cell in measured.cells]
+    raw, shown = (pd.DataFrame([row[k] for row in rows]) for k in (0, 1))
     return Table("table6_ablation", _caption(measured), raw, shown)
 
 
-def _widths(measured: OptimizerAblation, context: str, variant: str) -> list[int]:
-    no_mlps = ALL_VARIANTS[variant].features == "none"
-    return [0] if no_mlps else measured.widths(context)
-
-
-def _row(
-    measured: OptimizerAblation, context: str, variant: str, width: int
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _row(measured: OptimizerAblation, cell: Cell) -> tuple[dict[str, Any], dict[str, str]]:
     """As raw numbers and as it is shown."""
-    selection = measured.selection(context, variant, width)
-    difference = closed = None
-    if REFERENCE in measured.variants(context) and variant != REFERENCE:
-        difference = measured.difference(context, variant, width=width or None)
-        if "ntk" in measured.variants(context) and variant != "ntk" and width:
-            closed = measured.gap_closed(context, variant, width)
-    loss = measured.loss(context, variant, width)
-    lost = measured.diverged(context, variant, width)
-    minus = difference.interval(measured.confidence) if difference else None
+    context, variant, width = cell
+    selection = measured.selection(cell)
+    minus = closed = None
+    if variant != REFERENCE and measured.ran(context, [REFERENCE], width or measured.width):
+        minus = measured.above_frozen(cell).interval(measured.confidence)
+        if variant != "ntk" and measured.ran(context, ["ntk"], width):
+            names = ("ntk", variant, REFERENCE)
+            losses = [measured.losses(context, name, width) for name in names]
+            closed = measured.share_of_gap(losses, measured.conditions[context]["seeds"])
+    loss = mean_interval(list(measured.losses(*cell).values()), measured.confidence)
+    runs = measured.rows("runs", role="report", condition=context, variant=variant, width=width)
+    lost = int((runs["status"] != "done").sum())
 
     def ends(name: str, unit: str, interval: Interval | None) -> dict[str, float | None]:
         names = {"estimate": name + unit, "lower": f"{name}_lower", "upper": f"{name}_upper"}
@@ -96,28 +78,22 @@ def _share(closed: GapClosed | None) -> str:
 
 
 def _caption(measured: OptimizerAblation) -> str:
-    seeds = len(measured.seeds)
-    confidence = f"{measured.confidence:.0%}"
-    rows = {name: context_of(name) for name in measured.contexts}
+    rows = {name: context_of(name) for name in measured.conditions}
     each = ", ".join(f"'{row.label}'" for row in rows.values() if row.tuned_at_widths)
     others = [
         f"{measured.rows('runs', role='report', condition=name)['seed'].nunique()} in '{row.label}'"
         for name, row in rows.items()
         if row.confirmation
     ]
-    loose = any(
-        not measured.selection(context, variant, width)["interior"]
-        for context in measured.contexts
-        for variant in measured.variants(context)
-        for width in _widths(measured, context, variant)
-    )
+    loose = any(not measured.selection(cell)["interior"] for cell in measured.cells)
     return sentences(
         [
             "Final test loss in nats per token; every rule in every context is tuned by itself at "
             f"width {measured.width:,}, on one grid, by one rule, on tuning seeds"
             + (f" (in {each} at every width by itself)." if each else "."),
             race_note(measured.settings["optimizer_ablation"]["tuning"]),
-            f"± is the half width of the {confidence} t interval over {seeds} seeds"
+            f"± is the half width of the {measured.confidence:.0%} t interval over "
+            f"{len(measured.conditions[BASE]['seeds'])} seeds"
             + (f" ({', '.join(others)})" if others else "")
             + "; differences are paired by seed; gap closed: (NTK − rule)"
             "/(NTK − frozen), Fieller's interval.",
@@ -126,6 +102,6 @@ def _caption(measured: OptimizerAblation) -> str:
             "† The rate's optimum is not interior (reasons in the CSV)." if loose else "",
             "ADAM*'s formula is our reconstruction (B), not the paper's text; the starred rules "
             "besides are ours.",
-            measured.corpus_note,
+            f"Corpus: {measured.settings['corpus']}.",
         ]
     )

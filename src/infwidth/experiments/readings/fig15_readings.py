@@ -12,14 +12,7 @@ from matplotlib.lines import Line2D
 from infwidth.drawing.layout import new_figure, small_print
 from infwidth.drawing.style import SMALL_PRINT, TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.measured import Study
-from infwidth.experiments.panels import (
-    margin_axis,
-    margin_band,
-    margin_of,
-    notes,
-    reported,
-    short,
-)
+from infwidth.experiments.panels import margin_axis, margin_band, margin_of, notes, reported, short
 from infwidth.experiments.readings.effects import ESTIMANDS, READINGS, cells_of, main_effects
 from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval
@@ -161,10 +154,7 @@ def _board(axes: Axes, measured: Study, order: Sequence[str], factors: Sequence[
 
 
 def _main_effects(
-    axes: Axes,
-    measured: Study,
-    factors: Sequence[str],
-    cells: Mapping[str, Mapping[str, Effect]],
+    axes: Axes, measured: Study, factors: Sequence[str], cells: Mapping[str, Mapping[str, Effect]]
 ) -> None:
     margin_band(axes, margin_of(measured), along_x=True)
     for k, (name, own) in enumerate(cells.items()):

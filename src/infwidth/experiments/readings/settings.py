@@ -49,9 +49,7 @@ class ReadingsSettings(StudySettings):
         0.5, description="SGD's rate outside the MLPs, where SGD trains all; checked on `constant`."
     )
     seeds: list[Seed] = Field(
-        [50, 51],
-        min_length=1,
-        description="Seeds of the reported runs; none of the tuning seeds.",
+        [50, 51], min_length=1, description="Seeds of the reported runs; none of the tuning seeds."
     )
     tuning: TuningSettings = Field(
         default_factory=lambda: TuningSettings(seeds=[0], max_extensions=6, race_margin=0.01)

@@ -24,13 +24,7 @@ from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.width_limit.measured import SCALES, WidthLimit
 from infwidth.experiments.width_limit.plan import MEAN_FIELD, NTK
 from infwidth.experiments.width_limit.settings import REFERENCE
-from infwidth.stats.extrapolation import (
-    EXPONENTS,
-    FEWEST_WIDTHS,
-    LEAST_SPAN,
-    Extrapolation,
-    enough,
-)
+from infwidth.stats.extrapolation import EXPONENTS, FEWEST_WIDTHS, LEAST_SPAN, Extrapolation, enough
 from infwidth.stats.statistics import Interval, mean_interval
 
 _SHORT = {"adam_star": "ADAM*", "adam_star_normalized": "normalized"}
@@ -56,26 +50,33 @@ class Series(NamedTuple):
     is_open: bool = False
 
 
-class Panel(NamedTuple):
-    """A panel's title, the label of its y axis, its series, and whether 0 is a line in it."""
-
-    title: str
-    y_label: str
-    series: list[Series]
-    has_zero: bool = True
-
-
 @paper_style()
 def draw(measured: WidthLimit) -> Figure:
     """Paired differences by parametrization; below, losses."""
-    panels = _panels(measured)
+    panels = {
+        f"loss above that of unfrozen, {_IN_MATH[each]}": [
+            Series(measured.difference(v, p), _label(v), look(v), p == NTK)
+            for v, p in measured.comparisons
+            if p == each
+        ]
+        for each in dict.fromkeys(p for _, p in measured.comparisons)
+    }
+    differences = len(panels)
+    panels["test loss"] = [
+        Series(measured.loss(v, p), _label(v, p), look(v), p == NTK) for v, p in measured.models
+    ]
     rows = -(-len(panels) // 2)
     figure = new_figure(TEXT_WIDTH, 1.4 + 1.65 * rows)
     grid = list(figure.subplots(rows, 2, squeeze=False).flat)
     for axes in grid[len(panels) :]:
         axes.remove()
-    labels = [_panel(*pair, measured) for pair in zip(grid, panels, strict=False)]
-    _same_limits(grid[: len({c.parametrization for c in measured.comparisons})])
+    for axes in grid[:differences]:
+        axes.axhline(0, color=_GREY, linewidth=0.8, zorder=1)
+    labels = [
+        _panel(axes, title, panels[title], measured)
+        for axes, title in zip(grid, panels, strict=False)
+    ]
+    _same_limits(grid[:differences])
     foot = small_print(figure, _print(measured))
     inner, outer = (
         label_width(figure, [label for some in labels[side::2] for label in some])
@@ -88,50 +89,21 @@ def draw(measured: WidthLimit) -> Figure:
     return figure
 
 
-def _panels(measured: WidthLimit) -> list[Panel]:
-    comparisons = measured.comparisons
-    panels = [
-        Panel(
-            f"loss above that of unfrozen, {_IN_MATH[parametrization]}",
-            "nats per token",
-            [
-                Series(
-                    measured.difference(c),
-                    _label(c.variant),
-                    look(c.variant),
-                    c.parametrization == NTK,
-                )
-                for c in comparisons
-                if c.parametrization == parametrization
-            ],
-        )
-        for parametrization in dict.fromkeys(c.parametrization for c in comparisons)
-    ]
-    losses = [
-        Series(measured.loss(v, p), _label(v, p), look(v), p == NTK) for v, p in measured.models
-    ]
-    panels.append(Panel("test loss", "nats per token", losses, has_zero=False))
-    return panels
-
-
 def _label(variant: str, parametrization: str = MEAN_FIELD) -> str:
     label = _SHORT.get(variant, VARIANTS[variant].label)
     return f"{label}, {_IN_MATH[parametrization]}" if variant == REFERENCE else label
 
 
-def _panel(axes: Axes, panel: Panel, measured: WidthLimit) -> list[EndLabel]:
-    axes.set_title(panel.title, loc="left", pad=3)
-    axes.set_ylabel(panel.y_label)
+def _panel(axes: Axes, title: str, panel: Sequence[Series], measured: WidthLimit) -> list[EndLabel]:
+    axes.set_title(title, loc="left", pad=3)
+    axes.set_ylabel("nats per token")
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    if panel.has_zero:
-        axes.axhline(0, color=_GREY, linewidth=0.8, zorder=1)
-    widths = measured.widths
-    infinity = widths[-1] * 2**_OCTAVES_TO_INFINITY
+    infinity = measured.widths[-1] * 2**_OCTAVES_TO_INFINITY
     labels = []
-    for place, series in enumerate(panel.series):
-        factor = 2 ** (_SHIFT * (place - (len(panel.series) - 1) / 2))
+    for place, series in enumerate(panel):
+        factor = 2 ** (_SHIFT * (place - (len(panel) - 1) / 2))
         labels += _series(axes, series, factor, infinity, measured.confidence)
-    _width_axis(axes, widths, infinity)
+    _width_axis(axes, measured.widths, infinity)
     return labels
 
 
@@ -203,7 +175,13 @@ def _print(measured: WidthLimit) -> str:
         f"Lines: fits of $L_\\infty+aH^{{-b}}$, $b$ from {EXPONENTS[0]:g} to {EXPONENTS[-1]:g}; at "
         "∞, thick: models that fit, thin: all models, by which claims are judged.",
     ]
-    unfitted = _unfitted(measured)
+    # The differences for which the data reject every model.
+    unfitted = "; ".join(
+        f"{_label(variant)}, {SCALES[p]}"
+        for variant, p in measured.comparisons
+        for limit in [measured.difference(variant, p)]
+        if limit.fits and not limit.fitting(measured.confidence)
+    )
     if unfitted:
         parts.append(f"No model fits: {unfitted}.")
     if not enough(measured.widths):
@@ -218,20 +196,8 @@ def _print(measured: WidthLimit) -> str:
 
 def _seeds(measured: WidthLimit) -> str:
     """How many seeds were compared, by parametrization of the unfrozen model."""
-    counts = {
-        c.parametrization: len(measured.difference(c).values_SxW) for c in measured.comparisons
-    }
+    counts = {p: len(measured.difference(v, p).values_SxW) for v, p in measured.comparisons}
     shown = {n: f"{n} seed" if n == 1 else f"{n} seeds" for n in counts.values()}
     if len(shown) == 1:
         return next(iter(shown.values()))
     return ", ".join(f"{shown[n]} ({SCALES[p]})" for p, n in counts.items())
-
-
-def _unfitted(measured: WidthLimit) -> str:
-    """The differences for which the data reject every model."""
-    return "; ".join(
-        f"{_label(c.variant)}, {SCALES[c.parametrization]}"
-        for c in measured.comparisons
-        for limit in [measured.difference(c)]
-        if limit.fits and not limit.fitting(measured.confidence)
-    )

@@ -16,28 +16,23 @@ def parts(settings: Settings) -> list[Part]:
     ADAM* on fixed features has the same kernel in both.
     """
     own = settings.width_limit
-    planned = [
-        Part(
-            name=f"{MEAN_FIELD}-{variant}",
-            condition=MEAN_FIELD,
+
+    def part(condition: str, variant: str) -> Part:
+        is_lazy = condition == NTK
+        lazy = {"readout_init": "ntk"} if is_lazy else {}
+        return Part(
+            name=f"{condition}-{variant}",
+            condition=condition,
             variant=variant,
             width=own.reference_width,
             vocabulary=settings.data.vocabulary,
-            model=settings.model,
+            model=settings.model.model_copy(update=lazy),
             training=settings.training,
             search=settings.training,
             tuning=own.tuning,
-            seeds=own.seeds,
+            seeds=own.seeds[: own.ntk_seeds] if is_lazy else own.seeds,
             reports=[("report", width) for width in sorted(own.widths)],
             rates="width_limit.tuning.learning_rates",
         )
-        for variant in own.variants
-    ]
-    lazy = {
-        "name": f"{NTK}-{REFERENCE}",
-        "condition": NTK,
-        "model": settings.model.model_copy(update={"readout_init": "ntk"}),
-        "seeds": own.seeds[: own.ntk_seeds],
-    }
-    reference = next(part for part in planned if part.variant == REFERENCE)
-    return [*planned, reference.model_copy(update=lazy)]
+
+    return [*(part(MEAN_FIELD, variant) for variant in own.variants), part(NTK, REFERENCE)]

@@ -10,13 +10,7 @@ from infwidth.config.variants import VARIANTS
 from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
 from infwidth.experiments.width_limit.measured import WidthLimit, model_label
 from infwidth.experiments.width_limit.settings import REFERENCE
-from infwidth.stats.extrapolation import (
-    EXPONENTS,
-    FEWEST_WIDTHS,
-    LEAST_SPAN,
-    Extrapolation,
-    enough,
-)
+from infwidth.stats.extrapolation import EXPONENTS, FEWEST_WIDTHS, LEAST_SPAN, Extrapolation, enough
 from infwidth.stats.statistics import Interval, mean_interval
 
 
@@ -30,10 +24,10 @@ def build(measured: WidthLimit) -> Table:
         _row(
             measured,
             "difference",
-            f"{VARIANTS[c.variant].label} − {model_label(REFERENCE, c.parametrization)}",
-            measured.difference(c),
+            f"{VARIANTS[variant].label} − {model_label(REFERENCE, p)}",
+            measured.difference(variant, p),
         )
-        for c in measured.comparisons
+        for variant, p in measured.comparisons
     ]
     raw = pd.DataFrame(rows)
     widest = measured.widths[-1]
@@ -46,7 +40,9 @@ def build(measured: WidthLimit) -> Table:
                 "by models that fit": _ends(row, "fitting"),
                 "by all models": _ends(row, "all"),
                 "best model": row["best_model"] or MISSING,
-                "p (misfit)": _p(row["best_p_misfit"]),
+                "p (misfit)": MISSING
+                if math.isnan(row["best_p_misfit"])
+                else f"{row['best_p_misfit']:.2g}",
                 "models that fit": f"{row['models_fitting']} of {row['models']}",
                 "seeds": str(row["seeds"]),
             }
@@ -92,10 +88,6 @@ def _ends(row: dict[str, Any], name: str) -> str:
     if not math.isfinite(lower):
         return MISSING
     return f"{number(lower, 3)} to {number(upper, 3)}"
-
-
-def _p(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.2g}"
 
 
 def _caption(measured: WidthLimit) -> str:
