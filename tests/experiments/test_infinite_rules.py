@@ -179,14 +179,8 @@ def test_the_optimizer_on_measured_scales_is_the_rule_on_scaled_features(problem
         first_K = np.asarray(batch_SxK[0])
         delta_KxE = (1 / 3 - np.eye(3)[np.asarray(problem.label_A)[first_K]]) / len(first_K)
         unit = 1 / np.sqrt(np.mean(np.square(scaled_AxH[first_K].T @ delta_KxE)))
-    found_AxE = finite_on_measured_scales(
-        problem,
-        rule,
-        SETTINGS,
-        jnp.asarray(g_AxH, jnp.float32),
-        batch_SxK,
-        jnp.float32(unit * RATE),
-    )
+    given_AxH, rate = jnp.asarray(g_AxH, jnp.float32), jnp.float32(unit * RATE)
+    found_AxE = finite_on_measured_scales(problem, rule, SETTINGS, given_AxH, batch_SxK, rate)
     expected_AxE = by_hand(problem, rule, scaled_AxH, batch_SxK)
     np.testing.assert_allclose(found_AxE, expected_AxE, atol=2e-5)
 

@@ -2,7 +2,6 @@
 """The ablation: which parts there are, what each is run with, and what is gathered."""
 
 from functools import reduce
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -21,8 +20,6 @@ from infwidth.experiments.study import jobs_of
 from infwidth.experiments.tuning import Bench
 from tests.experiments.fake_runs import FakeRuns
 
-ROOT = Path(__file__).parents[2]
-
 OWN = OptimizerAblationSettings.model_validate(
     {
         "variants": ["ntk", "adam_star", "constant"],
@@ -34,6 +31,8 @@ OWN = OptimizerAblationSettings.model_validate(
 )
 
 
+RATES = "optimizer_ablation.tuning.learning_rates"
+SGD_RATE = "optimizer_ablation.sgd_trunk_learning_rate"
 _AS_IN_FIG1 = ("other_vocabulary", "mean_field", "own_rates", "confirmation")
 
 
@@ -135,15 +134,12 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
     ("name", "settings"),
     [
         ("base-constant-0", ["training.trunk_learning_rate"]),
-        ("sgd_trunk-constant-0", ["optimizer_ablation.sgd_trunk_learning_rate"]),
+        ("sgd_trunk-constant-0", [SGD_RATE]),
         (
             "sgd_trunk-ntk-8",
-            [
-                "optimizer_ablation.tuning.learning_rates",
-                "optimizer_ablation.sgd_trunk_learning_rate",
-            ],
+            [f"optimizer_ablation.{x}" for x in (RATES, "sgd_trunk_learning_rate")],
         ),
-        ("fixed_trunk-ntk-8", ["optimizer_ablation.tuning.learning_rates"]),
+        ("fixed_trunk-ntk-8", [f"optimizer_ablation.{RATES}"]),
     ],
 )
 def test_where_every_rate_diverges_the_arm_and_its_own_settings_are_named(bench, name, settings):
@@ -183,7 +179,8 @@ def test_what_was_run_is_gathered_by_context(bench):
     [
         ({"variants": ["adam_stra"]}, "unknown variant 'adam_stra'"),
         ({"contexts": ["long"]}, "unknown context 'long'"),
-        ({"seeds": [0]}, "reported runs need others"),
+        ({"seeds": [0, 10]}, r"seed 0 is in seeds and in tuning\.seeds; reported runs need"),
+        ({"confirmation_seeds": [0]}, r"seed 0 is in confirmation_seeds and in tuning\.seeds"),
         ({"standard_widths": [256]}, "take it out"),
         ({"variants": []}, "at least 1"),
     ],
@@ -205,9 +202,3 @@ def test_what_infinite_mlps_cannot_do_is_said_beforehand(changes):
     with pytest.raises(ValidationError, match="infinite_variants, too"):
         Settings.model_validate(changes)
     Settings.model_validate(changes | {"infinite_lm": {"infinite_variants": []}})
-
-
-@pytest.mark.parametrize("name", ["seeds", "confirmation_seeds"])
-def test_a_rate_is_not_reported_on_the_seeds_that_chose_it(name):
-    with pytest.raises(ValidationError, match=rf"seed 0 is in {name} and in tuning\.seeds"):
-        OptimizerAblationSettings.model_validate({name: [0, 10]})

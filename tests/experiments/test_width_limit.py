@@ -29,19 +29,6 @@ def _place(width, reference, cell):
     return place
 
 
-def _lazy_step(width, kappa, reference):
-    """Adam's step of ω and of M' in the NTK parametrization, for η = κ = 1 at the reference."""
-    place = _place(width, reference, Cell(1.0, kappa))
-    readout_step = place.cell.learning_rate / math.sqrt(width)  # of M' = M / √H
-    return place.cell.kappa, readout_step
-
-
-def test_both_rates_of_the_ntk_parametrization_fall_as_the_root_of_the_width():
-    at_64, at_1024 = _lazy_step(64, 0.3, 256), _lazy_step(1024, 0.3, 256)
-    assert at_64[0] == 0.6
-    assert [wide / narrow for wide, narrow in zip(at_1024, at_64, strict=True)] == [0.25, 0.25]
-
-
 def _adam_trained(scale, M_H, w_H, readout_rate, feature_rate, steps=5):
     """f = scale Σ M_h relu(w_h x) after steps of Adam (ε = 0) on a squared loss; and w."""
     x_N, y_N, beta1, beta2 = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.3, -0.7]), 0.9, 0.98

@@ -6,17 +6,8 @@ from matplotlib.figure import Figure
 
 from infwidth.drawing.layout import key, new_figure, set_margins, small_print
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
+from infwidth.experiments import panels
 from infwidth.experiments.measured import Study
-from infwidth.experiments.panels import (
-    Series,
-    lines,
-    margin_axis,
-    margin_band,
-    margin_of,
-    notes,
-    reported,
-    short,
-)
 from infwidth.stats.effects import Effect
 
 _RIGHT = 0.12
@@ -26,7 +17,7 @@ _SPLITS = {"test": "test", "train": "training"}
 @paper_style()
 def draw(measured: Study) -> Figure:
     """Above: losses. Below: the same less those of frozen features. Left: test, right: training."""
-    variants = reported(measured)
+    variants = panels.reported(measured)
     figure = new_figure(TEXT_WIDTH, 4.6)
     grid = figure.subplots(2, 2, sharey="row")
     for (above, below), (split, word) in zip(grid.T, _SPLITS.items(), strict=True):
@@ -36,14 +27,14 @@ def draw(measured: Study) -> Figure:
         if "frozen" in variants and others:
             below.set_title(f"{word} loss above frozen features", loc="left", pad=4)
             _panel(below, measured, others, split, less_frozen=True)
-            margin_band(below, margin_of(measured))
+            panels.margin_band(below, panels.margin_of(measured))
         below.set_xlabel("MLP width $H$")
-    margin_axis(grid[1, 0], margin_of(measured))
+    panels.margin_axis(grid[1, 0], panels.margin_of(measured))
     for axes in grid[:, 0]:
         axes.set_ylabel("nats per token")
     foot = small_print(figure, _print(measured))
     set_margins(figure, _RIGHT, 0.46, foot + 0.42, column_gap=0.2, row_gap=0.42)
-    names = [(short(name), look(name)) for name in variants]
+    names = [(panels.short(name), look(name)) for name in variants]
     key(figure, figure.get_figheight() - 0.12, _RIGHT, names, lines=True)
     return figure
 
@@ -58,11 +49,11 @@ def _panel(axes: Axes, measured: Study, variants: list[str], split: str, less_fr
             weights[at[width], "frozen", width] = -1.0
         return measured.contrast("", weights, split)
 
-    series = [
-        Series(look(name), [effect(name, width).interval(measured.confidence) for width in widths])
-        for name in variants
-    ]
-    lines(axes, widths, series)
+    series = []
+    for name in variants:
+        intervals = [effect(name, width).interval(measured.confidence) for width in widths]
+        series.append(panels.Series(look(name), intervals))
+    panels.lines(axes, widths, series)
 
 
 def _print(measured: Study) -> str:
@@ -73,6 +64,6 @@ def _print(measured: Study) -> str:
             f"{own['tuning_steps']:,} steps, and from there at full length.",
             "Lower axes are linear within the margin (grey) and logarithmic beyond.",
             "Training loss: mean of the last tenth of the steps.",
-            notes(measured, own["seeds"]),
+            panels.notes(measured, own["seeds"]),
         ]
     )

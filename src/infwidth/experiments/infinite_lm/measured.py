@@ -132,11 +132,7 @@ class InfiniteLm(Experiment):
 
 
 def load(folder: Path | str) -> InfiniteLm:
-    """Reads and checks what `infwidth gather infinite_lm` wrote.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks what `infwidth gather infinite_lm` wrote."""
     keys = ("infinite_lm", "model", "corpus", "selection", "statistics")
     tables = MeasuredTables.load(folder, TABLES, *keys)
     tables.require_known("runs", variant=VARIANTS)

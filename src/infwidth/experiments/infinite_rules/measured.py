@@ -111,11 +111,7 @@ class InfiniteRules(Experiment):
 
 
 def load(folder: Path | str) -> InfiniteRules:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
-    """
+    """Reads and checks a folder of measurements."""
     measured = MeasuredTables.load(folder, TABLES, "infinite_rules", "statistics")
     measured.require_known("runs", rule=LABELS, kernel=KERNEL_LABELS)
     found = InfiniteRules(measured)

@@ -7,25 +7,17 @@ from matplotlib.figure import Figure
 
 from infwidth.drawing.layout import key, new_figure, set_margins, small_print
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
+from infwidth.experiments import panels
 from infwidth.experiments.ladder.effects import (
     PREDICTED,
     at_last,
     extrapolation,
     rungs_of,
     steps_of,
+    vocabularies,
     width_of,
 )
 from infwidth.experiments.measured import Study
-from infwidth.experiments.panels import (
-    Series,
-    lines,
-    margin_axis,
-    margin_band,
-    margin_of,
-    notes,
-    reported,
-    short,
-)
 from infwidth.stats.effects import Effect
 from infwidth.stats.extrapolation import Extrapolation
 
@@ -35,45 +27,40 @@ _RIGHT = 0.12
 @paper_style()
 def draw(measured: Study) -> Figure:
     """Above: test loss less that of frozen features. Below: test loss less training loss."""
-    variants = reported(measured)
-    vocabularies = list(
-        dict.fromkeys(c["factors"]["vocabulary"] for c in measured.conditions.values())
-    )
+    variants, margin = panels.reported(measured), panels.margin_of(measured)
+    ladders = vocabularies(measured)
     figure = new_figure(TEXT_WIDTH, 4.6)
     is_extrapolated = False
-    grid = figure.subplots(2, len(vocabularies), squeeze=False)
-    for (above, below), vocabulary in zip(grid.T, vocabularies, strict=True):
+    grid = figure.subplots(2, len(ladders), squeeze=False)
+    for (above, below), vocabulary in zip(grid.T, ladders, strict=True):
         rungs = rungs_of(measured, vocabulary)
         label = measured.conditions[rungs[0]]["label"].partition(",")[0]
         above.set_title(f"{label}: test loss above frozen features", loc="left", pad=4)
         below.set_title(f"{label}: test loss above training loss", loc="left", pad=4)
         steps = [steps_of(measured, rung) for rung in rungs]
-        for axes, name in ((above, "frozen"), (below, None)):
-            shown = [variant for variant in variants if variant != name]
-            effects = {v: [_difference(measured, rung, v, name) for rung in rungs] for v in shown}
-            lines(
-                axes,
-                steps,
-                [
-                    Series(look(v), [e.interval(measured.confidence) for e in effects[v]])
-                    for v in shown
-                ],
-            )
+        for axes, other in ((above, "frozen"), (below, None)):
+            series = []
+            for variant in (name for name in variants if name != other):
+                effects = [_difference(measured, rung, variant, other) for rung in rungs]
+                intervals = [effect.interval(measured.confidence) for effect in effects]
+                series.append(panels.Series(look(variant), intervals))
+            panels.lines(axes, steps, series)
             axes.tick_params(axis="x", labelsize=6.5)
-        margin_band(above, margin_of(measured))
-        margin_axis(above, margin_of(measured))
+        panels.margin_band(above, margin)
+        panels.margin_axis(above, margin)
         below.axhline(0, color="#777777", linewidth=0.8, zorder=1)
         below.set_xlabel("training steps")
         for variant in PREDICTED:
             if variant in variants and "frozen" in variants:
                 limit = extrapolation(measured, vocabulary, variant)
-                _extrapolated(above, measured, limit, variant, steps[-1])
-                is_extrapolated |= bool(limit.fits)
+                if limit.fits:
+                    _extrapolated(above, measured, limit, variant, steps[-1])
+                    is_extrapolated = True
     for axes in grid[:, 0]:
         axes.set_ylabel("nats per token")
     foot = small_print(figure, _print(measured, is_extrapolated))
     set_margins(figure, _RIGHT, 0.46, foot + 0.42, column_gap=0.45, row_gap=0.42)
-    names = [(short(name), look(name)) for name in variants]
+    names = [(panels.short(name), look(name)) for name in variants]
     key(figure, figure.get_figheight() - 0.12, _RIGHT, names, lines=True)
     return figure
 
@@ -92,8 +79,6 @@ def _extrapolated(
 ) -> None:
     """Every model's curve from the rungs before the last, and the range of all beside the last."""
     color = look(variant).color
-    if not limit.fits:
-        return
     for fit in limit.fits:
         steps_T = np.geomspace(limit.widths[fit.model.skipped], last, 50)
         axes.plot(steps_T, fit.mean_at(steps_T), color=color, alpha=0.35, linewidth=0.5)
@@ -114,6 +99,6 @@ def _print(measured: Study, is_extrapolated: bool) -> str:
         if is_extrapolated
         else "",
         "Training loss: mean of the last tenth of the steps.",
-        notes(measured, own["seeds"]),
+        panels.notes(measured, own["seeds"]),
     ]
     return " ".join(filter(None, parts))

@@ -107,11 +107,7 @@ class Memory(Experiment):
 
 
 def load(folder: Path | str) -> Memory:
-    """Reads and checks a folder of measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks a folder of measurements."""
     return Memory(MeasuredTables.load(folder, TABLES, "memory", "model", "training"))
 
 

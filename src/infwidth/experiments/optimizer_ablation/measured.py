@@ -83,11 +83,7 @@ class OptimizerAblation(Study):
 
 
 def load(folder: Path | str) -> OptimizerAblation:
-    """Reads and checks the measurements.
-
-    Raises:
-        UserError: a file is missing or unreadable, lacks a column or key, or holds an unknown name.
-    """
+    """Reads and checks the measurements."""
     keys = ("optimizer_ablation", "statistics", "selection", "corpus")
     measured = MeasuredTables.load(folder, TABLES, *keys)
     measured.require_known("runs", condition=(BASE, *CONTEXTS), variant=ALL_VARIANTS)

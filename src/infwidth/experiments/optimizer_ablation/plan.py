@@ -15,11 +15,7 @@ _MODEL: dict[str, dict[str, Any]] = {
 
 
 def parts(settings: Settings) -> list[Part]:
-    """Every variant in every context, those of the setting of fig1 first.
-
-    Raises:
-      UserError: what a context changes does not go with the other settings.
-    """
+    """Every variant in every context, those of the setting of fig1 first."""
     own = settings.optimizer_ablation
     planned = []
     for name in (BASE, *own.contexts):
@@ -28,13 +24,11 @@ def parts(settings: Settings) -> list[Part]:
         if row.other_vocabulary:
             vocabulary = {"bytes": "sentencepiece", "sentencepiece": "bytes"}[vocabulary]
         widths = sorted([own.width, *(own.standard_widths if row.at_widths else [])])
+        variants = own.variants if name == BASE else row.variants
         condition = Condition(
             name=name,
             label=row.label,
-            arms=arms(
-                own.variants if name == BASE else row.variants,
-                widths if row.tuned_at_widths else [own.width],
-            ),
+            arms=arms(variants, widths if row.tuned_at_widths else [own.width]),
             seeds=own.confirmation_seeds if row.confirmation else own.seeds,
             tuning=own.tuning,
             factors={},

@@ -9,6 +9,7 @@ Legend: C cells, S seeds.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,13 +57,10 @@ def cells_of(measured: Study, weights: Weights) -> dict[str, Effect]:
     squares = sum((cell.count - 1) * cell.count * cell.error**2 for cell in repeated)
     sd = math.sqrt(squares / freedom) if freedom else math.nan
     return {
-        name: Effect(
-            cell.where,
-            cell.estimate,
-            sd / math.sqrt(cell.count) if cell.count else math.nan,
-            freedom,
-            cell.count,
-            cell.lost,
+        name: replace(
+            cell,
+            error=sd / math.sqrt(cell.count) if cell.count else math.nan,
+            freedom=freedom,
         )
         for name, cell in own.items()
     }
@@ -70,23 +68,16 @@ def cells_of(measured: Study, weights: Weights) -> dict[str, Effect]:
 
 def main_effects(measured: Study, cells: Mapping[str, Effect]) -> list[Effect]:
     """The main effect of each factor on an estimand, from its cells."""
+    some = list(cells.values())
+    estimate_C, error_C = (np.array([getattr(c, n) for c in some]) for n in ("estimate", "error"))
     found = []
     for factor in measured.settings["readings"]["factors"]:
-        level_C = np.array([measured.conditions[n]["factors"][factor] for n in cells])
+        level_C = np.array([measured.conditions[name]["factors"][factor] for name in cells])
         high, low = (int((level_C == sign).sum()) for sign in (1, -1))
-        if not high or not low:
-            continue
-        weight_C = np.where(level_C > 0, 1 / high, np.where(level_C < 0, -1 / low, 0.0))
-        some = list(cells.values())
-        error_C = np.array([cell.error for cell in some])
-        found.append(
-            Effect(
-                factor,
-                float(weight_C @ np.array([cell.estimate for cell in some])),
-                float(np.sqrt(np.square(weight_C * error_C).sum())),
-                some[0].freedom,
-                sum(cell.count for cell in some),
-                sum(cell.lost for cell in some),
-            )
-        )
+        if high and low:
+            weight_C = np.where(level_C > 0, 1 / high, np.where(level_C < 0, -1 / low, 0.0))
+            error = float(np.sqrt(np.square(weight_C * error_C).sum()))
+            counts = [sum(getattr(cell, name) for cell in some) for name in ("count", "lost")]
+            estimate = float(weight_C @ estimate_C)
+            found.append(Effect(factor, estimate, error, some[0].freedom, *counts))
     return found

@@ -15,7 +15,6 @@ from infwidth.experiments.measured import Study
 from infwidth.experiments.panels import margin_axis, margin_band, margin_of, notes, reported, short
 from infwidth.experiments.readings.effects import ESTIMANDS, READINGS, cells_of, main_effects
 from infwidth.stats.effects import Effect
-from infwidth.stats.statistics import Interval
 
 LEVELS = {
     "steps": ("steps", "{0:,}", "{2:,}"),
@@ -101,7 +100,16 @@ def _curve(
         x = np.array(there) + shift
         ends = np.array([(i.lower, i.upper) for i in intervals]).reshape(-1, 2)
         axes.vlines(x, ends[:, 0], ends[:, 1], look(name).color, linewidth=0.8)
-        _points(axes, x, [i.estimate for i in intervals], look(name))
+        axes.plot(
+            x,
+            [i.estimate for i in intervals],
+            color=look(name).color,
+            marker=look(name).marker,
+            markersize=3.6,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            linestyle="",
+        )
         if name == "ntk":
             half = [0.5 * i.estimate for i in intervals]
             axes.hlines(half, np.array(there) - 0.42, np.array(there) + 0.42, _HALF.color, lw=0.7)
@@ -109,19 +117,6 @@ def _curve(
     axes.set_ylabel("test loss above frozen features\n(nats per token)")
     _columns(axes, len(order))
     axes.tick_params(axis="x", labelbottom=False, length=0)
-
-
-def _points(axes: Axes, x: np.ndarray, y: Sequence[float], style: Look) -> None:
-    axes.plot(
-        x,
-        y,
-        color=style.color,
-        marker=style.marker,
-        markersize=3.6,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        linestyle="",
-    )
 
 
 def _columns(axes: Axes, count: int) -> None:
@@ -162,7 +157,12 @@ def _main_effects(
         for row, factor in enumerate(factors):
             if factor in found:
                 y = row + 0.2 * (k - (len(cells) - 1) / 2)
-                _bar(axes, found[factor], y, look(name))
+                interval, style = found[factor], look(name)
+                if math.isfinite(interval.lower):
+                    axes.hlines(y, interval.lower, interval.upper, style.color, linewidth=0.8)
+                axes.plot(
+                    interval.estimate, y, marker=style.marker, color=style.color, markersize=2.6
+                )
     axes.set_ylim(len(factors) - 0.5, -0.5)
     axes.set_yticks([])
     axes.grid(False)
@@ -172,23 +172,20 @@ def _main_effects(
     axes.set_xlabel("main effect, ● less ○")
 
 
-def _bar(axes: Axes, interval: Interval, y: float, style: Look) -> None:
-    if math.isfinite(interval.lower):
-        axes.hlines(y, interval.lower, interval.upper, style.color, linewidth=0.8)
-    axes.plot(interval.estimate, y, marker=style.marker, color=style.color, markersize=2.6)
-
-
 def _finite(effect: Effect) -> float:
     return effect.estimate if math.isfinite(effect.estimate) else math.inf
 
 
 def _print(measured: Study) -> str:
     own = measured.settings["readings"]
-    factors = own["factors"]
     return " ".join(
         [
             f"H = {own['width']:,}; all tuned in every setting"
-            + (" (a plan of resolution IV, and a centre, grey)." if len(factors) == 7 else "."),
+            + (
+                " (a plan of resolution IV, and a centre, grey)."
+                if len(own["factors"]) == 7
+                else "."
+            ),
             "The axis is linear within the margin (grey) and logarithmic beyond; errors are pooled "
             "over settings. Below the dash a reading closes more than half of the gap between NTK "
             "and frozen.",

@@ -74,21 +74,19 @@ def _condition(
     full: bool,
 ) -> Condition:
     own = settings.readings
-    chosen = {name: values[name][1 + level] for name, level in levels.items()}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    every = {name: values[name][1 + level] for name, level in levels.items()}
+    chosen = {name: value for name, value in every.items() if value is not None}
     high = "".join(chr(ord("a") + FACTORS.index(name)) for name in levels if levels[name] > 0)
-    training: dict[str, Any] = {
-        name: value for name, value in chosen.items() if name in ("b2", "trunk_optimizer")
-    }
+    training = {name: chosen[name] for name in ("b2", "trunk_optimizer") if name in chosen}
     if training.get("trunk_optimizer") == "sgd":
         training["trunk_learning_rate"] = own.sgd_trunk_learning_rate
     if "steps" in chosen:
         training |= at_length(chosen["steps"], settings.training)
-    left_out = () if full else ("unfrozen",)
+    is_centre = not any(levels.values())
     return Condition(
-        CENTRE if not any(levels.values()) else f"cell_{high or 0}",
-        CENTRE if not any(levels.values()) else ", ".join(map(_words, chosen.items())),
-        arms([name for name in own.variants if name not in left_out], [own.width]),
+        CENTRE if is_centre else f"cell_{high or 0}",
+        CENTRE if is_centre else ", ".join(map(_words, chosen.items())),
+        arms([name for name in own.variants if full or name != "unfrozen"], [own.width]),
         own.seeds,
         own.tuning,
         levels,

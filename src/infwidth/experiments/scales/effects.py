@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the trial of measured scales says on the claims, by width and by control."""
 
-from collections.abc import Iterator
-
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.measured import Study
 from infwidth.experiments.scales.plan import OTHER, PLAIN, WIDE
@@ -37,45 +35,45 @@ def effects(measured: Study) -> dict[str, list[Effect]]:
     """
     found = {}
     for name, pair in PAIRS.items():
-        found[name] = list(_by_width(measured, pair, (PLAIN, WIDE), 0))
-        found[f"{name}_wide"] = list(_by_width(measured, pair, (PLAIN, WIDE, OTHER), measured.wide))
-    for control in measured.conditions:
-        if control not in (PLAIN, WIDE, OTHER):
-            found[f"{control}_minus_before"] = list(_against(measured, control))
-    for control in JUDGED:
-        found.setdefault(f"{control}_minus_before", [])
-    found["permuted_gains"] = list(_permuted(measured))
+        found[name] = _by_width(measured, pair, (PLAIN, WIDE), 0)
+        found[f"{name}_wide"] = _by_width(measured, pair, (PLAIN, WIDE, OTHER), measured.wide)
+    controls = [name for name in measured.conditions if name not in (PLAIN, WIDE, OTHER)]
+    for control in dict.fromkeys((*controls, *JUDGED)):
+        found[f"{control}_minus_before"] = [
+            measured.contrast(
+                _place(variant, width), {(control, variant, width): 1, (PLAIN, variant, width): -1}
+            )
+            for variant, width in _arms(measured, control)
+            if measured.ran(PLAIN, [variant], width)
+        ]
+    found["permuted_gains"] = [
+        measured.contrast(
+            _place(plain, width), {(PLAIN, plain, width): 1, ("permuted", variant, width): -1}
+        )
+        for variant, width in _arms(measured, "permuted")
+        for plain in [variant.removesuffix("_measured")]
+        if measured.ran(PLAIN, [plain], width)
+    ]
     return found
 
 
 def _by_width(
     measured: Study, pair: tuple[str, str], conditions: tuple[str, ...], least: int
-) -> Iterator[Effect]:
-    for condition in (name for name in conditions if name in measured.conditions):
-        for width in measured.widths(condition):
-            if width >= least and measured.ran(condition, pair, width):
-                where = f"H = {width:,}"
-                if condition == OTHER:
-                    where += f", {measured.conditions[OTHER]['label']}"
-                yield measured.contrast(
-                    where, {(condition, pair[0], width): 1, (condition, pair[1], width): -1}
-                )
+) -> list[Effect]:
+    found = []
+    for name in (name for name in conditions if name in measured.conditions):
+        more = f", {measured.conditions[name]['label']}" if name == OTHER else ""
+        for width in measured.widths(name):
+            if width >= least and measured.ran(name, pair, width):
+                weights = {(name, pair[0], width): 1, (name, pair[1], width): -1}
+                found.append(measured.contrast(f"H = {width:,}{more}", weights))
+    return found
 
 
-def _against(measured: Study, control: str) -> Iterator[Effect]:
-    for variant, width in measured.conditions[control]["arms"]:
-        if measured.ran(PLAIN, [variant], width):
-            where = f"H = {width:,}, {ALL_VARIANTS[variant].label}"
-            yield measured.contrast(
-                where, {(control, variant, width): 1, (PLAIN, variant, width): -1}
-            )
+def _arms(measured: Study, control: str) -> list[tuple[str, int]]:
+    """The arms of a control; none if it did not run."""
+    return measured.conditions.get(control, {"arms": []})["arms"]
 
 
-def _permuted(measured: Study) -> Iterator[Effect]:
-    for variant, width in measured.conditions.get("permuted", {"arms": []})["arms"]:
-        plain = variant.removesuffix("_measured")
-        if measured.ran(PLAIN, [plain], width):
-            where = f"H = {width:,}, {ALL_VARIANTS[plain].label}"
-            yield measured.contrast(
-                where, {(PLAIN, plain, width): 1, ("permuted", variant, width): -1}
-            )
+def _place(variant: str, width: int) -> str:
+    return f"H = {width:,}, {ALL_VARIANTS[variant].label}"

@@ -11,7 +11,15 @@ from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.layout import key, new_figure, set_margins, small_print
 from infwidth.drawing.style import TEXT_WIDTH, Look, look, paper_style
 from infwidth.experiments.measured import Study
-from infwidth.experiments.panels import Series, lines, margin_axis, margin_band, margin_of, notes
+from infwidth.experiments.panels import (
+    Series,
+    difference_point,
+    lines,
+    margin_axis,
+    margin_band,
+    margin_of,
+    notes,
+)
 from infwidth.experiments.scales.effects import KERNEL_RULES
 from infwidth.experiments.scales.plan import OTHER, PLAIN, WIDE
 from infwidth.stats.statistics import Interval
@@ -106,7 +114,7 @@ def _controls(axes: Axes, measured: Study, rows: Sequence[str], width: int) -> N
             if all(measured.ran(name, [each], at) for name, each, at in (cell, as_is)):
                 effect = measured.contrast("", {cell: 1, as_is: -1})
                 y = row + 0.26 * (k - (len(variants) - 1) / 2)
-                _point(axes, effect.interval(measured.confidence), y, look(rule))
+                difference_point(axes, effect.interval(measured.confidence), y, look(rule))
     labels = ["plain features", *(measured.conditions[name]["label"] for name in rows)]
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -115,21 +123,6 @@ def _controls(axes: Axes, measured: Study, rows: Sequence[str], width: int) -> N
     axes.grid(True, axis="x")
     axes.set_title(f"controls, H = {width:,}", loc="left", pad=4)
     axes.set_xlabel("test loss above that on the scales")
-
-
-def _point(axes: Axes, interval: Interval, y: float, style: Look) -> None:
-    if math.isfinite(interval.lower):
-        axes.hlines(y, interval.lower, interval.upper, style.color, linewidth=0.9)
-    axes.plot(
-        interval.estimate,
-        y,
-        marker=style.marker,
-        color=style.color,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        markersize=3.8,
-        linestyle="",
-    )
 
 
 def _print(measured: Study, rows: Sequence[str]) -> str:

@@ -41,10 +41,7 @@ class ScalesSettings(StudySettings):
         [4096], description="Widths at which `wide_variants` run besides."
     )
     wide_variants: list[str] = Field(
-        [
-            *("ntk", "ntk_measured", "adam_star", "adam_star_measured"),
-            *("frozen", "frozen_measured"),
-        ],
+        ["ntk", "ntk_measured", "adam_star", "adam_star_measured", "frozen", "frozen_measured"],
         description="The variants of those widths.",
     )
     other_vocabulary: bool = Field(

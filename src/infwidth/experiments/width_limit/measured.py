@@ -89,11 +89,7 @@ class WidthLimit(Experiment):
 
 
 def load(folder: Path | str) -> WidthLimit:
-    """Reads and checks what `infwidth gather width_limit` wrote.
-
-    Raises:
-        UserError: a file is missing or unreadable, or lacks a column or key.
-    """
+    """Reads and checks what `infwidth gather width_limit` wrote."""
     keys = ("width_limit", "model", "corpus", "selection", "statistics")
     tables = MeasuredTables.load(folder, TABLES, *keys)
     tables.require_known("runs", variant=VARIANTS, condition=PARAMETRIZATIONS)
