@@ -108,6 +108,10 @@ def test_what_is_predicted_of_the_longest_rung_spans_all_models(tmp_path):
         for path in bars.get_paths()
     ]
     assert (predicted.lower, predicted.upper) in drawn
+    # Below, the test loss is above the training loss, but for the line at 0.
+    *curves, zero = (line.get_ydata() for line in figure.axes[2].lines)
+    assert np.concatenate(curves) == pytest.approx(0.25)
+    assert not any(zero)
     table = build("table10_ladder", measured)
     extrapolated = table.raw[table.raw["condition"].str.contains("extrapolated")]
     expected = effects(measured)["predicted_minus_measured"]

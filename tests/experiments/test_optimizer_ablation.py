@@ -137,9 +137,9 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
         ("sgd_trunk-constant-0", [SGD_RATE]),
         (
             "sgd_trunk-ntk-8",
-            [f"optimizer_ablation.{x}" for x in (RATES, "sgd_trunk_learning_rate")],
+            [RATES, SGD_RATE],
         ),
-        ("fixed_trunk-ntk-8", [f"optimizer_ablation.{RATES}"]),
+        ("fixed_trunk-ntk-8", [RATES]),
     ],
 )
 def test_where_every_rate_diverges_the_arm_and_its_own_settings_are_named(bench, name, settings):

@@ -66,7 +66,6 @@ def test_contrasts_are_paired_by_seed_at_every_rung(tmp_path):
     legs = by_place(found["optimizer_minus_features"])["bytes, 500 steps"]
     unfrozen = np.mean([plain("", "unfrozen", 0, s) for s in SEEDS])
     assert legs.estimate == pytest.approx((ntk - frozen) - (frozen - unfrozen))
-    assert all(e.estimate == pytest.approx(0.25) for e in found["test_minus_train"])
 
 
 def on_a_law(condition, variant, width, seed):
