@@ -135,10 +135,7 @@ def test_a_width_has_its_own_rate_where_the_context_says_so(bench):
     [
         ("base-constant-0", ["training.trunk_learning_rate"]),
         ("sgd_trunk-constant-0", [SGD_RATE]),
-        (
-            "sgd_trunk-ntk-8",
-            [RATES, SGD_RATE],
-        ),
+        ("sgd_trunk-ntk-8", [RATES, SGD_RATE]),
         ("fixed_trunk-ntk-8", [RATES]),
     ],
 )

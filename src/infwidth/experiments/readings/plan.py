@@ -77,7 +77,7 @@ def _condition(
     every = {name: values[name][1 + level] for name, level in levels.items()}
     chosen = {name: value for name, value in every.items() if value is not None}
     high = "".join(chr(ord("a") + FACTORS.index(name)) for name in levels if levels[name] > 0)
-    training = {name: chosen[name] for name in ("b2", "trunk_optimizer") if name in chosen}
+    training: dict[str, Any] = {n: chosen[n] for n in ("b2", "trunk_optimizer") if n in chosen}
     if training.get("trunk_optimizer") == "sgd":
         training["trunk_learning_rate"] = own.sgd_trunk_learning_rate
     if "steps" in chosen:
