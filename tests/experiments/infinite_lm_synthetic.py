@@ -4,7 +4,6 @@
 import math
 from pathlib import Path
 
-from infwidth.config.section import StatisticsSettings
 from infwidth.config.settings import ModelSettings
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
 from tests.experiments.tables import write_measurements
