@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves with their intervals as bands, and what stands beside them: guides, keys, axes."""
+"""Curves, their intervals as bars and bands, and what stands beside them: guides, keys, axes."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,71 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import ArrayLike
 
 from infwidth.drawing.layout import width_axis
 from infwidth.drawing.style import Look
 from infwidth.stats.statistics import Interval
 
 GREY = "#777777"
+
+
+def curve(
+    axes: Axes, x: ArrayLike, y: ArrayLike, style: Look, face: str | None = None, **more: Any
+) -> None:
+    """A line through markers with a white rim; with a `face`, such as "white", they are open."""
+    markers = {
+        "marker": style.marker,
+        "markerfacecolor": face or style.color,
+        "markeredgecolor": style.color if face else "white",
+        "markeredgewidth": 0.7 if face else 0.4,
+    }
+    axes.plot(x, y, **{"color": style.color, "linestyle": style.line, **markers, **more})
+
+
+def points(
+    axes: Axes, x: ArrayLike, y: ArrayLike, style: Look, face: str | None = None, **more: Any
+) -> None:
+    """The markers of `curve`, without its line."""
+    curve(axes, x, y, style, face, **{"linestyle": "", **more})
+
+
+def estimates(intervals: Sequence[Interval]) -> np.ndarray:
+    """What stands in the middle of each."""
+    return np.array([each.estimate for each in intervals])
+
+
+def ends(intervals: Sequence[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and the upper end of each."""
+    lower, upper = ([getattr(each, end) for each in intervals] for end in ("lower", "upper"))
+    return np.array(lower), np.array(upper)
+
+
+def bars(
+    axes: Axes, x: ArrayLike, intervals: Sequence[Interval], color: Any, linewidth: float = 0.8
+) -> None:
+    """An upright bar for each interval."""
+    axes.vlines(x, *ends(intervals), color, linewidth=linewidth)
+
+
+def band(
+    axes: Axes, x: ArrayLike, intervals: Sequence[Interval], color: Any, alpha: float = 0.16
+) -> None:
+    """A band between the ends of the intervals."""
+    axes.fill_between(x, *ends(intervals), color=color, alpha=alpha, linewidth=0)
+
+
+def crosses(axes: Axes, x: ArrayLike, color: Any, **more: Any) -> None:
+    """A cross at the top edge at each x, for runs that diverged."""
+    marks = {"marker": "x", "linestyle": "", "clip_on": False, **more}
+    axes.plot(x, np.ones_like(x), color=color, transform=axes.get_xaxis_transform(), **marks)
+
+
+def same_limits(panels: Sequence[Axes]) -> None:
+    """Gives panels one y axis that shows all of them."""
+    limits = np.array([axes.get_ylim() for axes in panels])
+    for axes in panels:
+        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
 
 
 def banded(
@@ -33,31 +92,19 @@ def banded(
     style's own.
     """
     if alpha:
-        lower, upper = ([getattr(mean, end) for mean in means] for end in ("lower", "upper"))
-        axes.fill_between(places, lower, upper, color=style.color, alpha=alpha, linewidth=0)
-    axes.plot(
-        places,
-        [mean.estimate for mean in means],
-        color=style.color,
-        linestyle=line or style.line,
-        linewidth=1.0,
-        marker=style.marker,
-        markersize=3.4,
-        markerfacecolor=face or style.color,
-        markeredgecolor=style.color if face else "white",
-        markeredgewidth=0.7 if face else 0.4,
-        label=label,
-    )
+        band(axes, places, means, style.color, alpha)
+    more = {"linestyle": line or style.line, "linewidth": 1.0, "markersize": 3.4}
+    curve(axes, places, estimates(means), style, face, label=label, **more)
 
 
 def half_power_guide(axes: Axes, widths: Sequence[int], start: float, size: float) -> None:
     """A dotted line in proportion to H^−½ from a height on, named in letters of a size."""
-    ends = np.array(widths, np.float64)
-    height = start * (ends / ends[0]) ** -0.5
-    axes.plot(ends, height, color="#999999", linestyle=(0, (1, 1)), linewidth=0.9)
+    H = np.array(widths, np.float64)
+    height = start * (H / H[0]) ** -0.5
+    axes.plot(H, height, color="#999999", linestyle=(0, (1, 1)), linewidth=0.9)
     axes.annotate(
         "$H^{-1/2}$",
-        (math.sqrt(ends[0] * ends[-1]), math.sqrt(height[0] * height[-1])),
+        (math.sqrt(H[0] * H[-1]), math.sqrt(height[0] * height[-1])),
         xytext=(2, 2),
         textcoords="offset points",
         color=GREY,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Placing things: margins by inch, labels at the ends of lines, small print, ticks.
 
-All is deterministic. A figure is laid out in this order: data, limits, `small_print`,
-`set_margins`, `end_labels`.
+All is deterministic. A figure is laid out in this order: data, limits, then what `finish` does:
+`small_print`, `set_margins`, `end_labels`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -190,15 +190,18 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
     return texts
 
 
-def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0.05) -> float:
+def small_print(
+    figure: Figure, text: str | Iterable[str], left: float = 0.08, bottom: float = 0.05
+) -> float:
     """Writes a note at the foot of the figure, wrapped to its width; returns its height in inches.
 
     Args:
         figure: with its final size.
-        text: one paragraph.
+        text: one paragraph, or its sentences, of which those that are empty are left out.
         left: margin on both sides, inches.
         bottom: margin below, inches.
     """
+    text = text if isinstance(text, str) else " ".join(filter(None, text))
     width, height = figure.get_size_inches()
     lines: list[str] = []
     # Letters are hinted to pixels, so that a line's width depends on the resolution.
@@ -221,6 +224,39 @@ def small_print(figure: Figure, text: str, left: float = 0.08, bottom: float = 0
             va="bottom",
         )
     return bottom + len(lines) * step
+
+
+def finish(
+    figure: Figure,
+    note: str | Iterable[str],
+    labels: Mapping[Axes, Sequence[EndLabel]] | None = None,
+    *,
+    right: float | None = None,
+    top: float = 0.24,
+    bottom: float = 0.42,
+    column_gap: float = 0.0,
+    row_gap: float = 0.0,
+    size: float = LABEL,
+) -> None:
+    """Writes the small print, sets the margins, and puts labels to the right of their axes.
+
+    Args:
+        figure: with its final limits.
+        note: the small print.
+        labels: of these axes.
+        right: margin; by default what the labels take.
+        top: margin.
+        bottom: of the axes above the small print.
+        column_gap, row_gap: between the axes.
+        size: of the labels, points.
+    """
+    labels = labels or {}
+    foot = small_print(figure, note)
+    if right is None:
+        right = label_width(figure, [each for some in labels.values() for each in some], size)
+    set_margins(figure, right, top, foot + bottom, column_gap, row_gap)
+    for axes, some in labels.items():
+        end_labels(axes, some, size)
 
 
 def key(

@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,22 @@ class Table:
     caption: str
     raw: pd.DataFrame
     shown: pd.DataFrame
+
+    @classmethod
+    def of_rows(
+        cls, name: str, caption: str, rows: Sequence[tuple[dict[str, Any], dict[str, str]]]
+    ) -> "Table":
+        """From each row as raw numbers and as it is shown, a dash where it shows nothing."""
+        raw, shown = (pd.DataFrame([row[form] for row in rows]) for form in (0, 1))
+        return cls(name, caption, raw, shown.fillna(MISSING))
+
+
+def interval_columns(
+    name: str, interval: Interval | None, unit: str = ""
+) -> dict[str, float | None]:
+    """Columns of a raw row: `name`, with its unit, `name_lower` and `name_upper`."""
+    columns = {name + unit: "estimate", f"{name}_lower": "lower", f"{name}_upper": "upper"}
+    return {column: getattr(interval, part, None) for column, part in columns.items()}
 
 
 def comparison(found: Verdict, holds: str, fails: str) -> str:

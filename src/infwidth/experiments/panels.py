@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.drawing.curves import bars, curve, estimates, points
 from infwidth.drawing.style import Look, look
 from infwidth.experiments.measured import Study
 from infwidth.stats.statistics import Interval
@@ -64,20 +65,8 @@ def lines(axes: Axes, places: Sequence[float], series: Sequence[Series]) -> None
     for k, (style, intervals, is_open) in enumerate(series):
         shift = math.exp(1.2 * steps * _BESIDE * (k - (len(series) - 1) / 2))
         x = np.array(places) * shift
-        axes.vlines(
-            x, [i.lower for i in intervals], [i.upper for i in intervals], style.color, lw=0.8
-        )
-        axes.plot(
-            x,
-            [i.estimate for i in intervals],
-            color=style.color,
-            marker=style.marker,
-            linestyle=style.line,
-            linewidth=0.9,
-            markerfacecolor="white" if is_open else style.color,
-            markeredgecolor=style.color if is_open else "white",
-            markeredgewidth=0.7 if is_open else 0.4,
-        )
+        bars(axes, x, intervals, style.color)
+        curve(axes, x, estimates(intervals), style, "white" if is_open else None, linewidth=0.9)
 
 
 def difference_point(axes: Axes, interval: Interval, row: float, style: Look) -> None:
@@ -86,16 +75,8 @@ def difference_point(axes: Axes, interval: Interval, row: float, style: Look) ->
         return
     if math.isfinite(interval.lower):
         axes.hlines(row, interval.lower, interval.upper, style.color, linewidth=1.1)
-    axes.plot(
-        interval.estimate,
-        row,
-        marker=style.marker or "o",
-        color=style.color,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        markersize=3.8,
-        linestyle="",
-    )
+    more = {"marker": style.marker or "o", "markersize": 3.8}
+    points(axes, interval.estimate, row, style, **more)
 
 
 def stripes(axes: Axes, rows: int) -> None:

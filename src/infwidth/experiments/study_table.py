@@ -5,14 +5,13 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.table import (
     MISSING,
     Table,
     comparison,
     count,
+    interval_columns,
     number,
     plus_minus,
     rate,
@@ -61,7 +60,6 @@ def build(
         if width
     ]
     rows += [_extra_row(measured, **each) for each in more]
-    raw, shown = (pd.DataFrame([row[k] for row in rows]) for k in (0, 1))
     settings = measured.settings["statistics"]
     level = 1 - measured.confidence
     caption = sentences(
@@ -79,7 +77,7 @@ def build(
             f"Corpus: {measured.settings['corpus']}. {NOTE}",
         ]
     )
-    return Table(name, caption, raw, shown.fillna(MISSING))
+    return Table.of_rows(name, caption, rows)
 
 
 def _against_frozen(measured: Study) -> Differences:
@@ -114,15 +112,11 @@ def _row(
         "variant": variant,
         "width": width,
         "train_loss_nats": losses["train"].estimate,
-        "test_loss_nats": test.estimate,
-        "test_loss_lower": test.lower,
-        "test_loss_upper": test.upper,
+        **interval_columns("test_loss", test, "_nats"),
         "seeds": test.count,
         "lost": lost,
         **_raw_difference(measured, difference),
-        "gap_closed": gap.estimate if gap else None,
-        "gap_closed_lower": gap.lower if gap else None,
-        "gap_closed_upper": gap.upper if gap else None,
+        **interval_columns("gap_closed", gap),
         "learning_rate_tuned": chosen["learning_rate"],
         "kappa": chosen["kappa"],
         "interior": chosen["interior"],
@@ -159,9 +153,7 @@ def _raw_difference(measured: Study, difference: Difference | None) -> dict[str,
     evidence = _evidence(measured, difference.effect)
     return {
         "minus": difference.other,
-        "difference_nats": interval.estimate,
-        "difference_lower": interval.lower,
-        "difference_upper": interval.upper,
+        **interval_columns("difference", interval, "_nats"),
         "p_not_worse": evidence.p_holds,
         "p_worse": evidence.p_opposite,
         "found": _word(measured, evidence),

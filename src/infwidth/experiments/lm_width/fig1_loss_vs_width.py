@@ -7,15 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from infwidth.drawing.layout import (
-    EndLabel,
-    end_labels,
-    label_width,
-    new_figure,
-    set_margins,
-    small_print,
-    width_axis,
-)
+from infwidth.drawing.curves import band, crosses, curve, ends, estimates
+from infwidth.drawing.layout import EndLabel, finish, new_figure, width_axis
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
 from infwidth.experiments.lm_width.comparisons import CellLoss, cell_loss
@@ -44,7 +37,7 @@ def draw(measured: Measurements) -> Figure:
         }
         for variant in measured.variants
     }
-    ends = {
+    last = {
         variant: _control(axes, variant, by_width)
         if variant == "constant"
         else _line(axes, variant, by_width)
@@ -54,7 +47,7 @@ def draw(measured: Measurements) -> Figure:
     _document_bars(axes, cells)
     _crosses(axes, cells)
     axes.set_ylabel("final test loss (nats per token)")
-    _loss_axis(axes, any(end is not None for end in ends.values()))
+    _loss_axis(axes, any(end is not None for end in last.values()))
     top = axes.get_ylim()[1]
     labels = [
         EndLabel(
@@ -62,12 +55,11 @@ def draw(measured: Measurements) -> Figure:
             notes.label(measured, name) + (" (diverged)" if end is None else ""),
             look(name).ink,
         )
-        for name, end in ends.items()
+        for name, end in last.items()
     ]
-    foot = small_print(figure, _print(measured, cells))
     second_line = 0.17 if measured.widths[-1] >= PROXY_WIDTH else 0.0
-    set_margins(figure, label_width(figure, labels), 0.14, foot + 0.42 + second_line)
-    end_labels(axes, labels)
+    note = _print(measured, cells)
+    finish(figure, note, {axes: labels}, top=0.14, bottom=0.42 + second_line)
     return figure
 
 
@@ -75,25 +67,17 @@ def _line(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | None:
     """Draws a variant; returns the loss at its last width, None if nothing finished."""
     style = look(variant)
     widths = list(cells)
-    mean = np.array([cell.over_seeds.estimate for cell in cells.values()])
-    lower = np.array([cell.over_seeds.lower for cell in cells.values()])
-    upper = np.array([cell.over_seeds.upper for cell in cells.values()])
-    axes.fill_between(widths, lower, upper, color=style.color, alpha=0.16, linewidth=0)
+    losses = [cell.over_seeds for cell in cells.values()]
+    band(axes, widths, losses, style.color)
+    lower, upper = ends(losses)
     known = np.pad(np.isfinite(upper), 1)
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
     if alone.any():  # a band needs two neighbours
         axes.vlines(
             np.array(widths)[alone], lower[alone], upper[alone], style.color, alpha=0.3, linewidth=3
         )
-    axes.plot(
-        widths,
-        mean,
-        color=style.color,
-        marker=style.marker,
-        linestyle=style.line,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-    )
+    mean = estimates(losses)
+    curve(axes, widths, mean, style)
     finite = mean[np.isfinite(mean)]
     return float(finite[-1]) if finite.size else None
 
@@ -121,14 +105,7 @@ def _crosses(axes: Axes, cells: dict[str, dict[int, CellLoss]]) -> None:
         lost = [name for name in lost if cells[name][width].diverged]
         for place, variant in enumerate(lost):
             shift = 2 ** ((high - low) * 1.2 * _STEP * (place - (len(lost) - 1) / 2))
-            axes.plot(
-                [width * shift],
-                [1.0],
-                marker="x",
-                color=look(variant).color,
-                transform=axes.get_xaxis_transform(),
-                clip_on=False,
-            )
+            crosses(axes, [width * shift], look(variant).color)
 
 
 def _control(axes: Axes, variant: str, cells: dict[int, CellLoss]) -> float | None:
@@ -163,7 +140,7 @@ def _loss_axis(axes: Axes, anything: bool) -> None:
     axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
-def _print(measured: Measurements, cells: dict[str, dict[int, CellLoss]]) -> str:
+def _print(measured: Measurements, cells: dict[str, dict[int, CellLoss]]) -> list[str]:
     confidence = f"{measured.statistics.confidence:.0%}"
     seeds = len(measured.seeds)
     spread = f"Bands: {confidence} t intervals over {seeds} seeds." if seeds > 1 else "One seed."
@@ -179,5 +156,5 @@ def _print(measured: Measurements, cells: dict[str, dict[int, CellLoss]]) -> str
         if barred
         else ""
     )
-    parts = [spread, bars, notes.divergence_note(measured), notes.warning(measured)]
-    return " ".join(part for part in [*parts, notes.reconstruction_note(measured)] if part)
+    shared = [notes.divergence_note(measured), notes.warning(measured)]
+    return [spread, bars, *shared, notes.reconstruction_note(measured)]

@@ -8,14 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.drawing.layout import (
-    EndLabel,
-    end_labels,
-    label_width,
-    new_figure,
-    set_margins,
-    small_print,
-)
+from infwidth.drawing.curves import curve
+from infwidth.drawing.layout import EndLabel, finish, new_figure
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
 from infwidth.experiments.lm_width.measured import Measurements
@@ -67,12 +61,10 @@ def draw(measured: Measurements) -> Figure:
     grid[0, 0].set_ylabel("training loss\n(nats per token)")
     if len(rows) == 2:
         grid[1, 0].set_ylabel(f"minus {ALL_VARIANTS[BASELINE].label.lower()}\n(nats per token)")
-    foot = small_print(figure, _print(measured, len(rows) == 2))
-    right = label_width(figure, [label for row in labels for label in row])
     figure.align_ylabels()
-    set_margins(figure, right, 0.24, foot + 0.42, column_gap=0.14, row_gap=0.2)
-    for panels, wanted in zip(grid, labels, strict=True):
-        end_labels(panels[-1], wanted)
+    beside = {panels[-1]: wanted for panels, wanted in zip(grid, labels, strict=True)}
+    note = _print(measured, len(rows) == 2)
+    finish(figure, note, beside, column_gap=0.14, row_gap=0.2)
     return figure
 
 
@@ -113,16 +105,14 @@ def _panel(axes: Axes, curves: Curves) -> dict[str, float]:
         low_T, high_T = shown.min(axis=1).to_numpy(), shown.max(axis=1).to_numpy()
         axes.fill_between(step_T, low_T, high_T, color=style.color, alpha=0.16, linewidth=0)
         every = max(len(step_T) // 5, 1)
-        axes.plot(
+        curve(
+            axes,
             step_T,
             mean_T,
-            color=style.color,
-            linestyle=style.line,
+            style,
             linewidth=1.0,
-            marker=style.marker,
             markersize=3.0,
             markevery=(every * place // len(curves), every),
-            markeredgecolor="white",
             markeredgewidth=0.3,
         )
         ends[variant] = float(mean_T[-1])
@@ -156,14 +146,13 @@ def _crosses(axes: Axes, curves: Curves, last: int) -> None:
                 axes.plot(run.index[-1], y, marker="x", color=look(variant).color, clip_on=False)
 
 
-def _print(measured: Measurements, paired: bool) -> str:
+def _print(measured: Measurements, paired: bool) -> list[str]:
     seeds = len(measured.seeds)
-    parts = [
-        f"Mean and range over {seeds} seeds" if seeds > 1 else "One seed",
-        f"; smoothed over {SMOOTHING:.1%} of the run (Gaussian, one standard deviation).",
+    over = f"Mean and range over {seeds} seeds" if seeds > 1 else "One seed"
+    return [
+        f"{over}; smoothed over {SMOOTHING:.1%} of the run (Gaussian, one standard deviation).",
+        "Below: differences paired by seed, on the same batches." if paired else "",
+        notes.divergence_note(measured),
+        notes.warning(measured),
+        notes.reconstruction_note(measured),
     ]
-    said = "".join(parts)
-    below = "Below: differences paired by seed, on the same batches." if paired else ""
-    divergence = notes.divergence_note(measured)
-    rest = [said, below, divergence, notes.warning(measured), notes.reconstruction_note(measured)]
-    return " ".join(part for part in rest if part)

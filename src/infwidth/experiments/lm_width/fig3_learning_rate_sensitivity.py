@@ -11,14 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.drawing.layout import (
-    EndLabel,
-    end_labels,
-    label_width,
-    new_figure,
-    set_margins,
-    small_print,
-)
+from infwidth.drawing.curves import crosses, points
+from infwidth.drawing.layout import EndLabel, finish, label_width, new_figure
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
 from infwidth.experiments.lm_width.measured import Measurements
@@ -85,13 +79,19 @@ def draw(measured: Measurements) -> Figure:
     for axes in grid[:searched, 0]:
         axes.set_ylabel("validation loss\n(nats per token)")
     beside = _over_width(measured, at_one_rate, below) if at_one_rate else []
-    foot = small_print(figure, _print(measured, bool(curves)))
     gap = 0.08 + max((label_width(figure, x, LABEL_SIZE) for x in labels.values()), default=0.1)
-    set_margins(figure, gap, 0.26, foot + 0.42, column_gap=gap, row_gap=0.62)
-    for axes, some in labels.items():
-        end_labels(axes, some, LABEL_SIZE)
     if beside:  # in the place of the last column
-        end_labels(below[1], beside, LABEL_SIZE)
+        labels[below[1]] = beside
+    finish(
+        figure,
+        _print(measured, bool(curves)),
+        labels,
+        right=gap,
+        top=0.26,
+        column_gap=gap,
+        row_gap=0.62,
+        size=LABEL_SIZE,
+    )
     return figure
 
 
@@ -166,27 +166,13 @@ def _curve(axes: Axes, variant: str, curve: Curve, top: float) -> EndLabel:
         style.color,
         linewidth=0.6,
     )
-    axes.plot(
-        rates,
-        mean,
-        color=style.color,
-        linestyle=curve.line,
-        linewidth=0.9,
-    )
-    dots: dict[str, Any] = {"linestyle": "", "marker": style.marker, "markersize": 3.2}
-    dots |= {"color": style.color, "markeredgewidth": 0.7}
-    axes.plot(rates, within, markerfacecolor="white", **dots)
+    axes.plot(rates, mean, color=style.color, linestyle=curve.line, linewidth=0.9)
+    rim = {"markersize": 3.2, "markeredgewidth": 0.7, "markeredgecolor": style.color}
+    points(axes, rates, within, style, "white", **rim)
     chosen = rates == curve.chosen
-    axes.plot(rates[chosen], within[chosen], markerfacecolor=style.color, **dots)
-    above = rates[mean > top]
-    edge: dict[str, Any] = {
-        "linestyle": "",
-        "transform": axes.get_xaxis_transform(),
-        "clip_on": False,
-    }
-    axes.plot(above, np.ones_like(above), marker=6, markersize=4, color=style.color, **edge)
-    lost = rates[np.isnan(mean)]
-    axes.plot(lost, np.ones_like(lost), marker="x", markersize=4, color=style.color, **edge)
+    points(axes, rates[chosen], within[chosen], style, **rim)
+    crosses(axes, rates[mean > top], style.color, marker=6, markersize=4)
+    crosses(axes, rates[np.isnan(mean)], style.color, markersize=4)
     finite = np.isfinite(mean)
     end = float(mean[finite][-1]) if finite.any() else top
     return EndLabel(end, curve.name, style.ink, float(rates[-1]) * _PAST_THE_MARKER)
@@ -216,13 +202,13 @@ def _limits(curves: list[Curve]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _print(measured: Measurements, anything: bool) -> str:
+def _print(measured: Measurements, anything: bool) -> list[str]:
     own, training = measured.settings["lm_width"], measured.settings["training"]
     seeds = own.get("tuning", {}).get("seeds", [])
     steps = min(own.get("search_steps", training["steps"]), training["steps"])
     over = f"mean and range over up to {len(seeds)} tuning seeds" if seeds else ""
     count = own.get("one_rate_seeds", 0)
-    parts = [
+    return [
         f"Above: the search, {steps:,} steps, {over}; a line a width. Rates are in units of the "
         "first step's rms. Filled: chosen. × diverged; caret: above the axis."
         if anything
@@ -235,4 +221,3 @@ def _print(measured: Measurements, anything: bool) -> str:
         notes.warning(measured),
         notes.reconstruction_note(measured),
     ]
-    return " ".join(part for part in parts if part)
