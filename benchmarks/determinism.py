@@ -78,8 +78,8 @@ def train(tokens: Path, folder: Path, steps: int) -> list[float]:
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(os.environ["CORES"])]))
     from infwidth.config.settings import ModelSettings, TrainingSettings
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.places import Place
-    from infwidth.experiments.tuning import Bench
+    from infwidth.experiments.runs import Bench
+    from infwidth.experiments.study import Place
     from infwidth.stats.selection import Cell
     from infwidth.training.records import read_rows
     from infwidth.training.runs import Runs

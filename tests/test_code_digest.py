@@ -158,7 +158,7 @@ def test_a_new_rule_changes_no_other_run(package):
 
 def test_labels_and_descriptions_of_settings_change_no_run_and_no_plan(package):
     entries = [
-        "infwidth.experiments.tuning.tune",
+        "infwidth.experiments.runs.tune",
         "infwidth.experiments.runs.report_part",
     ]
     before, plan = digests(), plan_digest(entries)

@@ -12,8 +12,7 @@ from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings, TrainingSettings
 from infwidth.experiments.infinite_lm.plan import parts, training_of
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
-from infwidth.experiments.runs import gather, run_part
-from infwidth.experiments.tuning import Bench
+from infwidth.experiments.runs import Bench, gather, run_part
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = InfiniteLmSettings.model_validate(

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The width experiment: its plan, and that tuning follows the rule."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 from pydantic import ValidationError
 
@@ -9,13 +12,23 @@ from infwidth.config.section import TuningSettings
 from infwidth.config.settings import Settings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.lm_width.plan import parts
-from infwidth.experiments.places import first_places, widths_of
-from infwidth.experiments.study import jobs_of
-from infwidth.experiments.tuning import Named, tune
+from infwidth.experiments.runs import tune
+from infwidth.experiments.study import first_places, jobs_of, widths_of
 from infwidth.stats.selection import Cell
 
 TUNING = TuningSettings(seeds=[0, 1], learning_rates=[1.0, 3.0, 10.0], kappas=[0.3, 1.0])
-NAMED = Named("an-arm", "study.tuning.learning_rates", "study.trunk_learning_rate")
+
+
+def an_arm(variant="ntk"):
+    """A part with what tuning reads of it."""
+    return SimpleNamespace(
+        name="an-arm",
+        variant=variant,
+        width=256,
+        tuning=TUNING,
+        rates="study.tuning.learning_rates",
+        trunk_rate="study.trunk_learning_rate",
+    )
 
 
 class FakeBench:
@@ -24,7 +37,7 @@ class FakeBench:
     def __init__(self, loss):
         self.loss = loss
         self.places = []
-        self.training = type("Training", (), {"trunk_learning_rate": 0.01})
+        self.training = SimpleNamespace(trunk_learning_rate=0.01)
 
     def run(self, place):
         self.places.append(place)
@@ -38,8 +51,6 @@ class FakeBench:
 
 def bowl(best):
     """A loss whose logarithmic minimum lies at the rate `best`."""
-    import math
-
     return lambda place: 1 + 0.1 * abs(math.log(place.cell.learning_rate / best))
 
 
@@ -89,30 +100,27 @@ def test_every_variant_starts_on_the_same_rates_and_seeds():
 
 def test_an_interior_optimum_needs_no_more_runs():
     bench = FakeBench(bowl(3.0))
-    tuned = tune(bench, "ntk", 256, TUNING, NAMED)
-    assert tuned.selection["learning_rate"] == 3.0
-    assert tuned.selection["interior"]
+    chosen, _ = tune(bench, an_arm())
+    assert (chosen["learning_rate"], chosen["interior"]) == (3.0, True)
     assert len(bench.places) == 3 * 2
 
 
 def test_the_grid_grows_until_the_optimum_is_interior():
-    bench = FakeBench(bowl(100.0))
-    tuned = tune(bench, "ntk", 256, TUNING, NAMED)
-    assert tuned.selection["learning_rate"] == 100.0
-    assert tuned.selection["interior"]
-    assert tuned.selection["extensions"] == 3
+    chosen, _ = tune(FakeBench(bowl(100.0)), an_arm())
+    assert (chosen["learning_rate"], chosen["interior"]) == (100.0, True)
+    assert chosen["extensions"] == 3
 
 
 def test_the_budget_for_growing_is_kept_and_the_edge_is_said():
-    tuned = tune(FakeBench(bowl(1e9)), "ntk", 256, TUNING, NAMED)
-    assert tuned.selection["extensions"] == TUNING.max_extensions
-    assert not tuned.selection["interior"]
-    assert "edge" in tuned.selection["note"]
+    chosen, _ = tune(FakeBench(bowl(1e9)), an_arm())
+    assert (chosen["extensions"], chosen["interior"]) == (TUNING.max_extensions, False)
+    assert "edge" in chosen["note"]
 
 
 def test_a_rate_that_diverges_loses():
     bench = FakeBench(lambda p: None if p.cell.learning_rate > 2 else 2.0 / p.cell.learning_rate)
-    assert tune(bench, "adam_star", 256, TUNING, NAMED).selection["learning_rate"] == 1.0
+    chosen, _ = tune(bench, an_arm("adam_star"))
+    assert chosen["learning_rate"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -134,13 +142,13 @@ def test_if_every_rate_diverges_one_line_names_the_arm_and_its_settings(variant,
     bench = FakeBench(lambda place: None)
     bench.training.trunk_learning_rate = trunk_rate
     with pytest.raises(UserError) as caught:
-        tune(bench, variant, 256, TUNING, NAMED)
+        tune(bench, an_arm(variant))
     assert str(caught.value) == f"an-arm: {line}"
 
 
 def test_the_trunk_is_checked_and_not_searched():
     bench = FakeBench(lambda place: 1.0 if place.trunk_factor == 2.0 else 2.0)
-    tune(bench, "constant", 256, TUNING, NAMED)
+    tune(bench, an_arm("constant"))
     assert {place.role for place in bench.places} == {"trunk"}
     assert len(bench.places) == 3 * 2
     assert {place.trunk_factor for place in bench.places} == {0.5, 1.0, 2.0}

@@ -15,9 +15,8 @@ from infwidth.experiments.optimizer_ablation.settings import (
     CONTEXTS,
     OptimizerAblationSettings,
 )
-from infwidth.experiments.runs import gather, report_part, tune_part
+from infwidth.experiments.runs import Bench, gather, report_part, tune_part
 from infwidth.experiments.study import jobs_of
-from infwidth.experiments.tuning import Bench
 from tests.experiments.fake_runs import FakeRuns
 
 OWN = OptimizerAblationSettings.model_validate(

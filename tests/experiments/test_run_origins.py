@@ -6,7 +6,7 @@ import json
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.experiments.run_origins import run_origins
+from infwidth.experiments.run_rows import run_origins
 from infwidth.training.spec import key_of
 
 

@@ -13,10 +13,9 @@ from infwidth.catalogue import STUDIES
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.experiments.readings.plan import FACTORS, design
-from infwidth.experiments.runs import POINTS, gather, run_part
+from infwidth.experiments.runs import POINTS, Bench, gather, run_part
 from infwidth.experiments.schema import STUDY
 from infwidth.experiments.study import Job, conditions, jobs_of, parts_of, priorities
-from infwidth.experiments.tuning import Bench
 from tests.experiments.fake_runs import FakeRuns
 
 SETTINGS = Settings()

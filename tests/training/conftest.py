@@ -13,8 +13,8 @@ from infwidth.config.settings import DataSettings, ModelSettings, TrainingSettin
 from infwidth.data.corpus import prepare_corpus
 from infwidth.data.tokens import TokenDataset, tokenize
 from infwidth.data.vocabulary import train_vocabulary
-from infwidth.experiments.places import Place
-from infwidth.experiments.tuning import Bench
+from infwidth.experiments.runs import Bench
+from infwidth.experiments.study import Place
 from infwidth.stats.selection import Cell
 from infwidth.training import runs
 from infwidth.training.records import read_result, read_rows

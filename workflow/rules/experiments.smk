@@ -85,7 +85,7 @@ rule gather:
         code=lambda wildcards: code_digest(
             [
                 "infwidth.experiments.runs.gather",
-                "infwidth.experiments.recording",
+                "infwidth.experiments.parts.write_measurements",
                 module(wildcards.study, "plan"),
             ]
         ),

@@ -107,7 +107,7 @@ def _gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> Non
 
     import jax
 
-    from infwidth.experiments.recording import write_measurements
+    from infwidth.experiments.parts import write_measurements
 
     write_measurements(
         args.out or layout.measurements(args.experiment),

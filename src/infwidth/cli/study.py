@@ -26,7 +26,7 @@ from infwidth.stored import read_json
 from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
-    from infwidth.experiments.tuning import Bench
+    from infwidth.experiments.runs import Bench
     from infwidth.training.loop import Row
     from infwidth.training.spec import RunSpec
 
@@ -116,7 +116,7 @@ def set_up_benches(
     platform = set_up(runs.parent / "compile_cache", training.mesh.devices)
 
     from infwidth.data.tokens import TokenDataset
-    from infwidth.experiments.tuning import Bench
+    from infwidth.experiments.runs import Bench
     from infwidth.training.runs import Runs
 
     dataset = TokenDataset.open(args.tokens or tokens or layout.tokens)
@@ -154,9 +154,8 @@ def gather(args: argparse.Namespace, settings: Settings, layout: Layout) -> None
     """Writes the tables of an experiment that is measured in parts, and where its runs are from."""
     from infwidth.data.tokens import TokenDataset
     from infwidth.experiments import runs as made
-    from infwidth.experiments.recording import write_measurements
-    from infwidth.experiments.run_origins import run_origins
-    from infwidth.experiments.run_rows import trained_again
+    from infwidth.experiments.parts import write_measurements
+    from infwidth.experiments.run_rows import run_origins, trained_again
 
     name = args.experiment
     files = args.parts or sorted(layout.part(name, "*").parent.glob("*.json"))

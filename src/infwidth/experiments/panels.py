@@ -75,8 +75,7 @@ def difference_point(axes: Axes, interval: Interval, row: float, style: Look) ->
         return
     if math.isfinite(interval.lower):
         axes.hlines(row, interval.lower, interval.upper, style.color, linewidth=1.1)
-    more = {"marker": style.marker or "o", "markersize": 3.8}
-    points(axes, interval.estimate, row, style, **more)
+    points(axes, interval.estimate, row, style, marker=style.marker or "o", markersize=3.8)
 
 
 def stripes(axes: Axes, rows: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of an experiment that are kept on disk, so that one that was stopped goes on from there."""
+"""What experiments write: their tables, and parts from which one that was stopped goes on."""
 
 import hashlib
 import json
@@ -10,11 +10,34 @@ from typing import Any
 
 import pandas as pd
 
+from infwidth.checkout import code_commit
 from infwidth.code_digest import PROCESS, code_digest
-from infwidth.experiments.recording import software
-from infwidth.stored import Damaged, load_table, set_aside, write_table
+from infwidth.provenance import versions
+from infwidth.stored import Damaged, load_table, set_aside, write_json, write_table
+
+_SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")
+"""What numbers depend on."""
 
 _log = logging.getLogger(__name__)
+
+
+def write_measurements(
+    out: Path, tables: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
+) -> None:
+    """Writes `<table>.parquet` for each table, and `settings.json`, with commit and software.
+
+    Args:
+      out: folder to write, made if need be.
+      tables: tidy tables by name.
+      settings: what the experiment ran with, as JSON values; among them the configuration's `name`.
+
+    Raises:
+      UserError: the disk is full, or the folder cannot be written to.
+    """
+    for name, table in tables.items():
+        write_table(out / f"{name}.parquet", table)
+    record = {"commit": code_commit(), "software": versions(_SOFTWARE)}
+    write_json(out / "settings.json", dict(settings) | record)
 
 
 class Parts:
@@ -33,7 +56,7 @@ class Parts:
         self._folder = folder
         self._shared = {
             "code": code_digest((*modules, *PROCESS)),
-            "software": software(),
+            "software": versions(_SOFTWARE),
             "platform": platform,
         }
         self._retrain = retrain

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a run's place and result to a row of a tidy table; runs whose record is lost."""
+"""What the records of runs say: rows of tables, where runs come from, and which are lost."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,16 @@ from typing import Any
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.stored import set_aside
 from infwidth.training.loop import Row
-from infwidth.training.records import METRICS, RESULT, LostRun, is_whole, read_result, read_rows
+from infwidth.training.records import (
+    METRICS,
+    RESULT,
+    SETTINGS,
+    LostRun,
+    is_whole,
+    read_result,
+    read_rows,
+    read_settings,
+)
 
 Entry = dict[str, Any]
 """A run's place in an experiment (role, variant, width, rates, seed) together with its key."""
@@ -37,12 +46,47 @@ def trained_again(files: Iterable[Path]) -> Iterator[None]:
         ) from None
 
 
-def run_row(entry: Entry, runs: Path) -> dict[str, Any]:
-    """The row of a run: losses in nats per token, width inf if infinite, NaN for what there is not.
+def run_origins(runs: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Code, software and platform of runs, which one collection has in common but for the code.
 
     Args:
-      entry: of the run.
       runs: the folder of runs.
+      keys: of those that are asked about; a run of two experiments may be named twice.
+
+    Returns:
+      `software`, `platform`, `count`, and `code`, the digests, one for each rule that trains;
+      nothing if there are no runs.
+
+    Raises:
+      LostRun: the settings of a run are damaged or gone.
+      UserError: they were made with several versions of a package, or on several platforms.
+    """
+    records = []
+    for key in sorted(set(keys)):
+        record = read_settings(runs / key)
+        if record is None:
+            raise LostRun(runs / key, SETTINGS)
+        records.append(record)
+    if not records:
+        return {}
+    for record in records:
+        for what in ("software", "platform"):
+            if record[what] != records[0][what]:
+                raise UserError(
+                    f"{runs}: runs of one experiment have different {what} ({records[0][what]} and "
+                    f"{record[what]}): delete the experiment's folders `parts` and `tuning`, and "
+                    "run the workflow again, which trains what is of another kind anew"
+                )
+    return {
+        "software": records[0]["software"],
+        "platform": records[0]["platform"],
+        "count": len(records),
+        "code": sorted({record["code"] for record in records}),
+    }
+
+
+def run_row(entry: Entry, runs: Path) -> dict[str, Any]:
+    """The row of a run: losses in nats per token, width inf if infinite, NaN for what there is not.
 
     Raises:
       LostRun: the run's result is damaged or gone.

@@ -1,35 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A part tuned and reported, and all parts of an experiment gathered into tables."""
+"""A part tuned and reported, and all parts of an experiment gathered into tables.
+
+A rate is tuned on tuning seeds by validation loss, by the rule of `infwidth.stats.selection`;
+reported runs have other seeds and are scored on the test split, too.
+"""
 
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from infwidth.experiments.places import Place
+from infwidth.config.errors import UserError
+from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.run_rows import Entry, result_of, rows_of, run_row
 from infwidth.experiments.schema import Table
-from infwidth.experiments.study import Part
-from infwidth.experiments.tuning import Bench, Named, tune
+from infwidth.experiments.study import (
+    Part,
+    Place,
+    first_places,
+    has_mlps,
+    run_spec,
+    tuning_places,
+)
 from infwidth.infinite.room import require_memory
-from infwidth.stats.selection import Cell, neighbours
+from infwidth.stats.selection import (
+    Cell,
+    Trial,
+    count_extensions,
+    neighbours,
+    next_runs,
+    selection_entry,
+)
+from infwidth.training.runs import Runs
+from infwidth.training.spec import RunSpec
 
 POINTS = 100
 """Of a curve of a study, at most."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the runs of a part share; `data` is the digest of the tokens."""
+
+    runs: Runs
+    model: ModelSettings
+    training: TrainingSettings
+    data: str
+    vocabulary_size: int
+    platform: str
+
+    def spec(self, place: Place) -> RunSpec:
+        """All that the numbers of the run at `place` depend on."""
+        return run_spec(
+            place, self.model, self.training, self.data, self.vocabulary_size, self.platform
+        )
+
+    def run(self, place: Place) -> tuple[Entry, dict[str, Any]]:
+        """Gets the run at `place`: its entry, and its result."""
+        spec = self.spec(place)
+        entry = {
+            "role": place.role,
+            "key": spec.key,
+            "variant": place.variant,
+            "width": place.width,
+            "learning_rate": spec.learning_rate,
+            "kappa": spec.kappa,
+            "trunk_learning_rate": spec.training.trunk_learning_rate,
+            "seed": place.seed,
+        }
+        return entry, self.runs.result(spec)
+
+
+def tune(bench: Bench, part: Part) -> tuple[dict[str, Any], list[Entry]]:
+    """Chooses a variant's rate: the grid, then what the rule asks for, within the budget.
+
+    Returns:
+      What was chosen and tried, and the entries of the runs.
+
+    Raises:
+      UserError: every rate diverged.
+    """
+    name, width, tuning = part.variant, part.width, part.tuning
+    searched = has_mlps(ALL_VARIANTS[name])
+    entries: list[Entry] = []
+    trials: list[Trial] = []
+    places = first_places(name, width, tuning)
+    while places:
+        for place in places:
+            entry, result = bench.run(place)
+            cell = place.cell if searched else Cell(entry["trunk_learning_rate"])
+            diverged = result["status"] == "diverged"
+            loss = math.inf if diverged else result["validation_loss"]
+            entries.append(entry)
+            trials.append(Trial(cell.learning_rate, loss, place.seed, diverged, cell.kappa))
+        if not searched:
+            break
+        places = tuning_places(name, width, next_runs(trials, tuning))
+    extensions = count_extensions(trials, tuning.learning_rates, tuning.kappas) if searched else 0
+    selection = selection_entry(trials, tuning.tolerance, extensions)
+    if selection["learning_rate"] is None:
+        if not searched:
+            raise UserError(f"{part.name}: every trunk rate diverged; lower {part.trunk_rate}")
+        # At 0 the trunk stays as drawn, and no run diverges by it.
+        trunk = f" or {part.trunk_rate}" if bench.training.trunk_learning_rate else ""
+        rates = f"every readout rate diverged at width {width}; lower {part.rates}{trunk}"
+        raise UserError(f"{part.name}: {rates}")
+    return selection, entries
 
 
 def tune_part(bench: Bench, part: Part) -> dict[str, Any]:
     """Tunes a variant in a condition at a width, by validation loss on the tuning seeds.
 
     Runs that are there already are found, not made again.
-
-    Args:
-      bench: with the tokens of the part's vocabulary.
-      part: which, and its settings.
 
     Returns:
       `condition`, `variant`, `width`; `selection`, what tuning chose and tried; `entries`, the
@@ -42,8 +129,7 @@ def tune_part(bench: Bench, part: Part) -> dict[str, Any]:
         tokens = part.training.batch_size * part.model.context
         require_memory(part.training.steps, tokens, part.model.d_model, part.model.layers)
     search = replace(bench, model=part.model, training=part.search)
-    named = Named(part.name, part.rates, part.trunk_rate)
-    selection, entries = tune(search, part.variant, part.width, part.tuning, named)
+    selection, entries = tune(search, part)
     if part.is_checked:
         full = replace(search, training=part.training)
         selection, checks = _checked(full, part, selection)
@@ -60,16 +146,13 @@ def tune_part(bench: Bench, part: Part) -> dict[str, Any]:
 def report_part(
     bench: Bench, part: Part, tuned: dict[str, Any], reference: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Runs a tuned part on the reporting seeds.
+    """Runs a tuned part on the reporting seeds; adds the entries of these runs to `tuned`.
 
     Args:
       bench: as of `tune_part`.
-      part: which, and its settings.
+      part: which.
       tuned: what `tune_part` returned of it.
       reference: the same of the part whose rate the runs at one rate take, if there are any.
-
-    Returns:
-      As `tune_part`, with the entries of these runs, too.
     """
     full = replace(bench, model=part.model, training=part.training)
     one_rate = None if reference is None else _chosen(reference)
@@ -114,12 +197,13 @@ def _checked(
         best = min(losses, key=losses.__getitem__)
         if best == cell:
             break
+    interior = best == cell
     checked = {
         "learning_rate": best.learning_rate,
         "searched_learning_rate": chosen.learning_rate,
-        "interior": best == cell,
+        "interior": interior,
         "note": "interior, at full length"
-        if best == cell
+        if interior
         else "at full length a neighbour was not run",
     }
     return selection | checked, entries

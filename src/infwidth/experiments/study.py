@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of experiments that train language models, and the jobs that do them (without JAX).
+"""What experiments that train language models consist of: runs, parts, and jobs (without JAX).
 
 A part is a variant in a condition: it is tuned at a width by itself, and reported on other seeds. A
 job is one process, and does a part or a few. The module `plan` of an experiment lists its parts; of
@@ -7,8 +7,7 @@ a study (`infwidth.experiments.registry.STUDIES`) conditions, from which the par
 """
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -17,10 +16,93 @@ from infwidth.config.errors import UserError
 from infwidth.config.load import merge
 from infwidth.config.section import Section, Seed, TuningSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
-from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.places import Place, has_mlps
+from infwidth.config.variants import ALL_VARIANTS, Variant
 from infwidth.experiments.registry import REGISTRY, STUDIES, module
-from infwidth.stats.selection import Cell
+from infwidth.stats.selection import Cell, first_runs
+from infwidth.training.spec import RunSpec
+
+_SCORED = ("report", "extra", "one_rate")
+"""Roles of runs that are scored on the test split, too."""
+
+
+class Place(NamedTuple):
+    """Where a run stands in an experiment.
+
+    Attributes:
+      role: "trunk", "tuning", "check", "one_rate", "report"; or "extra", by which a method is
+        tried.
+      width: H; 0 for the control without MLPs, None where it is infinite.
+      cell: the readout's rate, and κ.
+      seed: of trunk, features and order of the data.
+      trunk_factor: multiple of the trunk's rate.
+    """
+
+    role: str
+    variant: str
+    width: int | None
+    cell: Cell
+    seed: int
+    trunk_factor: float = 1.0
+
+
+def has_mlps(variant: Variant) -> bool:
+    """False for the control without MLPs, which has no readout rate and no width."""
+    return variant.readout != "none"
+
+
+def run_spec(
+    place: Place,
+    model: ModelSettings,
+    training: TrainingSettings,
+    data: str,
+    vocabulary_size: int,
+    platform: str,
+) -> RunSpec:
+    """All that the numbers of the run at `place` depend on; `data` is the digest of the tokens."""
+    variant = ALL_VARIANTS[place.variant]
+    trunk_rate = training.trunk_learning_rate * place.trunk_factor
+    return RunSpec(
+        data=data,
+        vocabulary_size=vocabulary_size,
+        model=model,
+        training=training.model_copy(update={"trunk_learning_rate": trunk_rate}),
+        features=variant.features,
+        readout=variant.readout,
+        width=place.width,
+        learning_rate=place.cell.learning_rate if has_mlps(variant) else None,
+        kappa=place.cell.kappa,
+        seed=place.seed,
+        splits=("validation", "test") if place.role in _SCORED else ("validation",),
+        platform=platform,
+    )
+
+
+def widths_of(name: str, widths: Sequence[int]) -> list[int]:
+    """The widths at which a variant runs: one run of width 0 where there are no MLPs."""
+    return sorted(widths) if has_mlps(ALL_VARIANTS[name]) else [0]
+
+
+def first_places(name: str, width: int, tuning: TuningSettings) -> list[Place]:
+    """The runs with which a variant's tuning starts.
+
+    Of the control they check the trunk's rate, fixed beforehand, against its multiples.
+    """
+    variant = ALL_VARIANTS[name]
+    if not has_mlps(variant):
+        factors = sorted({1.0, *tuning.trunk_factors})
+        return [
+            Place("trunk", name, 0, Cell(0.0), seed, factor)
+            for factor in factors
+            for seed in tuning.seeds
+        ]
+    kappas = tuning.kappas if variant.features == "adam" else [None]
+    cells = [Cell(rate, kappa) for rate in sorted(tuning.learning_rates) for kappa in kappas]
+    return tuning_places(name, width, first_runs(cells, tuning))
+
+
+def tuning_places(name: str, width: int, runs: Iterable[tuple[Cell, int]]) -> list[Place]:
+    """The places of some tuning runs, given as (cell, seed)."""
+    return [Place("tuning", name, width, cell, seed) for cell, seed in runs]
 
 
 class Condition(NamedTuple):
@@ -31,9 +113,7 @@ class Condition(NamedTuple):
       label: how figures and claims name it.
       arms: the parts, as (variant, width).
       seeds: of the reported runs.
-      tuning: the search for a rate.
       factors: what tells the condition from the others, by name.
-      vocabulary: of the text.
       model, training: settings that differ from the configured ones.
       search: settings of training that differ in the search alone, where it is shorter. From the
         chosen rate the search then goes on at full length.
@@ -56,18 +136,12 @@ class Part(Section):
 
     Attributes:
       name: as in the names of files.
-      condition: its name.
-      variant: a row of the tables of variants.
       width: H at which it is tuned; 0 for the control without MLPs, which has none.
-      vocabulary: of the text.
-      model: shape of the transformer.
       training: of the reported runs.
       search: training of the search's runs.
-      tuning: the search.
       seeds: of the reported runs.
       reports: of these role and width, None where it is infinite.
       reference: the part whose choice the runs at one rate take.
-      one_rate_seeds: of the runs at one rate.
       rate_grows: whether the readout's rate grows with the width: the standard readout is W = M/H,
         moved by η at every width, so that M's rate is H η.
       rates, trunk_rate: the settings that the rates come from, for messages.
@@ -105,11 +179,8 @@ class Part(Section):
 
         In the NTK parametrization f = H^−½ Σ M'_h g_h with M', ω ~ N(0, 1), and Adam moves both by
         steps proportional to H^−½. In the mean-field variable M = √H M' the readout's rate is the
-        same at every width, and that of the features is κ_H = κ √(H_ref / H).
-
-        Args:
-          chosen: the readout's rate, and κ at H_ref, the width of the tuning.
-          reference: what the part `reference` chose, if this one has runs at one rate.
+        same at every width, and that of the features is κ_H = κ √(H_ref / H), where H_ref is the
+        width of the tuning.
         """
         places = []
         for role, width in self.reports:
@@ -142,10 +213,7 @@ class Job(Section):
 
 def conditions(experiment: str, settings: Settings) -> list[Condition]:
     """The conditions of a study, in the order in which they are to run; others have none."""
-    if experiment not in STUDIES:
-        return []
-    planned: list[Condition] = _plan(experiment).conditions(settings)
-    return planned
+    return _plan(experiment).conditions(settings) if experiment in STUDIES else []
 
 
 def parts_of(experiment: str, settings: Settings) -> list[Part]:
@@ -155,8 +223,7 @@ def parts_of(experiment: str, settings: Settings) -> list[Part]:
       UserError: what a condition changes does not go with the other settings.
     """
     if experiment not in STUDIES:
-        parts: list[Part] = _plan(experiment).parts(settings)
-        return parts
+        return _plan(experiment).parts(settings)
     return [
         part
         for condition in conditions(experiment, settings)
@@ -211,11 +278,7 @@ def at_length(steps: int, training: TrainingSettings) -> dict[str, int]:
 
 
 def parts_in(experiment: str, condition: Condition, settings: Settings) -> Iterator[Part]:
-    """The parts of a condition.
-
-    Raises:
-      UserError: what it changes does not go with the other settings.
-    """
+    """The parts of a condition; errors are those of `parts_of`."""
     try:
         model = ModelSettings.model_validate(merge(settings.model.model_dump(), condition.model))
         changed = merge(settings.training.model_dump(), condition.training)
@@ -249,5 +312,5 @@ def parts_in(experiment: str, condition: Condition, settings: Settings) -> Itera
         )
 
 
-def _plan(experiment: str) -> ModuleType:
+def _plan(experiment: str) -> Any:
     return importlib.import_module(module(experiment, "plan"))

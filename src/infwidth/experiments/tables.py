@@ -40,7 +40,7 @@ class MeasuredTables:
         """Reads and checks a folder of measurements.
 
         Args:
-            folder: as `infwidth.experiments.recording.write_measurements` wrote it.
+            folder: as `infwidth.experiments.parts.write_measurements` wrote it.
             schema: of each table by name.
             keys: what the settings must have besides name and commit.
 

@@ -12,9 +12,8 @@ from infwidth.artifact.planning.texts import Text
 from infwidth.config.section import TuningSettings
 from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
-from infwidth.experiments.places import Place, first_places, has_mlps, run_spec
 from infwidth.experiments.registry import IN_PARTS, STUDIES
-from infwidth.experiments.study import parts_of
+from infwidth.experiments.study import Place, first_places, has_mlps, parts_of, run_spec
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
 from infwidth.stored import read_json

@@ -23,7 +23,7 @@ from infwidth.data.digits import load_digits
 from infwidth.experiments.architectures.models import Outcome, Problem, Program, make_problem
 from infwidth.experiments.architectures.settings import Architecture, ArchitecturesSettings
 from infwidth.experiments.parts import Keeper, Parts
-from infwidth.experiments.places import (
+from infwidth.experiments.study import (
     Place,
     first_places,
     has_mlps,

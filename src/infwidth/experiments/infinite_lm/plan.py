@@ -10,8 +10,7 @@ from infwidth.config.section import MeshSettings
 from infwidth.config.settings import Settings, TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.infinite_lm.settings import InfiniteLmSettings
-from infwidth.experiments.places import has_mlps, widths_of
-from infwidth.experiments.study import Part
+from infwidth.experiments.study import Part, has_mlps, widths_of
 
 _OWN_TRAINING = (
     *("steps", "batch_size", "warmup_steps", "trunk_learning_rate"),

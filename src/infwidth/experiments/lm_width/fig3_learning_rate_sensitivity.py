@@ -167,7 +167,11 @@ def _curve(axes: Axes, variant: str, curve: Curve, top: float) -> EndLabel:
         linewidth=0.6,
     )
     axes.plot(rates, mean, color=style.color, linestyle=curve.line, linewidth=0.9)
-    rim = {"markersize": 3.2, "markeredgewidth": 0.7, "markeredgecolor": style.color}
+    rim: dict[str, Any] = {
+        "markersize": 3.2,
+        "markeredgewidth": 0.7,
+        "markeredgecolor": style.color,
+    }
     points(axes, rates, within, style, "white", **rim)
     chosen = rates == curve.chosen
     points(axes, rates[chosen], within[chosen], style, **rim)
