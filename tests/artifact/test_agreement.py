@@ -15,7 +15,7 @@ from infwidth.config.errors import UserError
 from infwidth.experiments.registry import REGISTRY
 from infwidth.experiments.schema import Table
 from infwidth.reading import read_table
-from infwidth.stats.moderated import moderated_t, prior_of_variances
+from infwidth.stats.statistics import moderated_t, prior_of_variances
 
 PUBLISHED = Path(__file__).parents[2] / "results/published/measurements"
 TABLES = [

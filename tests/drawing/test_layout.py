@@ -6,7 +6,7 @@ from scipy.optimize import isotonic_regression
 from infwidth.config.variants import VARIANTS
 from infwidth.drawing.layout import spread
 from infwidth.drawing.style import contrast, look
-from infwidth.experiments.lm_width.smoothing import smooth
+from infwidth.experiments.lm_width.fig2_loss_curves import smooth
 
 
 def test_spread_is_the_least_move_that_keeps_the_gap():

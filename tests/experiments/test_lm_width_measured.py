@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from infwidth.config.errors import UserError
-from infwidth.experiments.lm_width.comparisons import cell_loss, compare, share_closed
 from infwidth.experiments.lm_width.effects import effects
 from infwidth.experiments.lm_width.measured import TABLES, load
+from infwidth.stats.verdicts import worse
 from tests.experiments.synthetic import Truth, write
 
 SMALL = Truth(widths=(64, 1024), seeds=4, reference_width=64)
@@ -44,19 +45,27 @@ def test_known_differences_lie_in_their_intervals(measured):
     )
     for width in SMALL.widths:
         for pair in (("ntk", "frozen"), ("ntk", "adam_star"), ("frozen", "unfrozen")):
-            found = compare(sure, *pair, width)
+            found = sure.compare(*pair, width)
             truth = SMALL.loss(pair[0], width) - SMALL.loss(pair[1], width)
             assert found.over_seeds.lower < truth < found.over_seeds.upper
             assert found.over_seeds.count == SMALL.seeds
         star, frozen = (SMALL.loss(name, width) for name in ("adam_star", "frozen"))
         truth = (SMALL.loss("ntk", width) - star) / (SMALL.loss("ntk", width) - frozen)
-        share = share_closed(sure, width)
+        share = sure.share_closed(width)
         assert not share.defined or share.lower < truth < share.upper
 
 
+def test_pairs_have_scipys_interval_and_correlation(measured):
+    ntk, frozen = (list(measured.losses(name, 64).values()) for name in ("ntk", "frozen"))
+    found = measured.compare("ntk", "frozen", 64)
+    theirs = stats.ttest_rel(ntk, frozen).confidence_interval(0.95)
+    assert (found.over_seeds.lower, found.over_seeds.upper) == pytest.approx(tuple(theirs))
+    assert found.correlation == pytest.approx(stats.pearsonr(ntk, frozen).statistic)
+
+
 def test_documents_shared_by_two_variants_cancel_in_their_difference(measured):
-    alone = cell_loss(measured, "ntk", 64).over_documents.half_width
-    apart = compare(measured, "ntk", "frozen", 64).over_documents.half_width
+    alone = measured.loss("ntk", 64).over_documents.half_width
+    apart = measured.compare("ntk", "frozen", 64).effect.documents.half_width
     # documents differ by 0.08, variants on one document by 0.014
     assert apart < alone / 3
 
@@ -64,16 +73,16 @@ def test_documents_shared_by_two_variants_cancel_in_their_difference(measured):
 def test_pairs_with_a_diverged_run_are_dropped_counted_and_not_judged(tmp_path):
     truth = dataclasses.replace(SMALL, diverged=frozenset({("ntk", 64, 10)}))
     broken = load(write(tmp_path, truth))
-    found = compare(broken, "ntk", "frozen", 64)
-    assert (found.over_seeds.count, found.lost) == (SMALL.seeds - 1, 1)
-    assert np.isnan(found.worse().p_holds)
-    assert cell_loss(broken, "ntk", 64).diverged == 1
+    found = broken.compare("ntk", "frozen", 64)
+    assert (found.over_seeds.count, found.effect.lost) == (SMALL.seeds - 1, 1)
+    assert np.isnan(worse(found.effect).p_holds)
+    assert broken.loss("ntk", 64).diverged == 1
 
 
 def test_a_variant_that_never_ran_compares_to_nothing(measured, tmp_path):
     few = load(write(tmp_path, dataclasses.replace(SMALL, variants=("ntk",))))
-    assert compare(few, "ntk", "frozen", 64) is None
-    assert share_closed(few, 64) is None
+    assert few.compare("ntk", "frozen", 64) is None
+    assert few.share_closed(64) is None
     assert few.variants == ["ntk"]
 
 
@@ -83,10 +92,10 @@ def test_a_run_that_is_missing_is_lost_as_one_that_diverged(tmp_path):
     gone = (runs["variant"] == "ntk") & (runs["width"] == 64) & (runs["role"] == "report")
     runs[~(gone & (runs["seed"] == 11))].to_parquet(folder / "runs.parquet")
     measured = load(folder)
-    found = compare(measured, "ntk", "frozen", 64)
-    assert (found.lost, found.over_seeds.count) == (1, SMALL.seeds - 1)
-    assert math.isnan(found.worse().p_holds)
-    assert share_closed(measured, 64) is None
+    found = measured.compare("ntk", "frozen", 64)
+    assert (found.effect.lost, found.over_seeds.count) == (1, SMALL.seeds - 1)
+    assert math.isnan(worse(found.effect).p_holds)
+    assert measured.share_closed(64) is None
     diverged = {effect.where: effect for effect in effects(measured)["diverged_runs"]}
     assert (diverged["NTK (SGD)"].lost, diverged["Frozen features"].lost) == (1, 0)
 

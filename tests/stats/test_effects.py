@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Effects agree with the t test of the repeats that they summarise, and say nothing without one."""
+"""Effects agree with the tests of the repeats that they summarise, and say nothing without one."""
 
 import math
 from dataclasses import replace
@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.stats.effects import Effect, ShareEffect, paired_effect
-from infwidth.stats.statistics import p_greater, p_less
+from infwidth.stats.effects import Effect, RatioEffect, ShareEffect, paired_effect
 
 VALUES = np.array([0.03, 0.05, 0.01, 0.04])
+TOP = np.array([0.030, 0.041, 0.036, 0.029, 0.044])
+BOTTOM = np.array([0.055, 0.068, 0.052, 0.061, 0.070])
 
 
 @pytest.mark.parametrize("bound", [-0.02, 0.0, 0.02, 0.05])
-def test_p_values_are_those_of_the_t_test(bound):
+def test_p_values_and_intervals_are_those_of_the_t_test(bound):
     effect = Effect.of_repeats("H = 4", VALUES)
-    assert effect.p_above(bound) == pytest.approx(p_greater(VALUES, bound), rel=1e-12)
-    assert effect.p_below(bound) == pytest.approx(p_less(VALUES, bound), rel=1e-12)
-
-
-def test_the_interval_is_scipys():
+    above = stats.ttest_1samp(VALUES, bound, alternative="greater").pvalue
+    assert effect.p_above(bound) == pytest.approx(above, rel=1e-12)
+    assert effect.p_below(bound) == pytest.approx(1 - above, rel=1e-12)
     low, high = stats.ttest_1samp(VALUES, 0).confidence_interval(0.9)
-    interval = Effect.of_repeats("", VALUES).interval(0.9)
+    interval = effect.interval(0.9)
     assert (interval.lower, interval.upper) == pytest.approx((low, high), rel=1e-12)
 
 
@@ -82,3 +81,56 @@ def test_one_reading_without_an_error_leaves_no_test():
     assert math.isnan(effect.p_above(0))
     assert math.isnan(effect.p_below(0))
     assert math.isnan(effect.interval(0.95).lower)
+
+
+def closed(top, bottom, confidence=0.95):
+    """The share of a gap, and the test of whether more than half is closed."""
+    return RatioEffect.of_pairs("", top, bottom, 0).closed(confidence, 0.5)
+
+
+def test_the_ends_of_a_ratio_are_those_that_the_t_test_just_rejects():
+    found = closed(TOP, BOTTOM)
+    assert found.defined
+    assert found.estimate == pytest.approx(TOP.mean() / BOTTOM.mean(), rel=1e-12)
+    for end in (found.lower, found.upper):
+        # the roots of a quadratic: a few digits are lost in its discriminant
+        assert stats.ttest_1samp(TOP - end * BOTTOM, 0).pvalue == pytest.approx(0.05, rel=1e-6)
+
+
+def test_coverage_of_a_ratio_by_simulation():
+    generator = np.random.default_rng(0)
+    trials, count, truth = 3_000, 5, 0.7
+    hits = 0
+    for _ in range(trials):
+        shared = generator.normal(0, 0.004, count)
+        bottom = 0.05 + shared + generator.normal(0, 0.003, count)
+        top = truth * 0.05 + shared + generator.normal(0, 0.003, count)
+        found = closed(top, bottom, 0.9)
+        hits += not found.defined or found.lower <= truth <= found.upper
+    # four standard errors of a proportion of 0.9 over 3,000 trials
+    assert hits / trials == pytest.approx(0.9, abs=0.022)
+
+
+def test_a_ratio_is_undefined_exactly_when_the_gap_may_be_zero():
+    for shift in np.linspace(-0.1, 0.0, 11):
+        bottom = BOTTOM + shift
+        excluded = stats.ttest_1samp(bottom, 0).pvalue < 0.05
+        found = closed(TOP, bottom)
+        assert found.defined == excluded
+        assert math.isnan(found.lower) != excluded
+
+
+def test_the_stated_fraction_is_tested_without_a_ratio():
+    found = closed(TOP, BOTTOM - BOTTOM.mean())
+    expected = stats.ttest_1samp(
+        TOP - 0.5 * (BOTTOM - BOTTOM.mean()), 0, alternative="greater"
+    ).pvalue
+    assert not found.defined
+    assert found.p_more_than_fraction == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_ratio_of_one_seed_or_none_is_undefined():
+    one = closed([0.03], [0.06])
+    assert one.estimate == pytest.approx(0.5)
+    assert not one.defined
+    assert math.isnan(closed([], []).estimate)

@@ -20,8 +20,7 @@ from scipy import special
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.schema import RATES, Table
-from infwidth.stats.moderated import moderated_t
-from infwidth.stats.statistics import holm
+from infwidth.stats.statistics import holm, moderated_t
 
 LEVEL = 0.05
 """Chance that anything at all is called other where nothing is; tables share it evenly."""

@@ -12,8 +12,7 @@ import pandas as pd
 from infwidth.config.errors import UserError
 from infwidth.experiments.schema import Table
 from infwidth.reading import digest, read_json, read_table
-from infwidth.stats.effects import RatioEffect
-from infwidth.stats.gap_closed import GapClosed, gap_closed
+from infwidth.stats.effects import GapClosed, RatioEffect
 
 SETTINGS = "settings.json"
 SETTINGS_KEYS = ("name", "commit")
@@ -149,4 +148,4 @@ class Experiment:
         if effect.lost:
             return None
         fraction = float(self.measured.settings["statistics"]["gap_fraction"])
-        return gap_closed(effect.top_S, effect.bottom_S, self.confidence, fraction)
+        return effect.closed(self.confidence, fraction)

@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from infwidth.stats.gap_closed import gap_closed
-from infwidth.stats.statistics import Interval, mean_interval, p_greater
+from infwidth.stats.statistics import Floats, Interval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,7 @@ def paired_effect(
     ran: Sequence[int],
     documents: Interval | None = None,
 ) -> Effect:
-    """The mean of first − second over the seeds that both finished.
-
-    Args:
-        where: the place.
-        first, second: the loss of each run that finished, by seed.
-        ran: the seeds that both were to run; those missing from either count as lost.
-        documents: the interval of the same difference over test documents.
-    """
+    """The mean of first − second over the seeds that both finished; see `weighted_effect`."""
     effect = weighted_effect(where, [(1, first), (-1, second)], ran)
     return replace(effect, documents=documents)
 
@@ -143,13 +135,10 @@ def shared_seeds(losses: Sequence[Mapping[int, float]], ran: Collection[int]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class ShareEffect(Effect):
-    """A share of trials, whose error a t test would call 0 where all trials agree.
-
-    Attributes:
-        found: trials that found it.
-    """
+    """A share of trials, whose error a t test would call 0 where all trials agree."""
 
     found: int
+    """Trials that found it."""
 
     @classmethod
     def of_trials(cls, where: str, found: ArrayLike) -> "ShareEffect":
@@ -192,24 +181,14 @@ class RatioEffect(Effect):
     Without a positive bottom the ratio has no meaning: its estimate is then NaN. A test of the
     ratio against a bound is one of top − bound · bottom, which needs no division, and at the same
     time one of whether the bottom is positive: by intersection and union, the larger p counts.
-
-    Attributes:
-        top_S: numerator by repeat.
-        bottom_S: denominator by repeat.
     """
 
-    top_S: NDArray[np.float64]
-    bottom_S: NDArray[np.float64]
+    top_S: Floats
+    bottom_S: Floats
 
     @classmethod
     def of_pairs(cls, where: str, top: ArrayLike, bottom: ArrayLike, lost: int) -> "RatioEffect":
-        """The ratio of the means of two arrays of shape (S,).
-
-        Args:
-            where: the place.
-            top, bottom: numerator and denominator of each repeat.
-            lost: repeats that diverged or are missing.
-        """
+        """The ratio of the means of two arrays of shape (S,), numerator and denominator."""
         top_S, bottom_S = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
         count = top_S.size
         ratio = error = math.nan
@@ -240,8 +219,37 @@ class RatioEffect(Effect):
         """Fieller's; its ends are NaN where it is unbounded or there is no gap."""
         if math.isnan(self.estimate):
             return Interval(math.nan, math.nan, math.nan)
-        found = gap_closed(self.top_S, self.bottom_S, confidence, 0.0)
+        found = self.closed(confidence, 0.0)
         return Interval(self.estimate, found.lower, found.upper)
+
+    def closed(self, confidence: float, fraction: float) -> "GapClosed":
+        """The ratio with Fieller's interval, also where the bottom is not positive.
+
+        All r for which the t test does not reject `mean(top − r · bottom) = 0`. This is exact under
+        normality, and the covariance of the pairs enters. The set is bounded exactly when the
+        bottom's own t interval leaves out 0. Source: Fieller 1954.
+
+        Args:
+            confidence: of the interval.
+            fraction: of the test that needs no ratio.
+        """
+        count = self.top_S.size
+        p_value = Effect.of_repeats("", self.top_S - fraction * self.bottom_S).p_above(0.0)
+        top, bottom = (float(x.mean()) if count else math.nan for x in (self.top_S, self.bottom_S))
+        ratio = top / bottom if bottom else math.nan
+        undefined = GapClosed(ratio, math.nan, math.nan, False, p_value, fraction, bottom)
+        if count < 2:
+            return undefined
+        quantile = float(special.stdtrit(count - 1, (1 + confidence) / 2))
+        covariance = np.cov(self.top_S, self.bottom_S) * (quantile**2 / count)
+        square = bottom**2 - float(covariance[1, 1])
+        if square <= 0:
+            return undefined
+        cross = top * bottom - float(covariance[0, 1])
+        constant = top**2 - float(covariance[0, 0])
+        root = math.sqrt(max(cross**2 - square * constant, 0.0))
+        lower, upper = (cross - root) / square, (cross + root) / square
+        return GapClosed(ratio, lower, upper, True, p_value, fraction, bottom)
 
     def p_above(self, bound: float) -> float:
         """One-sided p value of `the bottom is positive and the ratio > bound`."""
@@ -251,10 +259,34 @@ class RatioEffect(Effect):
         """One-sided p value of `the bottom is positive and the ratio < bound`."""
         return self._p(bound * self.bottom_S - self.top_S)
 
-    def _p(self, excess_S: NDArray[np.float64]) -> float:
+    def _p(self, excess_S: Floats) -> float:
         if self.lost or self.count < 2:
             return math.nan
-        return float(np.max([p_greater(excess_S), p_greater(self.bottom_S)]))
+        both = (Effect.of_repeats("", values_S) for values_S in (excess_S, self.bottom_S))
+        return float(np.max([each.p_above(0.0) for each in both]))
+
+
+@dataclass(frozen=True)
+class GapClosed(Interval):
+    """Fieller's interval of a ratio of means; where it is unbounded the ratio is undefined.
+
+    Attributes:
+        defined: the denominator differs from 0 at this confidence, so that the interval is bounded.
+        p_more_than_fraction: one-sided p value of `numerator > fraction · denominator`, which needs
+            no ratio and stands in for it where it is undefined.
+        fraction: the fraction of that test.
+        gap: mean of the denominator; where it is negative there is no gap, whatever the ratio is.
+    """
+
+    defined: bool
+    p_more_than_fraction: float
+    fraction: float
+    gap: float
+
+    @property
+    def no_gap(self) -> bool:
+        """Whether it is shown that there is nothing to close."""
+        return self.defined and self.gap < 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -264,14 +296,10 @@ class LargestEffect(Effect):
     `Below a bound` says that every one is: an intersection-union test. `Above` says that one at
     least is: Bonferroni over all, from both sides. The interval has the ends at which the two-sided
     forms of these tests, with twice the p value, would reject.
-
-    Attributes:
-        mean_K: the numbers.
-        error_K: their standard errors.
     """
 
-    mean_K: NDArray[np.float64]
-    error_K: NDArray[np.float64]
+    mean_K: Floats
+    error_K: Floats
 
     @classmethod
     def of_means(
@@ -312,7 +340,7 @@ class LargestEffect(Effect):
             return math.nan
         return float(self._tails(-1.0, bound).max())
 
-    def _tails(self, sign: float, bound: float) -> NDArray[np.float64]:
+    def _tails(self, sign: float, bound: float) -> Floats:
         """One-sided p value of |θ_k| > bound (sign 1) or < bound (−1), each by itself."""
         excess_K = sign * (np.abs(self.mean_K) - bound)
         exact_K = np.where(excess_K > 0, np.inf, -np.inf)

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from infwidth.stats.effects import Effect
-from infwidth.stats.statistics import Interval
-
-Floats = NDArray[np.float64]
+from infwidth.stats.statistics import Floats, Interval
 
 MOST_SKIPPED = 2
 """Narrowest widths that a model may leave out."""
@@ -60,7 +58,6 @@ class Fit:
     """One model, fitted to every seed by least squares.
 
     Attributes:
-        model: what was fitted.
         coefficients_SxK: L∞ first, then the factor of each power.
         p_misfit: of the test that the model is right, against any other mean at its widths; the
             spread of the residuals over seeds is the yardstick. NaN for one seed.
@@ -86,13 +83,9 @@ class Fit:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """The limit of paired numbers over width, by every model.
+    """The limit of paired numbers over width, ascending, by every model that the widths allow.
 
-    Attributes:
-        widths: those fitted, ascending.
-        values_SxW: the numbers.
-        lost: seeds that lack a number at some width, and are left out.
-        fits: one a model; none where there are too few widths.
+    `lost` are the seeds that lack a number at some width, and are left out.
     """
 
     widths: list[int]
@@ -151,13 +144,7 @@ def all_models(widths: int, exponents: Sequence[float] = EXPONENTS) -> list[Mode
 
 
 def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
-    """Fits a model to each seed, by least squares over the widths.
-
-    Args:
-        model: with fewer unknowns than widths.
-        widths: H, ascending, shape (W,).
-        values_SxW: a number a seed and width.
-    """
+    """Fits a model to each seed, by least squares over the widths, of which there are enough."""
     A_WxK = model.design(widths)[model.skipped :]
     y_SxW = np.asarray(values_SxW, np.float64)[:, model.skipped :]
     coefficients_SxK = y_SxW @ np.linalg.pinv(A_WxK).T
@@ -168,12 +155,9 @@ def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
 def extrapolate(
     widths: Sequence[int], values_SxW: ArrayLike, exponents: Sequence[float] = EXPONENTS
 ) -> Extrapolation:
-    """Fits every model to the seeds that have a number at every width.
+    """Fits every model to the seeds that have a number at every width, ascending.
 
-    Args:
-        widths: H, ascending, shape (W,).
-        values_SxW: a number a seed and width; NaN where a run is missing or diverged.
-        exponents: b of the models.
+    A number is NaN where a run is missing or diverged; `exponents` are b of the models.
     """
     y_SxW = np.asarray(values_SxW, np.float64).reshape(-1, len(widths))
     whole_S = np.isfinite(y_SxW).all(axis=1)

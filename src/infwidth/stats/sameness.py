@@ -26,10 +26,8 @@ _NUMBER = re.compile(r"(?<![\w.])[+−-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]\
 def compare_texts(first: str, second: str, shown: bool = False) -> Sameness:
     """Compares two texts: the words must be equal, and the numbers to rounding.
 
-    Args:
-        first, second: the texts.
-        shown: numbers are rounded for a reader, so that the last decimal may be one off; else they
-            are in full precision. Whole numbers must be equal either way.
+    Numbers that are `shown` are rounded for a reader, so that the last decimal may be one off; else
+    they are in full precision. Whole numbers must be equal either way.
     """
     if first == second:
         return Sameness.SAME

@@ -54,7 +54,6 @@ class Choice:
         validation_loss: mean over tuning seeds at the choice, nats per token; inf if none.
         interior: both neighbours along each axis were run and are worse beyond the tolerance.
         extend: the side on which the grid of rates ends too soon, if any.
-        extend_kappa: the same for κ.
         wanted: cells that were not run and that the rule asks for next.
         note: the outcome in words, fit for a table.
     """
@@ -64,7 +63,6 @@ class Choice:
     validation_loss: float
     interior: bool
     extend: Side | None
-    extend_kappa: Side | None
     wanted: tuple[Cell, ...]
     note: str
 
@@ -91,11 +89,8 @@ def beyond(grid: Sequence[float], side: Side) -> float:
     """The next value outside a log grid.
 
     The step is the one before last at that end, so that both 1, 10, 100 and 1, 3, 10 continue as
-    their reader expects (1000; 30). It is rounded to six digits, since rates name runs.
-
-    Args:
-        grid: values of one axis, ascending, at least one; a lone value steps by 10.
-        side: which end to go beyond.
+    their reader expects (1000; 30); a lone value steps by 10. It is rounded to six digits, since
+    rates name runs.
     """
     if len(grid) < 3:
         step = grid[-1] / grid[0] if len(grid) == 2 else 10.0
@@ -119,14 +114,11 @@ def neighbours(chosen: float, rates: Iterable[float]) -> tuple[float, float]:
 
 
 def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
-    """Applies the tuning rule to the trials so far.
+    """Applies the tuning rule to all tuning runs of one variant so far.
 
     Args:
-        trials: all tuning runs of one variant, on a grid of rates or of (rate, κ).
+        trials: on a grid of rates, or of rates and κ.
         tolerance: difference in mean validation loss that counts as none, nats per token.
-
-    Returns:
-        The choice, with the cells still wanted if it is not interior.
 
     Raises:
         ValueError: no trials, or some with κ and some without.
@@ -140,9 +132,8 @@ def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
     best = min(means.values())
     if math.isinf(best):
         lower = Cell(beyond(rates, "lower"), min(means).kappa)
-        return Choice(
-            None, None, math.inf, False, "lower", None, (lower,), "every learning rate diverged"
-        )
+        note = "every learning rate diverged"
+        return Choice(None, None, math.inf, False, "lower", (lower,), note)
     plateau = {cell for cell, mean in means.items() if mean <= best + tolerance}
     chosen = min(plateau)
 
@@ -164,7 +155,6 @@ def choose(trials: Sequence[Trial], tolerance: float) -> Choice:
         means[chosen],
         rate_axis.bracketed and kappa_axis.bracketed,
         rate_axis.extend,
-        kappa_axis.extend,
         wanted,
         _note(rate_axis, kappa_axis),
     )
@@ -174,12 +164,8 @@ def next_cells(trials: Sequence[Trial], tolerance: float, extensions_left: int) 
     """Cells to run before choosing again; empty when the search is over.
 
     Cells inside the grid that were never run are free; those outside it need the budget. Call in a
-    loop with all trials so far: it ends, since every cell named is new and the budget is finite.
-
-    Args:
-        trials: all tuning runs of one variant.
-        tolerance: as in `choose`.
-        extensions_left: log steps that may still be added to either axis.
+    loop with all trials so far: it ends, since every cell named is new and the budget, log steps
+    that may still be added to either axis, is finite.
     """
     rates = {trial.learning_rate for trial in trials}
     kappas = {trial.kappa for trial in trials}
@@ -194,10 +180,7 @@ def next_cells(trials: Sequence[Trial], tolerance: float, extensions_left: int) 
 def next_runs(trials: Sequence[Trial], tuning: TuningSettings) -> list[tuple[Cell, int]]:
     """The tuning runs that follow, as (cell, seed); empty when the search is over.
 
-    Args:
-        trials: all tuning runs of one variant so far, those of the grid on the first seed among
-            them.
-        tuning: grid, budget, seeds and the margin of the race.
+    Among the trials so far must be those of the grid on the first seed.
     """
     if tuning.race_margin is not None:
         lacking = _lacking_in_race(trials, tuning.seeds, tuning.race_margin)
@@ -214,11 +197,7 @@ def first_runs(cells: Iterable[Cell], tuning: TuningSettings) -> list[tuple[Cell
 
 
 def race_note(tuning: Mapping[str, Any]) -> str:
-    """A sentence on the race, for a caption; nothing where all rates run on all seeds.
-
-    Args:
-        tuning: the section `tuning` of recorded settings.
-    """
+    """A sentence on the race by recorded settings; nothing where all rates run on all seeds."""
     margin, seeds = tuning.get("race_margin"), len(tuning.get("seeds", []))
     if margin is None or seeds < 2:
         return ""
@@ -241,25 +220,23 @@ def selection_entry(
 ) -> dict[str, Any]:
     """What tuning chose for a part: the choice, and the mean loss of every cell tried."""
     choice = choose(trials, tolerance)
-    rows = []
-    for cell, mean in mean_losses(trials).items():
-        lost = math.isinf(mean)
-        rows.append(
-            {
-                "learning_rate": cell.learning_rate,
-                "kappa": cell.kappa,
-                "mean_validation_loss": None if lost else mean,
-                "seeds": sum(Cell(trial.learning_rate, trial.kappa) == cell for trial in trials),
-                "status": "diverged" if lost else "done",
-            }
-        )
+    seeds = _runs_of_cells(trials)
     return {
         "learning_rate": choice.learning_rate,
         "kappa": choice.kappa,
         "interior": choice.interior,
         "note": choice.note,
         "extensions": extensions,
-        "trials": rows,
+        "trials": [
+            {
+                "learning_rate": cell.learning_rate,
+                "kappa": cell.kappa,
+                "mean_validation_loss": None if math.isinf(mean) else mean,
+                "seeds": seeds[cell],
+                "status": "diverged" if math.isinf(mean) else "done",
+            }
+            for cell, mean in mean_losses(trials).items()
+        ],
     }
 
 
@@ -276,8 +253,7 @@ def _lacking_in_race(
     firsts = {cell: of_cell[cell][seeds[0]] for cell in of_cell if math.isfinite(means[cell])}
     mark = min(firsts.values(), default=math.inf) + margin
     racing = [cell for cell, loss in firsts.items() if loss <= mark]
-    alone = len(racing) == 1 and all(trial.seed == seeds[0] for trial in trials)
-    if alone:
+    if len(racing) == 1 and all(trial.seed == seeds[0] for trial in trials):
         return []
     return [(cell, seed) for cell in racing for seed in seeds if seed not in of_cell[cell]]
 
@@ -285,9 +261,13 @@ def _lacking_in_race(
 def _worths(trials: Sequence[Trial]) -> dict[Cell, float]:
     """Mean losses, infinite for a cell that fell out of the race: it lacks seeds others have."""
     means = mean_losses(trials)
-    counts = Counter(Cell(trial.learning_rate, trial.kappa) for trial in trials)
+    counts = _runs_of_cells(trials)
     most = max((counts[cell] for cell, mean in means.items() if math.isfinite(mean)), default=0)
     return {cell: mean if counts[cell] == most else math.inf for cell, mean in means.items()}
+
+
+def _runs_of_cells(trials: Iterable[Trial]) -> Counter[Cell]:
+    return Counter(Cell(trial.learning_rate, trial.kappa) for trial in trials)
 
 
 def _bracket(grid: Sequence[float], cell_at: Any, plateau: set[Cell], means: dict) -> _Axis:
@@ -296,12 +276,9 @@ def _bracket(grid: Sequence[float], cell_at: Any, plateau: set[Cell], means: dic
     below = [value for value in grid if value < flat[0]]
     above = [value for value in grid if value > flat[-1]]
     at_lower, at_higher = not below, not above
-    extend: Side | None = None
     if at_lower and at_higher:
-        lower_wins = means[cell_at(flat[0])] <= means[cell_at(flat[-1])]
-        extend = "lower" if lower_wins else "higher"
-    elif at_lower or at_higher:
-        extend = "lower" if at_lower else "higher"
+        at_lower = means[cell_at(flat[0])] <= means[cell_at(flat[-1])]
+    extend: Side | None = "lower" if at_lower else "higher" if at_higher else None
     inside = [*below[-1:], *above[:1]]
     wanted = [value for value in inside if cell_at(value) not in means]
     bracketed = extend is None and not wanted
@@ -311,7 +288,6 @@ def _bracket(grid: Sequence[float], cell_at: Any, plateau: set[Cell], means: dic
 
 
 def _note(rates: _Axis, kappas: _Axis) -> str:
-    """The outcome in words."""
     parts = []
     for name, axis in (("learning rate", rates), ("κ", kappas)):
         if axis.extend is not None:

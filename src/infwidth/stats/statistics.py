@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals, tests and power over seeds. Seeds are the sample; a loss is in nats per token.
+"""Intervals, power and corrections over seeds, and the bootstrap over test documents.
 
-Legend: S seeds, K claims or widths.
+Seeds are the sample; a loss is in nats per token.
+Legend: S seeds, D documents, B resamples, A arms, K claims.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 250
+"""Resamples held at a time: bounds the memory on corpora of many thousand documents."""
+
+_MOST_SEEDS = 100_000
+
+_FEWEST_ARMS = 3
+"""That are needed to say anything of how their variances lie."""
 
 
 @dataclass(frozen=True)
@@ -35,92 +47,22 @@ class SampleMean(Interval):
     count: int
 
 
-@dataclass(frozen=True)
-class PairedDifference(SampleMean):
-    """A mean difference over paired seeds, and how far the two members of a pair agree.
-
-    Attributes:
-        correlation: Pearson's, of the pairs over seeds; NaN for fewer than 3 pairs or a constant
-            member. It says what the pairing was worth: the variance of a difference falls by the
-            factor 1 - correlation.
-        values_S: the differences.
-    """
-
-    correlation: float
-    values_S: NDArray[np.float64]
-
-
 def mean_interval(values: ArrayLike, confidence: float) -> SampleMean:
-    """The mean of independent values with its two-sided Student t interval.
+    """The mean of independent values, shape (S,), with its two-sided Student t interval.
 
-    Args:
-        values: one number a seed, shape (S,).
-        confidence: of the interval, in (0, 1).
-
-    Returns:
-        Mean, interval, standard deviation (ddof 1), S. The ends are NaN for S < 2.
+    Standard deviations have ddof 1; the ends are NaN for S < 2.
     """
     values_S = np.asarray(values, dtype=np.float64)
     count = values_S.size
-    if count == 0:
-        return SampleMean(math.nan, math.nan, math.nan, math.nan, 0)
-    mean, sd = _mean_and_sd(values_S)
-    if count == 1:
-        return SampleMean(mean, math.nan, math.nan, math.nan, 1)
+    if count < 2:
+        mean = float(values_S[0]) if count else math.nan
+        return SampleMean(mean, math.nan, math.nan, math.nan, count)
+    # Rounding in the mean would give equal values a spread, and a test on it an arbitrary p.
+    are_equal = np.ptp(values_S) == 0
+    mean = float(values_S[0]) if are_equal else float(values_S.mean())
+    sd = 0.0 if are_equal else float(values_S.std(ddof=1))
     half = float(special.stdtrit(count - 1, (1 + confidence) / 2)) * sd / math.sqrt(count)
     return SampleMean(mean, mean - half, mean + half, sd, count)
-
-
-def _mean_and_sd(values_S: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation (ddof 1); of equal values exactly theirs and 0.
-
-    Rounding in the mean would give equal values a spread, and a test on it an arbitrary p.
-    """
-    if np.ptp(values_S) == 0:
-        return float(values_S[0]), 0.0
-    return float(values_S.mean()), float(values_S.std(ddof=1))
-
-
-def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float) -> PairedDifference:
-    """The mean of first − second over paired seeds, with its t interval.
-
-    Args:
-        first: one number a seed, shape (S,).
-        second: the same seeds in the same order, shape (S,).
-        confidence: of the interval.
-    """
-    first_S = np.asarray(first, dtype=np.float64)
-    second_S = np.asarray(second, dtype=np.float64)
-    if first_S.shape != second_S.shape:
-        raise ValueError(f"pairs need equal shapes, got {first_S.shape} and {second_S.shape}")
-    values_S = first_S - second_S
-    mean = mean_interval(values_S, confidence)
-    correlation = math.nan
-    if values_S.size >= 3 and np.ptp(first_S) > 0 and np.ptp(second_S) > 0:
-        correlation = float(np.corrcoef(first_S, second_S)[0, 1])
-    return PairedDifference(
-        mean.estimate, mean.lower, mean.upper, mean.sd, mean.count, correlation, values_S
-    )
-
-
-def p_greater(values: ArrayLike, bound: float = 0.0) -> float:
-    """One-sided p value of `mean > bound` by the t test.
-
-    NaN for fewer than 2 values, and where they do not vary at all: nothing is known of their error.
-    """
-    values_S = np.asarray(values, dtype=np.float64)
-    if values_S.size < 2:
-        return math.nan
-    mean, sd = _mean_and_sd(values_S)
-    excess, error = mean - bound, sd / math.sqrt(values_S.size)
-    if error == 0:
-        return math.nan
-    return float(special.stdtr(values_S.size - 1, -excess / error))
-
-
-def p_less(values: ArrayLike, bound: float = 0.0) -> float:
-    """One-sided p value of `mean < bound`; see `p_greater`."""
-    return p_greater(-np.asarray(values, dtype=np.float64), -bound)
 
 
 def two_sided(p_value: float) -> float:
@@ -128,30 +70,10 @@ def two_sided(p_value: float) -> float:
     return min(2 * p_value, 1.0)
 
 
-def p_equivalent(values: ArrayLike, margin: float) -> float:
-    """p value of `|mean| < margin` by two one-sided t tests (TOST).
-
-    Source: Schuirmann 1987. Below α exactly when the 1 − 2α interval lies inside ±margin.
-    """
-    return max(p_greater(values, -margin), p_less(values, margin))
-
-
-def p_beyond(values: ArrayLike, margin: float) -> float:
-    """Two-sided p value of `|mean| > margin`: the opposite of equivalence."""
-    return two_sided(min(p_greater(values, margin), p_less(values, -margin)))
-
-
 def paired_power(count: int, sd: float, effect: float, confidence: float) -> float:
-    """Power of the two-sided paired t test.
+    """Power of the two-sided paired t test, by the noncentral t distribution.
 
-    Args:
-        count: number of pairs.
-        sd: standard deviation of the differences, same units as the effect.
-        effect: true mean difference.
-        confidence: one minus the level of the test.
-
-    Returns:
-        The probability that the test rejects, by the noncentral t distribution.
+    `sd` is of the differences of `count` pairs, and `effect` their true mean.
     """
     if count < 2 or not math.isfinite(sd):
         return math.nan
@@ -167,31 +89,18 @@ def paired_power(count: int, sd: float, effect: float, confidence: float) -> flo
     return float(stats.nct.sf(critical, freedom, shift)) + wrong_side
 
 
-def required_seeds(
-    sd: float, effect: float, confidence: float, power: float, most: int = 100_000
-) -> int | None:
-    """The least number of paired seeds whose paired t test has the stated power.
+def required_seeds(sd: float, effect: float, confidence: float, power: float) -> int | None:
+    """The least number of paired seeds, at least 2, whose paired t test has the stated power.
 
-    Args:
-        sd: standard deviation of the differences over seeds, nats per token.
-        effect: difference that must be seen, nats per token.
-        confidence: one minus the level of the test.
-        power: wanted probability of seeing it.
-        most: counts above this are reported as None.
-
-    Returns:
-        At least 2; None if sd is unknown (NaN) or more than `most` would be needed.
+    None if sd, that of the differences over seeds, is unknown (NaN), or too many would be needed.
     """
-    if not math.isfinite(sd) or paired_power(most, sd, effect, confidence) < power:
+
+    def power_of(count: int) -> float:
+        return paired_power(count, sd, effect, confidence)
+
+    if not math.isfinite(sd) or power_of(_MOST_SEEDS) < power:
         return None
-    low, high = 2, most
-    while low < high:
-        middle = (low + high) // 2
-        if paired_power(middle, sd, effect, confidence) >= power:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return 2 + bisect.bisect_left(range(2, _MOST_SEEDS), power, key=power_of)
 
 
 def log_slopes(values_RxW: ArrayLike, sizes: Sequence[float]) -> NDArray[np.float64]:
@@ -199,16 +108,6 @@ def log_slopes(values_RxW: ArrayLike, sizes: Sequence[float]) -> NDArray[np.floa
     log_W = np.log(sizes)
     log_W = log_W - log_W.mean()
     return np.log(np.asarray(values_RxW, np.float64)) @ log_W / (log_W @ log_W)
-
-
-def intersection_union(p_values: Sequence[float]) -> float:
-    """p value of `every one of K claims holds`: the largest, with no correction needed.
-
-    Source: Berger 1982. NaN if any is NaN or there is none.
-    """
-    if not p_values or any(math.isnan(p) for p in p_values):
-        return math.nan
-    return max(p_values)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -227,3 +126,106 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (count - rank) * p_values[k]))
         adjusted[k] = running
     return adjusted
+
+
+def resampled_losses(loss_SxD: Floats, tokens_SxD: Floats, samples: int, seed: int) -> Floats:
+    """Mean over seeds of (sum of losses / sum of tokens), on documents drawn with replacement.
+
+    The draws depend on the number of documents, on `samples` and on `seed` alone, so that two calls
+    on the same documents are paired: their difference is the bootstrap of the difference.
+
+    Args:
+        loss_SxD: summed loss of each test document, by seed, nats.
+        tokens_SxD: tokens scored in each document.
+        samples: number of resamples, B.
+        seed: of the resampling.
+    """
+    count = loss_SxD.shape[1]
+    generator = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, samples, _CHUNK):
+        size = min(_CHUNK, samples - start)
+        draws_BxD = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        draws_BxD = draws_BxD.astype(np.float64)
+        parts.append((draws_BxD @ loss_SxD.T / (draws_BxD @ tokens_SxD.T)).mean(axis=1))
+    return np.concatenate(parts)
+
+
+def document_interval(
+    estimate: float, resampled_B: Floats, documents: int, confidence: float
+) -> Interval:
+    """The expanded percentile interval of resampled values.
+
+    Percentile ends are moved out to where a t interval over D documents would have them: with few
+    documents the plain percentiles are too narrow by √((D−1)/D) z/t (Hesterberg 2015, section 3.3).
+    The ends are NaN for fewer than 2 documents.
+
+    Args:
+        estimate: the value on the documents themselves.
+        resampled_B: from `resampled_losses`, or a difference of two such.
+        documents: D.
+        confidence: of the interval.
+    """
+    if documents < 2:
+        return Interval(estimate, math.nan, math.nan)
+    quantile = special.stdtrit(documents - 1, (1 - confidence) / 2)
+    tail = float(special.ndtr(math.sqrt(documents / (documents - 1)) * quantile))
+    lower, upper = np.quantile(resampled_B, [tail, 1 - tail])
+    return Interval(estimate, float(lower), float(upper))
+
+
+def prior_of_variances(variance_A: Floats, freedom_A: Floats) -> tuple[float, float]:
+    """Degrees of freedom d₀ and scale s₀² of the scaled inverse χ² that true variances follow.
+
+    Sample variances of 0 say nothing, and are left out. d₀ is 0 where nothing can be said, and
+    infinite where all are alike.
+    """
+    known = (variance_A > 0) & (freedom_A > 0)
+    if known.sum() < _FEWEST_ARMS:
+        return 0.0, 0.0
+    half = freedom_A[known] / 2
+    logs = np.log(variance_A[known]) - special.digamma(half) + np.log(half)
+    excess = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
+    if excess <= 0:
+        return math.inf, float(np.exp(logs.mean()))
+    half_prior = _inverse_trigamma(excess)
+    center = logs.mean() + special.digamma(half_prior) - math.log(half_prior)
+    return 2 * half_prior, float(np.exp(center))
+
+
+def moderated_t(
+    gap_A: Floats, variance_A: Floats, freedom_A: Floats, size_A: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Tests differences of two means of equal variance, by Smyth's moderated t statistic.
+
+    Three repeats say little of their variance, and dozens of arms say much of how variances lie:
+    each variance is shrunk towards the others', by as much as they are alike. Source: Smyth 2004,
+    "Linear models and empirical Bayes methods", sections 3 and 6.2.
+
+    Args:
+        gap_A: differences.
+        variance_A, freedom_A: of a single repeat, pooled over the two samples.
+        size_A: 1/n₁ + 1/n₂.
+
+    Returns:
+        Standard errors, degrees of freedom and two-sided p values.
+    """
+    prior_freedom, prior = prior_of_variances(variance_A, freedom_A)
+    if math.isinf(prior_freedom):
+        shrunk_A, total_A = np.full_like(gap_A, prior), np.full_like(gap_A, math.inf)
+    else:
+        total_A = freedom_A + prior_freedom
+        shrunk_A = (freedom_A * variance_A + prior_freedom * prior) / total_A
+    error_A = np.sqrt(shrunk_A * size_A)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio_A = np.where(gap_A == 0, 0.0, np.abs(gap_A) / error_A)
+    return error_A, total_A, 2 * special.stdtr(total_A, -ratio_A)
+
+
+def _inverse_trigamma(value: float) -> float:
+    from scipy import optimize  # slow to import, too
+
+    def excess(log_x: float) -> float:
+        return float(special.polygamma(1, math.exp(log_x))) - value
+
+    return math.exp(optimize.brentq(excess, -20, 20))

@@ -10,17 +10,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
 
-from infwidth.stats.statistics import (
-    holm,
-    intersection_union,
-    p_beyond,
-    p_equivalent,
-    p_greater,
-    p_less,
-    two_sided,
-)
+from infwidth.stats.effects import Effect
+from infwidth.stats.statistics import holm, two_sided
 
 
 class Verdict(StrEnum):
@@ -46,30 +39,35 @@ class Evidence(NamedTuple):
     p_opposite: float
 
 
-def worse(differences: ArrayLike) -> Evidence:
-    """`The first variant's loss is higher`: paired t test of the differences by seed.
+def worse(difference: Effect) -> Evidence:
+    """`The first variant's loss is higher`: t test of the differences by seed.
 
     Two-sided p values, so that at the same level the test and the interval shown never disagree.
     """
-    return Evidence(two_sided(p_greater(differences)), two_sided(p_less(differences)))
+    return Evidence(two_sided(difference.p_above(0.0)), two_sided(difference.p_below(0.0)))
 
 
-def tracks(differences: ArrayLike, margin: float) -> Evidence:
-    """`The two variants have the same loss`, within the margin in nats per token: TOST.
+def tracks(difference: Effect, margin: float) -> Evidence:
+    """`The two variants have the same loss`, within the margin in nats per token.
 
-    Its opposite is that they differ by more than the margin, which needs evidence of its own.
+    By two one-sided t tests (TOST, Schuirmann 1987): below α exactly when the 1 − 2α interval lies
+    inside ±margin. Its opposite, that they differ by more, needs evidence of its own.
     """
-    return Evidence(p_equivalent(differences, margin), p_beyond(differences, margin))
+    inside = max(difference.p_above(-margin), difference.p_below(margin))
+    beyond = min(difference.p_above(margin), difference.p_below(-margin))
+    return Evidence(inside, two_sided(beyond))
 
 
 def at_every_width(evidence: Sequence[Evidence]) -> Evidence:
-    """`The claim holds at every width`: an intersection-union test.
+    """`The claim holds at every width`: an intersection-union test, with no correction needed.
 
-    It is contradicted where at some width the opposite is shown, after Holm over the widths.
+    Source: Berger 1982. It is contradicted where at some width the opposite is shown, after Holm
+    over the widths.
     """
+    holds = [each.p_holds for each in evidence]
     opposite = [p for p in holm([each.p_opposite for each in evidence]) if not math.isnan(p)]
     return Evidence(
-        intersection_union([each.p_holds for each in evidence]),
+        float(np.max(holds)) if holds else math.nan,  # NaN if any is
         min(opposite, default=math.nan),
     )
 
@@ -87,7 +85,7 @@ def at_some_width(evidence: Sequence[Evidence]) -> Evidence:
 def verdict(
     evidence: Evidence, confidence: float, judge: bool = True, question: bool = False
 ) -> Verdict:
-    """The word for the evidence.
+    """The word for the evidence, at the level 1 − confidence.
 
     Args:
         evidence: of one claim.

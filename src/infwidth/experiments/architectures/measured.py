@@ -17,8 +17,7 @@ from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import SEED, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
-from infwidth.stats.effects import Effect, paired_effect
-from infwidth.stats.gap_closed import GapClosed
+from infwidth.stats.effects import Effect, GapClosed, paired_effect
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
 
 TABLES = {

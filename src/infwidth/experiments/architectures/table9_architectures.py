@@ -11,8 +11,7 @@ import pandas as pd
 from infwidth.config.variants import VARIANTS
 from infwidth.drawing.table import MISSING, Table, plus_minus, rate, sentences
 from infwidth.experiments.architectures.measured import LABELS, PAIRS, Architectures
-from infwidth.stats.effects import Effect
-from infwidth.stats.gap_closed import GapClosed
+from infwidth.stats.effects import Effect, GapClosed
 from infwidth.stats.statistics import Interval
 
 HEADS = {

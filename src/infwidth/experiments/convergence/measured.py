@@ -128,7 +128,7 @@ class Convergence(Experiment):
     def slope(self, rule: str, split: str) -> Slope:
         """Their mean, judged by the rule."""
         slope_R = self.slopes(rule, split)
-        evidence = tracks(slope_R - EXPECTED_SLOPE, self.margin)
+        evidence = tracks(Effect.of_repeats("", slope_R - EXPECTED_SLOPE), self.margin)
         return Slope(
             mean_interval(slope_R, self.confidence),
             mean_interval(slope_R, 2 * self.confidence - 1),

@@ -11,8 +11,7 @@ from infwidth.drawing.curves import band, crosses, curve, ends, estimates
 from infwidth.drawing.layout import EndLabel, finish, new_figure, width_axis
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
-from infwidth.experiments.lm_width.comparisons import CellLoss, cell_loss
-from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.measured import CellLoss, Measurements
 
 PROXY_WIDTH = 16_384
 """From this width on a finite model is shown as a proxy of the limit."""
@@ -31,7 +30,7 @@ def draw(measured: Measurements) -> Figure:
     axes = figure.add_subplot()
     cells = {
         variant: {
-            width: cell_loss(measured, variant, width)
+            width: measured.loss(variant, width)
             for width in measured.widths
             if not measured.cell(variant, width).empty
         }
@@ -156,5 +155,4 @@ def _print(measured: Measurements, cells: dict[str, dict[int, CellLoss]]) -> lis
         if barred
         else ""
     )
-    shared = [notes.divergence_note(measured), notes.warning(measured)]
-    return [spread, bars, *shared, notes.reconstruction_note(measured)]
+    return [spread, bars, notes.divergence_note(measured), *notes.figure_notes(measured)]

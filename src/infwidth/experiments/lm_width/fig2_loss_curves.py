@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.curves import curve
@@ -13,7 +14,6 @@ from infwidth.drawing.layout import EndLabel, finish, new_figure
 from infwidth.drawing.style import TEXT_WIDTH, look, paper_style
 from infwidth.experiments.lm_width import notes
 from infwidth.experiments.lm_width.measured import Measurements
-from infwidth.experiments.lm_width.smoothing import smooth
 
 BASELINE = "frozen"
 """The lower panels show differences from it, paired by seed, that is on the same batches."""
@@ -70,7 +70,7 @@ def draw(measured: Measurements) -> Figure:
 
 def _curves(measured: Measurements, width: int) -> Curves:
     """Smoothed training loss of every reported run at a width."""
-    by_key = dict(iter(measured.curves.groupby("key")))
+    by_key = dict(iter(measured.rows("curves").groupby("key")))
     found: Curves = {}
     for variant in measured.variants:
         runs = {}
@@ -83,6 +83,26 @@ def _curves(measured: Measurements, width: int) -> Curves:
         if runs:
             found[variant] = pd.DataFrame(runs).sort_index()
     return found
+
+
+def smooth(steps: ArrayLike, values: ArrayLike, width: float) -> NDArray[np.float64]:
+    """Gaussian smoothing without lag and without a bend at the ends (local linear regression).
+
+    At each step a straight line is fitted by weighted least squares and read off there, so that a
+    straight curve stays as it is up to its ends. Steps ascend, evenly spaced or not. `width` is the
+    standard deviation of the weights, in steps; at least half the typical spacing is used, which
+    leaves values that are that far apart nearly as they are.
+    """
+    step_T = np.asarray(steps, dtype=np.float64)
+    value_T = np.asarray(values, dtype=np.float64)
+    if len(step_T) < 3:
+        return value_T
+    width = max(width, float(np.median(np.diff(step_T))) / 2)
+    offset_TxT = (step_T[None, :] - step_T[:, None]) / width
+    weight_TxT = np.exp(-0.5 * offset_TxT**2)
+    s0_T, s1_T, s2_T = ((weight_TxT * offset_TxT**power).sum(axis=1) for power in range(3))
+    line_TxT = weight_TxT * (s2_T[:, None] - s1_T[:, None] * offset_TxT)
+    return line_TxT @ value_T / (s0_T * s2_T - s1_T**2)
 
 
 def _minus_baseline(curves: Curves) -> Curves:
@@ -153,6 +173,5 @@ def _print(measured: Measurements, paired: bool) -> list[str]:
         f"{over}; smoothed over {SMOOTHING:.1%} of the run (Gaussian, one standard deviation).",
         "Below: differences paired by seed, on the same batches." if paired else "",
         notes.divergence_note(measured),
-        notes.warning(measured),
-        notes.reconstruction_note(measured),
+        *notes.figure_notes(measured),
     ]

@@ -119,7 +119,8 @@ def _over_width(measured: Measurements, variants: list[str], panels: Any) -> lis
     """Test loss over width on the same seeds: tuned at every width, and at one rate."""
     ends = {}
     every: list[float] = []
-    titles = ("tuned at every width", f"at the rate of $H$ = {measured.reference_width:,}")
+    reference = measured.settings["lm_width"]["reference_width"]
+    titles = ("tuned at every width", f"at the rate of $H$ = {reference:,}")
     for axes, title, role in zip(panels, titles, ("report", "one_rate"), strict=True):
         series = []
         for variant in variants:
@@ -222,6 +223,5 @@ def _print(measured: Measurements, anything: bool) -> list[str]:
         f"{count} seeds."
         if count
         else "",
-        notes.warning(measured),
-        notes.reconstruction_note(measured),
+        *notes.figure_notes(measured),
     ]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The measurements of one configuration, as the experiment wrote them: read, checked, looked up.
+"""What the width experiment measured: read, checked, and asked for losses and comparisons.
 
 Legend: S seeds, D test documents. Every loss is in nats per token.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,17 @@ from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.reading import require
+from infwidth.stats.effects import Effect, GapClosed, RatioEffect
 from infwidth.stats.selection import Choice, Trial, choose
+from infwidth.stats.statistics import (
+    Interval,
+    SampleMean,
+    document_interval,
+    mean_interval,
+    paired_power,
+    required_seeds,
+    resampled_losses,
+)
 
 _PARAMETERS = tuple(f"parameters_{kind}" for kind in PARAMETERS)
 TABLES = {
@@ -40,37 +51,69 @@ TABLES = {
 SELECTION_KEYS = ("learning_rate", "kappa", "interior", "note", "trials", "extensions")
 TRIAL_KEYS = ("learning_rate", "kappa", "mean_validation_loss", "status")
 ROLES = ("trunk", "tuning", "check", "one_rate", "report")
+GAP = ("ntk", "adam_star", "frozen")
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
+
+Cell = tuple[str, int]
+"""A variant and a width."""
+
+
+@dataclass(frozen=True)
+class CellLoss:
+    """The test loss of a variant at a width.
+
+    Attributes:
+        over_seeds: mean of the runs that finished, with its t interval.
+        over_documents: the same mean with the bootstrap's interval over test documents.
+        diverged: runs that diverged, which no mean contains.
+    """
+
+    over_seeds: SampleMean
+    over_documents: Interval
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The loss of one variant minus that of another at a width, paired by seed.
+
+    Attributes:
+        effect: the mean difference, with its interval over test documents, paired by document.
+        over_seeds: the same mean with its t interval.
+        correlation: Pearson's, of the pairs over seeds; NaN for fewer than 3 pairs or a constant
+            member. The variance of a difference falls by the factor 1 − correlation.
+        seeds_needed: pairs that show the effect of interest with the power set; None if unknown.
+        power: of the pairs there are.
+    """
+
+    width: int
+    effect: Effect
+    over_seeds: SampleMean
+    correlation: float
+    seeds_needed: int | None
+    power: float
 
 
 @dataclass(frozen=True)
 class Measurements(Experiment):
-    """Everything that tables and figures are made from.
-
-    Attributes:
-        statistics: the settings of intervals and verdicts.
-    """
+    """Everything that tables and figures are made from."""
 
     statistics: StatisticsSettings
 
     @property
     def runs(self) -> pd.DataFrame:
         """One row a (run, role)."""
-        return self.measured.tables["runs"]
+        return self.rows("runs")
 
     @property
     def documents(self) -> pd.DataFrame:
         """One row a (reported run, test document): `loss_sum` in nats, `tokens`."""
-        return self.measured.tables["documents"]
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        """One row a (reported run, logged stretch): training loss."""
-        return self.measured.tables["curves"]
+        return self.rows("documents")
 
     @property
     def reported(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        return self.runs[self.runs["role"] == "report"]
+        return self.rows("runs", role="report")
 
     @property
     def variants(self) -> list[str]:
@@ -85,44 +128,31 @@ class Measurements(Experiment):
         return found or sorted(self.settings["lm_width"]["widths"])
 
     @property
-    def reference_width(self) -> int:
-        """The width whose rate the runs at one rate have."""
-        return int(self.settings["lm_width"]["reference_width"])
-
-    @property
     def seeds(self) -> list[int]:
         """The seeds that every cell was to report, whether or not its run is there."""
         return sorted(self.settings["lm_width"]["seeds"])
 
+    @property
+    def tolerance(self) -> float:
+        """Difference in validation loss that tuning counts as none."""
+        return float(self.settings["lm_width"].get("tuning", {}).get("tolerance", 0.0))
+
     def cell(self, variant: str, width: int, role: str = "report") -> pd.DataFrame:
         """The runs of a variant at a width, by seed; `constant` serves every width."""
         width = 0 if variant == "constant" else width
-        runs = self.runs[self.runs["role"] == role]
-        chosen = runs[(runs["variant"] == variant) & (runs["width"] == width)]
-        return chosen.sort_values("seed")
+        return self.rows("runs", variant=variant, width=width, role=role).sort_values("seed")
 
     def losses(self, variant: str, width: int, role: str = "report") -> dict[int, float]:
         """Test loss by seed of the runs that finished; role `one_rate`: at the one rate."""
-        runs = self.cell(variant, width, role)
-        runs = runs[(runs["status"] == "done") & np.isfinite(runs["test_loss"])]
-        return dict(zip(runs["seed"].astype(int).tolist(), runs["test_loss"].tolist(), strict=True))
-
-    def diverged(self, variant: str, width: int) -> int:
-        """Number of reported runs of this cell that diverged."""
-        return len(self.cell(variant, width)) - len(self.losses(variant, width))
+        width = 0 if variant == "constant" else width
+        return self.by_seed("runs", "test_loss", variant=variant, width=width, role=role)
 
     def document_losses(
         self, variant: str, width: int, seeds: list[int] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Summed loss and tokens of each test document, by seed.
+        """Summed loss, nats, and tokens of each test document by seed, both (S, D).
 
-        Args:
-            variant: which variant.
-            width: which MLP width.
-            seeds: which seeds, all that finished by default.
-
-        Returns:
-            loss_SxD in nats and tokens_SxD; empty if no run of the cell has document rows.
+        Of all seeds that finished by default; both are empty if there are no rows of documents.
 
         Raises:
             UserError: the seeds were not scored on the same documents.
@@ -141,6 +171,77 @@ class Measurements(Experiment):
             )
         wide = wide.loc[keys].astype(np.float64)
         return wide["loss_sum"].to_numpy(), wide["tokens"].to_numpy()
+
+    def document_contrast(
+        self, weights: Mapping[Cell, float], estimate: float, seeds: list[int]
+    ) -> Interval:
+        """The document interval of a weighted sum of mean losses, all on the same resamples.
+
+        Args:
+            weights: by cell.
+            estimate: the sum's value on the documents themselves.
+            seeds: over which losses are averaged.
+        """
+        if not seeds:
+            return NO_INTERVAL
+        settings = self.statistics
+        documents = 0
+        resampled_B = np.zeros(settings.bootstrap_samples)
+        for cell, weight in weights.items():
+            loss_SxD, tokens_SxD = self.document_losses(*cell, seeds)
+            if not loss_SxD.size or documents not in (0, loss_SxD.shape[1]):
+                return Interval(estimate, math.nan, math.nan)
+            documents = loss_SxD.shape[1]
+            resampled_B += weight * resampled_losses(
+                loss_SxD, tokens_SxD, settings.bootstrap_samples, settings.bootstrap_seed
+            )
+        return document_interval(estimate, resampled_B, documents, settings.confidence)
+
+    def loss(self, variant: str, width: int) -> CellLoss:
+        """The test loss of one variant at one width, with both intervals."""
+        losses = self.losses(variant, width)
+        mean = mean_interval(list(losses.values()), self.statistics.confidence)
+        documents = self.document_contrast({(variant, width): 1.0}, mean.estimate, list(losses))
+        return CellLoss(mean, documents, len(self.cell(variant, width)) - len(losses))
+
+    def compare(self, first: str, second: str, width: int) -> Comparison | None:
+        """One variant against another at one width; None if either never ran there."""
+        if self.cell(first, width).empty or self.cell(second, width).empty:
+            return None
+        losses = self.losses(first, width), self.losses(second, width)
+        seeds = sorted(set(losses[0]) & set(losses[1]))
+        first_S, second_S = (np.array([loss[seed] for seed in seeds]) for loss in losses)
+        mean = mean_interval(first_S - second_S, self.statistics.confidence)
+        correlation = math.nan
+        if len(seeds) >= 3 and np.ptp(first_S) > 0 and np.ptp(second_S) > 0:
+            correlation = float(np.corrcoef(first_S, second_S)[0, 1])
+        weights = {(first, width): 1.0, (second, width): -1.0}
+        documents = self.document_contrast(weights, mean.estimate, seeds)
+        lost = len(self.seeds) - len(seeds)
+        test = (mean.sd, self.statistics.effect_of_interest, self.statistics.confidence)
+        return Comparison(
+            width,
+            Effect.of_repeats("", first_S - second_S, lost, documents),
+            mean,
+            correlation,
+            required_seeds(*test, self.statistics.power),
+            paired_power(mean.count, *test),
+        )
+
+    def gap_effect(self, where: str, width: int) -> RatioEffect:
+        """(L_ntk − L_adam_star) / (L_ntk − L_frozen) over the seeds that all three finished."""
+        return RatioEffect.of_gap(where, (self.losses(v, width) for v in GAP), self.seeds)
+
+    def share_closed(self, width: int) -> GapClosed | None:
+        """The same with Fieller's interval.
+
+        None if one of the three never ran there, or lost a seed: what a run that diverged would
+        have closed is not known.
+        """
+        effect = self.gap_effect("", width)
+        if effect.lost or not effect.count:
+            return None
+        return effect.closed(self.statistics.confidence, self.statistics.gap_fraction)
 
     def choice(self, variant: str, width: int) -> dict[str, Any] | None:
         """What tuning chose for a variant at a width, and every cell that it tried."""
@@ -164,10 +265,12 @@ class Measurements(Experiment):
         trials = [trial for trial in self.trials(variant, width) if trial.kappa == kappa]
         return choose(trials, self.tolerance) if trials else None
 
-    @property
-    def tolerance(self) -> float:
-        """Difference in validation loss that tuning counts as none, nats per token."""
-        return float(self.settings["lm_width"].get("tuning", {}).get("tolerance", 0.0))
+    def not_interior(self, variant: str) -> dict[int, str]:
+        """The widths at which tuning left the optimum unbracketed, and its note on each."""
+        if variant == "constant":
+            return {}
+        chosen = {width: self.choice(variant, width) for width in self.widths}
+        return {w: each["note"] for w, each in chosen.items() if each and not each["interior"]}
 
 
 def load(folder: Path | str) -> Measurements:

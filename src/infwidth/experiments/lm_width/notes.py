@@ -1,56 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small print that figures share: what is reconstructed, which corpus, what is uncertain."""
+"""What figures and tables say alike: what is reconstructed, which corpus, what is uncertain."""
 
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.measured import Measurements
 
 
-def reconstruction_note(measured: Measurements) -> str:
-    """Said on every figure."""
-    star = any(ALL_VARIANTS[name].readout == "adam_star" for name in measured.variants)
-    corpus = f"Corpus: {measured.settings['corpus']}."
-    return f"ADAM* is our reconstruction of the paper's rule. {corpus}" if star else corpus
-
-
-def not_interior(measured: Measurements, variant: str) -> dict[int, str]:
-    """The widths at which tuning left the variant's optimum unbracketed, and its note on each."""
-    if variant == "constant":
-        return {}
-    chosen = {width: measured.choice(variant, width) for width in measured.widths}
-    return {
-        width: entry["note"]
-        for width, entry in chosen.items()
-        if entry is not None and not entry["interior"]
-    }
-
-
 def label(measured: Measurements, variant: str) -> str:
     """The variant's name, with a dagger where its rate is not interior at some width."""
-    return ALL_VARIANTS[variant].label + (" †" if not_interior(measured, variant) else "")
+    return ALL_VARIANTS[variant].label + (" †" if measured.not_interior(variant) else "")
 
 
-def warning(measured: Measurements) -> str:
-    """The sentence that explains the dagger, or nothing; equal reasons are said once."""
+def figure_notes(measured: Measurements) -> list[str]:
+    """What every figure says: the dagger, once for equal reasons, the rule, and the corpus."""
     reasons: dict[str, list[str]] = {}
     for name in measured.variants:
-        for width, note in not_interior(measured, name).items():
+        for width, note in measured.not_interior(name).items():
             reasons.setdefault(note, []).append(f"{ALL_VARIANTS[name].label} at {width:,}")
-    return " ".join(
-        f"† Not interior, {reason}: {'; '.join(names)}." for reason, names in reasons.items()
-    )
+    star = any(ALL_VARIANTS[name].readout == "adam_star" for name in measured.variants)
+    return [
+        *(f"† Not interior, {reason}: {'; '.join(names)}." for reason, names in reasons.items()),
+        "ADAM* is our reconstruction of the paper's rule." if star else "",
+        f"Corpus: {measured.settings['corpus']}.",
+    ]
 
 
 def divergence_note(measured: Measurements) -> str:
     """The sentence that explains the crosses, or nothing."""
     lost = int((measured.reported["status"] != "done").sum())
-    if not lost:
-        return ""
     runs = "run" if lost == 1 else "runs"
-    return f"× {lost} reported {runs} diverged; means are of the runs that finished."
+    crosses = f"× {lost} reported {runs} diverged; means are of the runs that finished."
+    return crosses if lost else ""
 
 
 def corpus_note(measured: Measurements) -> str:
-    """What a reader must know beside every number."""
+    """What every table says."""
     return (
         f"Corpus: {measured.settings['corpus']}. "
         "ADAM*'s formula is our reconstruction (B), not the paper's text."
@@ -58,7 +41,7 @@ def corpus_note(measured: Measurements) -> str:
 
 
 def seeds_note(measured: Measurements) -> str:
-    """How many seeds and which confidence the intervals have."""
+    """How many seeds and which confidence a table's intervals have."""
     seeds = len(measured.seeds)
     if seeds < 2:
         return "one seed, so no interval over seeds"

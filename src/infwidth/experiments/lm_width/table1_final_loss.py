@@ -7,8 +7,7 @@ import pandas as pd
 
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.table import MISSING, Table, number, plus_minus, sentences
-from infwidth.experiments.lm_width.comparisons import CellLoss, cell_loss
-from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.measured import CellLoss, Measurements
 from infwidth.experiments.lm_width.notes import corpus_note, seeds_note
 
 
@@ -21,7 +20,7 @@ def build(measured: Measurements) -> Table:
             if measured.cell(variant, width).empty:
                 cells[f"H = {width:,}"] = MISSING
                 continue
-            cell = cell_loss(measured, variant, width)
+            cell = measured.loss(variant, width)
             cells[f"H = {width:,}"] = _show(cell)
             document_halves.append(cell.over_documents.half_width)
             if variant != "constant" or width == measured.widths[0]:

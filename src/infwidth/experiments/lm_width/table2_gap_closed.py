@@ -16,26 +16,35 @@ from infwidth.drawing.table import (
     plus_minus,
     sentences,
 )
-from infwidth.experiments.lm_width.comparisons import UNKNOWN, Comparison, compare, share_closed
-from infwidth.experiments.lm_width.measured import Measurements
+from infwidth.experiments.lm_width.measured import NO_INTERVAL, Comparison, Measurements
 from infwidth.experiments.lm_width.notes import corpus_note, seeds_note
-from infwidth.stats.gap_closed import GapClosed
-from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, verdict
+from infwidth.stats.effects import GapClosed
+from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, tracks, verdict, worse
+
+UNKNOWN = Evidence(math.nan, math.nan)
+
+
+class Rule(NamedTuple):
+    """What judges a pair: its name in the CSV, the head of its column, and its words."""
+
+    name: str
+    head: str
+    holds: str
+    fails: str
 
 
 class Pair(NamedTuple):
-    """Two variants that are compared, the column's head, and the rule that judges them, if any."""
+    """Two variants that are compared, and the column's head."""
 
     first: str
     second: str
     head: str
-    rule: str | None = None
 
 
 PAIRS = (
-    Pair("ntk", "frozen", "NTK − frozen", "worse"),
+    Pair("ntk", "frozen", "NTK − frozen"),
     Pair("ntk", "adam_star", "NTK − ADAM*"),
-    Pair("adam_star", "frozen", "ADAM* − frozen", "tracks"),
+    Pair("adam_star", "frozen", "ADAM* − frozen"),
     Pair("frozen", "unfrozen", "frozen − unfrozen"),
 )
 OURS = (
@@ -44,15 +53,19 @@ OURS = (
 )
 """Compared in the CSV only: rows that are not the paper's."""
 
+NTK, STAR = PAIRS[0], PAIRS[2]
+
+RULES = {
+    NTK: Rule("worse", "NTK against frozen", "worse", "better"),
+    STAR: Rule("tracks", "ADAM* against frozen", "within margin", "beyond margin"),
+}
+
 COLUMNS = [
     *("width", "quantity", "unit", "first", "second", "estimate", "seeds_lower", "seeds_upper"),
     *("documents_lower", "documents_upper", "sd_of_differences", "correlation", "pairs"),
     *("pairs_lost", "seeds_needed", "power", "rule", "p_holds", "p_opposite", "found"),
 ]
 """Of the CSV: one row a (width, quantity), and one a claim over every width."""
-
-RULES = {"worse": "NTK against frozen", "tracks": "ADAM* against frozen"}
-WORDS = {"worse": ("worse", "better"), "tracks": ("within margin", "beyond margin")}
 
 
 def build(measured: Measurements) -> Table:
@@ -61,36 +74,38 @@ def build(measured: Measurements) -> Table:
     A verdict is that of one width by itself. Over every width there are p values and no word: that
     is for the claims, which correct it within their family.
     """
-    raw, shown = [], []
-    evidence: dict[str, list[Evidence]] = {rule: [] for rule in RULES}
+    raw: list[dict[str, object]] = []
+    shown: list[dict[str, str]] = []
+    evidence: dict[Pair, list[Evidence]] = {pair: [] for pair in RULES}
+    ran: set[Pair] = set()
     for width in measured.widths:
-        compared = {pair: compare(measured, pair.first, pair.second, width) for pair in PAIRS}
-        share = share_closed(measured, width)
-        verdicts = {}
-        for pair in PAIRS:
-            if pair.rule is not None:
-                found = _evidence(measured, pair, compared[pair])
-                evidence[pair.rule].append(found)
-                verdicts[pair.rule] = _word(measured, pair.rule, found, compared[pair] is not None)
-        raw += [_row(measured, pair, each) for pair, each in compared.items() if each]
-        extra = ((pair, compare(measured, pair.first, pair.second, width)) for pair in OURS)
-        raw += [_row(measured, pair, each) for pair, each in extra if each]
+        found = {pair: measured.compare(pair.first, pair.second, width) for pair in PAIRS + OURS}
+        compared = {pair: each for pair, each in found.items() if each}
+        ran |= compared.keys()
+        raw += [_row(measured, pair, each) for pair, each in compared.items()]
+        share = measured.share_closed(width)
         if share is not None:
-            raw.append(_share_row(width, share, compared[PAIRS[0]]))
+            raw.append(_share_row(width, share, found[NTK]))
+        words = {}
+        for pair, rule in RULES.items():
+            evidence[pair].append(_evidence(measured, pair, found[pair]))
+            word = _word(measured, rule, evidence[pair][-1])
+            words[rule.head] = word if pair in compared else MISSING
         shown.append(
             {"H": f"{width:,}"}
-            | {pair.head: _show(each) for pair, each in compared.items()}
+            | {pair.head: _show(found[pair]) for pair in PAIRS}
             | {"gap closed": _show_share(share)}
-            | _show_seeds([each for each in compared.values() if each])
-            | {RULES[rule]: word for rule, word in verdicts.items()}
+            | _show_seeds([compared[pair] for pair in PAIRS if pair in compared])
+            | words
         )
-    shown.append(_every_width(measured, evidence, raw, list(shown[0])))
-    return Table(
-        "table2_gap_closed",
-        _caption(measured),
-        pd.DataFrame(raw, columns=COLUMNS),
-        pd.DataFrame(shown),
-    )
+    last = dict.fromkeys(shown[0], "") | {"H": "every width"}
+    for pair, rule in RULES.items():
+        joint = at_every_width(evidence[pair])
+        last[rule.head] = _show_joint(measured, joint) if pair in ran else MISSING
+        if pair in ran:
+            raw.append({"width": "every"} | _judged(pair, joint))
+    raw_table, shown_table = pd.DataFrame(raw, columns=COLUMNS), pd.DataFrame([*shown, last])
+    return Table("table2_gap_closed", _caption(measured), raw_table, shown_table)
 
 
 def _caption(measured: Measurements) -> str:
@@ -117,47 +132,18 @@ def _caption(measured: Measurements) -> str:
 
 
 def _evidence(measured: Measurements, pair: Pair, compared: Comparison | None) -> Evidence:
-    if compared is None or pair.rule is None:
+    """By the pair's rule; none where it has no rule, never ran, or lost a seed."""
+    if compared is None or pair not in RULES:
         return UNKNOWN
-    if pair.rule == "worse":
-        return compared.worse()
-    return compared.tracks(measured.statistics.equivalence_margin)
+    if pair == NTK:
+        return worse(compared.effect)
+    return tracks(compared.effect, measured.statistics.equivalence_margin)
 
 
-def _word(measured: Measurements, rule: str, evidence: Evidence, ran: bool = True) -> str:
+def _word(measured: Measurements, rule: Rule, evidence: Evidence) -> str:
     settings = measured.statistics
     found = verdict(evidence, settings.confidence, settings.judge)
-    return comparison(found, *WORDS[rule]) if ran else MISSING
-
-
-def _every_width(
-    measured: Measurements,
-    evidence: dict[str, list[Evidence]],
-    raw: list[dict[str, object]],
-    columns: list[str],
-) -> dict[str, str]:
-    """The last row: p values of each claim over all widths. Adds the same to the raw rows."""
-    row = dict.fromkeys(columns, "") | {"H": "every width"}
-    for pair in PAIRS:
-        if pair.rule is None:
-            continue
-        joint = at_every_width(evidence[pair.rule])
-        ran = any(each["first"] == pair.first and each["second"] == pair.second for each in raw)
-        row[RULES[pair.rule]] = _show_joint(measured, joint) if ran else MISSING
-        if ran:
-            raw.append(
-                {
-                    "width": "every",
-                    "quantity": "difference",
-                    "unit": "nats per token",
-                    "first": pair.first,
-                    "second": pair.second,
-                    "rule": pair.rule,
-                    "p_holds": joint.p_holds,
-                    "p_opposite": joint.p_opposite,
-                }
-            )
-    return row
+    return comparison(found, rule.holds, rule.fails)
 
 
 def _show_joint(measured: Measurements, joint: Evidence) -> str:
@@ -169,7 +155,7 @@ def _show_joint(measured: Measurements, joint: Evidence) -> str:
 def _show(compared: Comparison | None) -> str:
     if compared is None:
         return MISSING
-    lost = f" ({compared.lost} lost)" if compared.lost else ""
+    lost = f" ({compared.effect.lost} lost)" if compared.effect.lost else ""
     return plus_minus(compared.over_seeds, sign=True) + lost
 
 
@@ -186,7 +172,7 @@ def _show_share(share: GapClosed | None) -> str:
 
 
 def _show_seeds(compared: Sequence[Comparison]) -> dict[str, str]:
-    correlations = [each.over_seeds.correlation for each in compared]
+    correlations = [each.correlation for each in compared]
     finite = [value for value in correlations if math.isfinite(value)]
     needed = [each.seeds_needed for each in compared]
     known = [value for value in needed if value is not None]
@@ -199,27 +185,34 @@ def _show_seeds(compared: Sequence[Comparison]) -> dict[str, str]:
 
 def _row(measured: Measurements, pair: Pair, compared: Comparison) -> dict[str, object]:
     evidence = _evidence(measured, pair, compared)
+    documents = compared.effect.documents or NO_INTERVAL
     return {
         "width": compared.width,
+        "estimate": compared.over_seeds.estimate,
+        "seeds_lower": compared.over_seeds.lower,
+        "seeds_upper": compared.over_seeds.upper,
+        "documents_lower": documents.lower,
+        "documents_upper": documents.upper,
+        "sd_of_differences": compared.over_seeds.sd,
+        "correlation": compared.correlation,
+        "pairs": compared.over_seeds.count,
+        "pairs_lost": compared.effect.lost,
+        "seeds_needed": compared.seeds_needed,
+        "power": compared.power,
+        **_judged(pair, evidence),
+        "found": _word(measured, RULES[pair], evidence) if pair in RULES else None,
+    }
+
+
+def _judged(pair: Pair, evidence: Evidence) -> dict[str, object]:
+    return {
         "quantity": "difference",
         "unit": "nats per token",
         "first": pair.first,
         "second": pair.second,
-        "estimate": compared.over_seeds.estimate,
-        "seeds_lower": compared.over_seeds.lower,
-        "seeds_upper": compared.over_seeds.upper,
-        "documents_lower": compared.over_documents.lower,
-        "documents_upper": compared.over_documents.upper,
-        "sd_of_differences": compared.over_seeds.sd,
-        "correlation": compared.over_seeds.correlation,
-        "pairs": compared.over_seeds.count,
-        "pairs_lost": compared.lost,
-        "seeds_needed": compared.seeds_needed,
-        "power": compared.power,
-        "rule": pair.rule,
+        "rule": RULES[pair].name if pair in RULES else None,
         "p_holds": evidence.p_holds,
         "p_opposite": evidence.p_opposite,
-        "found": _word(measured, pair.rule, evidence) if pair.rule else None,
     }
 
 

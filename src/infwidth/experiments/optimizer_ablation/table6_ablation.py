@@ -9,7 +9,7 @@ from infwidth.config.variants import ALL_VARIANTS
 from infwidth.drawing.table import MISSING, Table, count, number, plus_minus, rate, sentences
 from infwidth.experiments.optimizer_ablation.measured import REFERENCE, Cell, OptimizerAblation
 from infwidth.experiments.optimizer_ablation.settings import BASE, context_of
-from infwidth.stats.gap_closed import GapClosed
+from infwidth.stats.effects import GapClosed
 from infwidth.stats.selection import race_note
 from infwidth.stats.statistics import Interval, mean_interval
 
