@@ -40,13 +40,12 @@ def picture_module(name: str) -> str:
 
 def figure_code(name: str) -> tuple[str, ...]:
     """The modules that a figure's files hang on, with all that they import."""
-    read = reader(FIGURES[name])
-    return (picture_module(name), read, "infwidth.drawing.draw", "infwidth.drawing.save")
+    return (picture_module(name), reader(FIGURES[name]), "infwidth.drawing.make.draw_and_save")
 
 
 def table_code(name: str) -> tuple[str, ...]:
     """The modules that a table's files hang on, with all that they import."""
-    return (picture_module(name), reader(TABLES[name]), "infwidth.drawing.write")
+    return (picture_module(name), reader(TABLES[name]), "infwidth.drawing.make.build_and_write")
 
 
 def reader(experiment: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from infwidth.catalogue import FIGURES
 from infwidth.config.errors import UserError
-from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.make import draw_and_save
 from infwidth.drawing.style import paper_style
 from infwidth.experiments.registry import STUDIES
 from tests.drawing.pictures import PICTURES

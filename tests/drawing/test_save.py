@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from infwidth.config.errors import UserError
-from infwidth.drawing.save import save_figure
+from infwidth.drawing.make import save_figure
 from infwidth.stored import load_json
 
 

@@ -10,10 +10,9 @@ import pytest
 from infwidth.catalogue import FIGURES, STUDIES, TABLES, picture_module
 from infwidth.config.load import read_config, validate
 from infwidth.config.settings import Settings
-from infwidth.drawing.draw import draw_and_save
+from infwidth.drawing.make import build, draw_and_save
 from infwidth.drawing.style import look, paper_style
 from infwidth.drawing.table import latex, markdown
-from infwidth.drawing.write import build
 from infwidth.experiments import measured as reader
 from infwidth.experiments.ladder.effects import at_last, effects, extrapolation
 from infwidth.experiments.study import conditions

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from infwidth.catalogue import TABLES
+from infwidth.drawing.make import build, build_and_write
 from infwidth.drawing.table import Table, escape, p_value, write_table
-from infwidth.drawing.write import build, build_and_write
 from infwidth.experiments.lm_width.measured import load
 from tests.experiments.synthetic import Truth, write
 

@@ -18,7 +18,7 @@ from infwidth.claims.judge import find, judge
 from infwidth.claims.page import PAGE, Links, page
 from infwidth.claims.schema import read_claims
 from infwidth.config.settings import Settings
-from infwidth.drawing.write import build_and_write
+from infwidth.drawing.make import build_and_write, draw_and_save
 from infwidth.provenance import comparable
 from infwidth.stats.sameness import Sameness, compare_texts
 from infwidth.stored import write_json
@@ -127,8 +127,6 @@ def _table(name: str, published: Published, out: Path) -> Redrawn:
 
 
 def _figure(name: str, published: Published, out: Path) -> Redrawn:
-    from infwidth.drawing.draw import draw_and_save  # matplotlib only where something is drawn
-
     pdf, png, record = draw_and_save(name, published.measurements(FIGURES[name]), out / "figures")
     picture, note = _compare_pictures(published.figures / png.name, png)
     there = published.figures / record.name

@@ -22,14 +22,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _table(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.drawing.write import build_and_write
+    from infwidth.drawing.make import build_and_write
 
     measurements = args.measurements or layout.measurements(TABLES[args.which])
     build_and_write(args.which, measurements, args.out or layout.tables)
 
 
 def _figure(args: argparse.Namespace, _: Settings, layout: Layout) -> None:
-    from infwidth.drawing.draw import draw_and_save
+    from infwidth.drawing.make import draw_and_save
 
     measurements = args.measurements or layout.measurements(FIGURES[args.which])
     draw_and_save(args.which, measurements, args.out or layout.figures)

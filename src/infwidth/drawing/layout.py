@@ -6,7 +6,7 @@ All is deterministic. A figure is laid out in this order: data, limits, then wha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -37,13 +37,8 @@ def spread(
 
     Order is kept (ties by index), and where there is room all stay within [low, high]. With
     z_i = y_i − i·gap the condition is that z does not fall, so this is isotonic regression: pool
-    neighbours that are out of order, each pool at its mean.
-
-    Args:
-        positions: wanted places.
-        gap: least distance of neighbours, same units.
-        low: least place allowed.
-        high: greatest place allowed; too many labels go beyond it rather than overlap.
+    neighbours that are out of order, each pool at its mean. Too many go beyond `high` rather than
+    overlap.
     """
     order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
     pools: list[tuple[float, int]] = []
@@ -83,12 +78,9 @@ def set_margins(
     column_gap: float = 0.0,
     row_gap: float = 0.0,
 ) -> None:
-    """Lays the grid of axes out in inches; the left margin is what the y axes' texts take.
+    """Lays the figure's one grid of axes out in inches; their limits are final.
 
-    Args:
-        figure: its axes form one grid, their limits are final.
-        right, top, bottom: margins.
-        column_gap, row_gap: between the axes.
+    The left margin is what the y axes' texts take.
     """
     left = 0.7  # a first guess, to measure in
     for _ in range(2):
@@ -163,14 +155,8 @@ def end_labels(axes: Axes, labels: Sequence[EndLabel], size: float = LABEL) -> l
         heights = [(y - box.y0) / box.height for y in (start, start, end, end)]
         inches = [0.05, _LEADER - 0.05, _LEADER - 0.02]
         across = [left + 0.02 * dpi / box.width, *(right + x * dpi / box.width for x in inches)]
-        axes.plot(
-            across,
-            heights,
-            transform=axes.transAxes,
-            color=label.color,
-            linewidth=0.5,
-            clip_on=False,
-        )
+        leader: dict[str, Any] = {"transform": axes.transAxes, "linewidth": 0.5, "clip_on": False}
+        axes.plot(across, heights, color=label.color, **leader)
         texts.append(
             axes.text(
                 right + _LEADER * dpi / box.width,
@@ -195,11 +181,7 @@ def small_print(
 ) -> float:
     """Writes a note at the foot of the figure, wrapped to its width; returns its height in inches.
 
-    Args:
-        figure: with its final size.
-        text: one paragraph, or its sentences, of which those that are empty are left out.
-        left: margin on both sides, inches.
-        bottom: margin below, inches.
+    Of sentences those that are empty are left out. Margins, left and right alike, are in inches.
     """
     text = text if isinstance(text, str) else " ".join(filter(None, text))
     width, height = figure.get_size_inches()
@@ -240,15 +222,8 @@ def finish(
 ) -> None:
     """Writes the small print, sets the margins, and puts labels to the right of their axes.
 
-    Args:
-        figure: with its final limits.
-        note: the small print.
-        labels: of these axes.
-        right: margin; by default what the labels take.
-        top: margin.
-        bottom: of the axes above the small print.
-        column_gap, row_gap: between the axes.
-        size: of the labels, points.
+    Lengths are in inches, `bottom` from the small print; `right` is by default what the labels
+    take. Limits must be final.
     """
     labels = labels or {}
     foot = small_print(figure, note)
@@ -262,14 +237,9 @@ def finish(
 def key(
     figure: Figure, y: float, right: float, names: Sequence[tuple[str, Look]], lines: bool = False
 ) -> None:
-    """Names with their markers in one line.
+    """Names with their markers in one line, at height y and with a right margin, inches.
 
-    Args:
-        figure: with its final size.
-        y: height of the line, inches.
-        right: margin at which it ends, inches.
-        names: each with how it is drawn.
-        lines: draw a piece of each line through its marker.
+    With `lines` a piece of each line runs through its marker.
     """
     across, height = figure.get_size_inches()
     reach, gap = (0.11, 0.04) if lines else (0.05, 0.01)
@@ -308,15 +278,7 @@ def width_axis(
     label: str = "MLP width $H$",
     names: Mapping[float, str] | None = None,
 ) -> None:
-    """A logarithmic x axis of widths.
-
-    Args:
-        axes: whose x axis it is.
-        limits: of the axis.
-        ticks: all that there are.
-        label: of the axis.
-        names: of ticks that are not called by their number, such as infinity's.
-    """
+    """A logarithmic x axis of widths; `names` are of ticks that are no number, such as ∞."""
     named = names or {}
     axes.set_xscale("log", base=2)
     axes.set_xlim(*limits)

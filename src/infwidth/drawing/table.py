@@ -94,11 +94,7 @@ def write_table(
 ) -> list[Path]:
     """Writes `.csv` (raw), `.md` and `.tex` (shown), and `.json`, each whole; returns the paths.
 
-    Args:
-        table: what to write.
-        path_without_suffix: its folder is made if need be.
-        provenance: inputs with their sha256, settings and commit, and who made it; the sha256 of
-            the three files is added.
+    The last holds the provenance and the sha256 of the three; the folder is made if need be.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written to.
@@ -109,11 +105,9 @@ def write_table(
         ".md": markdown(table),
         ".tex": latex(table),
     }
-    written = []
-    for suffix, text in texts.items():
-        path = base.parent / (base.name + suffix)
+    written = [base.parent / (base.name + suffix) for suffix in texts]
+    for path, text in zip(written, texts.values(), strict=True):
         write_atomically(path, text)
-        written.append(path)
     record = base.parent / f"{base.name}.json"
     digests = {path.name: sha256(path) for path in written}
     write_json(record, {"table": base.name, SHA256: digests} | provenance)

@@ -21,13 +21,6 @@ def scaled(x_AxD: np.ndarray, train: slice) -> np.ndarray:
 
     So they are 0 in the mean and have a mean square of 1 over the images trained on, as the inputs
     of an MLP have behind a transformer's normalization.
-
-    Args:
-      x_AxD: inputs, one per row.
-      train: those trained on.
-
-    Returns:
-      x_AxD, in float64.
     """
     x_AxD = x_AxD - x_AxD[train].mean(axis=0)
     return x_AxD / np.sqrt(np.square(x_AxD[train]).mean())
@@ -46,11 +39,7 @@ def relu_features(x_AxD: jax.Array, omega_Hxd: jax.Array) -> jax.Array:
 
 
 def as_training(settings: Any) -> TrainingSettings:
-    """The settings that the language model's rules and schedule read, from a section like theirs.
-
-    Args:
-      settings: with `steps`, `warmup_steps`, `final_fraction`, `b1`, `b2` and `eps`.
-    """
+    """What the language model's rules and schedule read, from a section of settings like theirs."""
     names = ("steps", "warmup_steps", "final_fraction", "b1", "b2", "eps")
     return TrainingSettings(
         **{name: getattr(settings, name) for name in names},

@@ -50,8 +50,7 @@ class Study(Experiment):
     @property
     def runs(self) -> pd.DataFrame:
         """The runs whose losses are reported."""
-        runs = self.measured.tables["runs"]
-        return runs[runs["role"] == "report"]
+        return self.rows("runs", role="report")
 
     @property
     def wide(self) -> int:
@@ -77,12 +76,9 @@ class Study(Experiment):
     def contrast(
         self, where: str, weights: Mapping[tuple[str, str, int], float], split: str = "test"
     ) -> Effect:
-        """The mean over seeds of a weighted sum of losses.
+        """The mean over seeds of a weighted sum of losses, by condition, variant and width.
 
-        Args:
-            where: the place.
-            weights: by condition, variant and width; seeds that are in all conditions are paired.
-            split: of which the loss is.
+        Seeds that are in all conditions are paired.
         """
         terms = [(weight, self.losses(*cell, split)) for cell, weight in weights.items()]
         return weighted_effect(where, terms, self._seeds(weights))
@@ -96,8 +92,7 @@ class Study(Experiment):
     def contrasts(self, places: Mapping[str, tuple[str, int]]) -> dict[str, list[Effect]]:
         """All of `CONTRASTS`, and the share of the gap that is closed, place by place.
 
-        Args:
-            places: by name of the place, its condition and width.
+        Places are a condition and a width, by name.
         """
         found: dict[str, list[Effect]] = {
             name: [

@@ -26,10 +26,7 @@ def write_measurements(
 ) -> None:
     """Writes `<table>.parquet` for each table, and `settings.json`, with commit and software.
 
-    Args:
-      out: folder to write, made if need be.
-      tables: tidy tables by name.
-      settings: what the experiment ran with, as JSON values; among them the configuration's `name`.
+    Settings are JSON values, among them the configuration's `name`.
 
     Raises:
       UserError: the disk is full, or the folder cannot be written to.

@@ -106,6 +106,7 @@ def _row(
     gap = None
     if variant == "adam_star" and measured.ran(condition, GAP, width):
         gap = measured.gap_closed("", condition, width).interval(measured.confidence)
+    raw_difference, shown_difference = _difference(measured, difference)
     raw = {
         "condition": condition,
         **given["factors"],
@@ -115,7 +116,7 @@ def _row(
         **interval_columns("test_loss", test, "_nats"),
         "seeds": test.count,
         "lost": lost,
-        **_raw_difference(measured, difference),
+        **raw_difference,
         **interval_columns("gap_closed", gap),
         "learning_rate_tuned": chosen["learning_rate"],
         "kappa": chosen["kappa"],
@@ -129,7 +130,7 @@ def _row(
         "η": rate(chosen["learning_rate"]),
         "training loss": number(losses["train"].estimate),
         "test loss": plus_minus(test) + (f", {lost} lost" if lost else ""),
-        **_shown_difference(measured, difference),
+        **shown_difference,
         "gap closed": _share(gap),
     }
     return raw, shown
@@ -138,47 +139,33 @@ def _row(
 def _extra_row(
     measured: Study, label: str, variant: str, width: int, difference: Difference
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    raw = {"condition": label, "variant": variant, "width": width}
-    shown = {"Setting": label, "Variant": ALL_VARIANTS[variant].label, "H": count(width)}
-    return (
-        raw | _raw_difference(measured, difference),
-        shown | _shown_difference(measured, difference),
-    )
+    raw, shown = _difference(measured, difference)
+    names = {"Setting": label, "Variant": ALL_VARIANTS[variant].label, "H": count(width)}
+    return {"condition": label, "variant": variant, "width": width} | raw, names | shown
 
 
-def _raw_difference(measured: Study, difference: Difference | None) -> dict[str, Any]:
+def _difference(
+    measured: Study, difference: Difference | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns of a difference, as raw numbers and as they are shown."""
     if difference is None:
-        return {}
-    interval = difference.effect.interval(measured.confidence)
-    evidence = _evidence(measured, difference.effect)
-    return {
+        return {}, dict.fromkeys(("minus", "difference", "found"), MISSING)
+    effect, settings = difference.effect, measured.settings["statistics"]
+    interval, margin = effect.interval(measured.confidence), settings["equivalence_margin"]
+    evidence = Evidence(effect.p_below(margin), effect.p_above(margin))
+    word = verdict(evidence, measured.confidence, settings["judge"])
+    found = comparison(word, "not worse", "worse")
+    raw = {
         "minus": difference.other,
         **interval_columns("difference", interval, "_nats"),
         "p_not_worse": evidence.p_holds,
         "p_worse": evidence.p_opposite,
-        "found": _word(measured, evidence),
+        "found": found,
     }
-
-
-def _shown_difference(measured: Study, difference: Difference | None) -> dict[str, str]:
-    if difference is None:
-        return {"minus": MISSING, "difference": MISSING, "found": MISSING}
-    interval = difference.effect.interval(measured.confidence)
     shown = plus_minus(interval, sign=True)
-    if difference.effect.readings:
+    if effect.readings:
         shown = f"{number(interval.lower)} to {number(interval.upper)}"
-    found = _word(measured, _evidence(measured, difference.effect))
-    return {"minus": difference.other, "difference": shown, "found": found}
-
-
-def _evidence(measured: Study, effect: Effect) -> Evidence:
-    margin = measured.settings["statistics"]["equivalence_margin"]
-    return Evidence(effect.p_below(margin), effect.p_above(margin))
-
-
-def _word(measured: Study, evidence: Evidence) -> str:
-    judge = measured.settings["statistics"]["judge"]
-    return comparison(verdict(evidence, measured.confidence, judge), "not worse", "worse")
+    return raw, {"minus": difference.other, "difference": shown, "found": found}
 
 
 def _share(gap: Interval | None) -> str:

@@ -20,13 +20,9 @@ SETTINGS_KEYS = ("name", "commit")
 
 @dataclass(frozen=True)
 class MeasuredTables:
-    """What an experiment of a few tables measured.
+    """A folder of measurements: its tables by name, and the effective settings.
 
-    Attributes:
-        folder: where it was read from.
-        tables: by name, `<name>.parquet`.
-        settings: the effective settings, with the configuration's name and the commit.
-        digests: sha256 of each file read, by name.
+    `digests` are the sha256 of each file read.
     """
 
     folder: Path
@@ -57,14 +53,10 @@ class MeasuredTables:
         return cls(folder, tables, settings, digests)
 
     def require_known(self, table: str, **names: Iterable[str]) -> None:
-        """Refuses a table with an unknown name in a column.
-
-        Args:
-            table: which.
-            names: by column those that are known.
+        """Refuses a table that holds others than these names in a column.
 
         Raises:
-            UserError: the first name that is not.
+            UserError: the first name that is not known.
         """
         for column, known in names.items():
             strange = sorted(set(self.tables[table][column]) - set(known))
@@ -86,11 +78,7 @@ class MeasuredTables:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment of a few tables measured; subclasses read answers from them.
-
-    Attributes:
-        measured: its tables, checked.
-    """
+    """What an experiment of a few tables measured; subclasses read answers from them."""
 
     measured: MeasuredTables
     _known: dict = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -135,14 +123,10 @@ class Experiment:
     def share_of_gap(
         self, losses: Sequence[Mapping[int, float]], seeds: Sequence[int]
     ) -> GapClosed | None:
-        """(L_ntk − L) / (L_ntk − L_frozen), paired by seed.
+        """(L_ntk − L) / (L_ntk − L_frozen) with Fieller's interval, paired by seed.
 
-        Args:
-            losses: by seed, of the NTK, of the variant in question, and of frozen features.
-            seeds: that were to run.
-
-        Returns:
-            The share with Fieller's interval; None where a loss is missing.
+        Losses are those of the NTK, of the variant in question, and of frozen features; the share
+        is None where one is missing.
         """
         effect = RatioEffect.of_gap("", losses, seeds)
         if effect.lost:
