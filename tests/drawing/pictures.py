@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from infwidth.catalogue import FIGURES, STUDIES
+from infwidth.config.load import read_config, validate
+from infwidth.config.settings import Settings
+from infwidth.experiments.study import conditions
 from tests.experiments import (
     ablation_synthetic,
     architectures_synthetic,
@@ -16,11 +20,19 @@ from tests.experiments import (
     infinite_lm_synthetic,
     infinite_rules_synthetic,
     memory_synthetic,
+    studies_synthetic,
     synthetic,
     width_limit_synthetic,
 )
 
 RECONSTRUCTION = "our reconstruction"
+
+LEAST = {
+    "ladder": {"steps": [500], "vocabularies": ["bytes"], "seeds": [50]},
+    "depth": {"widths": [64], "seeds": [50]},
+    "readings": {"factors": ["steps"], "seeds": [50]},
+    "scales": {"widths": [64], "wide_widths": [], "controls": [], "other_vocabulary": False},
+}
 
 
 class Picture(NamedTuple):
@@ -40,6 +52,32 @@ class Picture(NamedTuple):
 def of_truth(module: Any, **base: Any) -> Callable[..., Path]:
     """Writes what a `Truth` says."""
     return lambda folder, **case: module.write(folder, module.Truth(**{**base, **case}))
+
+
+def of_study(study: str) -> Picture:
+    """A study by its own plan; in the full one all runs of the NTK somewhere have diverged."""
+
+    def write(folder: Path, settings: Settings, loses: bool = False) -> Path:
+        somewhere, width = next(
+            (condition, width)
+            for condition in conditions(study, settings)
+            for variant, width in condition.arms
+            if variant == "ntk"
+        )
+        diverged = [(somewhere.name, "ntk", width, seed) for seed in somewhere.seeds]
+        return studies_synthetic.write(folder, study, settings, lost=diverged if loses else ())
+
+    return Picture(
+        write,
+        {
+            "quick": {
+                "settings": validate(read_config(["config/config.yaml", "config/quick.yaml"]))
+            },
+            "full": {"settings": Settings(), "loses": True},
+            "least": {"settings": Settings.model_validate(LEAST)},
+        },
+        {f"ADAM* is {RECONSTRUCTION}": None, "a synthetic corpus": None, "diverged": ("full",)},
+    )
 
 
 THREE = (10, 11, 12)
@@ -239,3 +277,4 @@ PICTURES = {
         },
     ),
 }
+PICTURES |= {figure: of_study(name) for figure, name in FIGURES.items() if name in STUDIES}

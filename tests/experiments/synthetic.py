@@ -4,12 +4,12 @@
 import json
 import zlib
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.settings import LmWidthSettings
 from infwidth.stats.selection import Trial, selection_entry
 from tests.experiments.tables import write_table
@@ -98,7 +98,11 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
                     loss_D = tokens_D * (loss + document_D + own_D)
                     run["test_loss"] = loss_D.sum() / tokens_D.sum()
                     run |= {"train_loss": loss - 0.03, "validation_loss": loss}
-                    documents += _documents(run["key"], loss_D, tokens_D)
+                    documents += [
+                        {"key": run["key"], "document": n, "name": f"Address {n}"}
+                        | {"loss_sum": float(own), "tokens": int(tokens)}
+                        for n, (own, tokens) in enumerate(zip(loss_D, tokens_D, strict=True))
+                    ]
                 curves += _curve(truth, run, loss)
                 runs.append(run)
                 if width and seed < 10 + ONE_RATE_SEEDS:
@@ -106,7 +110,7 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
     write_table(folder, "lm_width", "runs", runs)
     for name, rows, columns in (
         ("documents", documents, ["key", "document", "name", "loss_sum", "tokens"]),
-        ("curves", curves, ["key", "step", "loss", "learning_rate_factor"]),
+        ("curves", curves, ["key", "step", "loss"]),
     ):
         write_table(folder, "lm_width", name, pd.DataFrame(rows, columns=columns))
     settings = _settings(truth) | {"selection": selection}
@@ -117,37 +121,23 @@ def write(folder: Path, truth: Truth | None = None) -> Path:
 def _run(
     truth: Truth, role: str, variant: str, width: int, chosen: dict, seed: int, **more: object
 ) -> dict:
-    d_model, layers = 64, 2
-    trunk = 2 * 256 * d_model + layers * 4 * d_model**2
-    features, readout = layers * width * (d_model + 1), layers * width * d_model
-    words = ALL_VARIANTS[variant]
-    trained = trunk + readout + (features if words.features == "adam" else 0)
-    state = {"adam": 2 * readout, "adam_star": readout + layers * d_model}.get(words.readout, 0)
-    tokens = truth.steps * 32 * 64
+    rates = {name: np.nan if chosen[name] is None else chosen[name] for name in BLANK}
     return {
         "key": f"{role}-{variant}-{width}-{seed}-{chosen['learning_rate']}-{chosen['kappa']}",
         "role": role,
         "variant": variant,
         "width": width,
-        "learning_rate": np.nan if chosen["learning_rate"] is None else chosen["learning_rate"],
-        "kappa": np.nan if chosen["kappa"] is None else chosen["kappa"],
+        **rates,
         "trunk_learning_rate": 0.003,
         "seed": seed,
         "status": "done",
         "steps": truth.steps,
-        "train_loss": np.nan,
-        "validation_loss": np.nan,
-        "test_loss": np.nan,
-        "tokens": tokens,
-        "parameters_trunk": trunk,
-        "parameters_features": features,
-        "parameters_readout": readout,
-        "parameters_trained": trained,
-        "optimizer_state_bytes": 4 * (2 * trunk + state),
-        "flops": 6.0 * tokens * (trunk + features + readout),
+        **dict.fromkeys(("train_loss", "validation_loss", "test_loss", "sgd_unit"), np.nan),
+        "tokens": truth.steps * 32 * 64,
+        "parameters_features": 2 * width * 65,
+        "parameters_readout": 2 * width * 64,
         "device_seconds": 20.0 + width / 20 + _noise("time", variant, width, seed).uniform(0, 2),
         "device": "cpu",
-        "sgd_unit": 13.0 if words.readout == "sgd" else np.nan,
     } | more
 
 
@@ -162,30 +152,20 @@ def _tuning_loss(truth: Truth, variant: str, width: int, rate: float, kappa: flo
 
 
 def _tune(truth: Truth, variant: str, width: int, runs: list[dict]) -> dict:
-    kappas = KAPPAS if variant == "unfrozen" else (None,)
     trials = []
-    for rate in RATES:
-        for kappa in kappas:
-            for seed in range(2):
-                run = _tuning_run(truth, variant, width, rate, kappa, seed)
-                lost = run["status"] == "diverged"
-                trials.append(Trial(rate, run["validation_loss"], seed, lost, kappa))
-                runs.append(run)
+    for rate, kappa in product(RATES, KAPPAS if variant == "unfrozen" else (None,)):
+        lost = variant in truth.all_rates_diverge or (
+            any(name == variant and rate >= top for name, top in truth.diverging_rates)
+        )
+        for seed in range(2):
+            loss = _tuning_loss(truth, variant, width, rate, kappa)
+            loss = np.nan if lost else float(loss + _noise("tuning", seed).normal(0, truth.seed_sd))
+            chosen = {"learning_rate": rate, "kappa": kappa}
+            status = "diverged" if lost else "done"
+            result = {"status": status, "validation_loss": loss}
+            runs.append(_run(truth, "tuning", variant, width, chosen, seed, **result))
+            trials.append(Trial(rate, loss, seed, lost, kappa))
     return selection_entry(trials, TOLERANCE)
-
-
-def _tuning_run(
-    truth: Truth, variant: str, width: int, rate: float, kappa: float | None, seed: int
-) -> dict:
-    lost = variant in truth.all_rates_diverge
-    lost = lost or any(name == variant and rate >= top for name, top in truth.diverging_rates)
-    loss = _tuning_loss(truth, variant, width, rate, kappa)
-    loss += _noise("tuning", seed).normal(0, truth.seed_sd)
-    return _run(
-        *(truth, "tuning", variant, width, {"learning_rate": rate, "kappa": kappa}, seed),
-        status="diverged" if lost else "done",
-        validation_loss=np.nan if lost else float(loss),
-    )
 
 
 def _trunk(truth: Truth, runs: list[dict]) -> dict:
@@ -200,19 +180,6 @@ def _trunk(truth: Truth, runs: list[dict]) -> dict:
     return selection_entry(trials, TOLERANCE)
 
 
-def _documents(key: str, loss_D: np.ndarray, tokens_D: np.ndarray) -> list[dict]:
-    return [
-        {
-            "key": key,
-            "document": index,
-            "name": f"Address {index}",
-            "loss_sum": float(loss_D[index]),
-            "tokens": int(tokens_D[index]),
-        }
-        for index in range(DOCUMENTS)
-    ]
-
-
 def _curve(truth: Truth, run: dict, loss: float) -> list[dict]:
     """A power law that ends at the loss, with the noise of the batches, shared by the variants."""
     step_T = np.arange(50, truth.steps + 1, 50)
@@ -223,7 +190,7 @@ def _curve(truth: Truth, run: dict, loss: float) -> list[dict]:
     if run["status"] == "diverged":
         value_T = value_T[: len(value_T) // 3] * 1.01 ** np.arange(len(value_T) // 3)
     return [
-        {"key": run["key"], "step": int(step), "loss": float(value), "learning_rate_factor": 1.0}
+        {"key": run["key"], "step": int(step), "loss": float(value)}
         for step, value in zip(step_T, value_T, strict=False)
     ]
 

@@ -25,6 +25,7 @@ from infwidth.experiments.memory import measured as memory
 from infwidth.experiments.registry import STUDIES
 from infwidth.stats.statistics import Interval
 from infwidth.stored import load_json
+from tests.drawing.pictures import of_truth
 from tests.experiments import (
     ablation_synthetic,
     architectures_synthetic,
@@ -44,13 +45,9 @@ from tests.stats.fieller import FINE, fiellers_ends
 BASE = Truth(widths=(64, 256, 1024), seeds=4)
 WRITERS = {
     "lm_width": lambda folder: write(folder, BASE),
-    "convergence": lambda folder: convergence_synthetic.write(
-        folder, convergence_synthetic.Truth()
-    ),
+    "convergence": of_truth(convergence_synthetic),
     "infinite_lm": infinite_lm_synthetic.write,
-    "expected_value": lambda folder: expected_value_synthetic.write(
-        folder, expected_value_synthetic.Truth()
-    ),
+    "expected_value": of_truth(expected_value_synthetic),
     "memory": memory_synthetic.write,
     "optimizer_ablation": ablation_synthetic.write,
     "infinite_rules": infinite_rules_synthetic.write,
@@ -58,15 +55,9 @@ WRITERS = {
         width_limit_synthetic.write,
         variants=("unfrozen", "frozen", "adam_star", "adam_star_normalized"),
     ),
-    "architectures": lambda folder: architectures_synthetic.write(
-        folder, architectures_synthetic.Truth()
-    ),
-    "feature_selection": lambda folder: feature_selection_synthetic.write(
-        folder, feature_selection_synthetic.Truth()
-    ),
-    "feature_support": lambda folder: feature_support_synthetic.write(
-        folder, feature_support_synthetic.Truth()
-    ),
+    "architectures": of_truth(architectures_synthetic),
+    "feature_selection": of_truth(feature_selection_synthetic),
+    "feature_support": of_truth(feature_support_synthetic),
     **{study: partial(studies_synthetic.write, study=study) for study in STUDIES},
 }
 

@@ -115,18 +115,6 @@ def test_missing_or_damaged_files_are_named(folder, tmp_path, name):
         load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "column"),
-    [("runs", "test_loss"), ("documents", "loss_sum"), ("curves", "step")],
-)
-def test_missing_columns_are_named(tmp_path, name, column):
-    write(tmp_path, SMALL)
-    path = tmp_path / f"{name}.parquet"
-    pd.read_parquet(path).drop(columns=column).to_parquet(path)
-    with pytest.raises(UserError, match=rf"{name}\.parquet.*'{column}'"):
-        load(tmp_path)
-
-
 def test_strange_values_are_named(tmp_path):
     write(tmp_path, SMALL)
     runs = pd.read_parquet(tmp_path / "runs.parquet")
