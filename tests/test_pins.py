@@ -97,3 +97,32 @@ def test_the_path_of_another_project_shadows_no_package(shadow):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "wrong" not in done.stdout
+
+
+def test_files_of_the_folder_that_it_is_called_in_are_no_modules(tmp_path):
+    (tmp_path / "pydantic.py").write_text("raise SystemExit('the wrong pydantic')")
+    command = [sys.executable, "-m", "infwidth", "config", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+_DRAW = """
+import sys
+from infwidth.cli.entry import main
+sys.argv[1:] = ["config", "--help"]
+try:
+    main()
+except SystemExit:
+    import matplotlib.pyplot
+"""
+
+
+def test_a_matplotlib_backend_that_there_is_not_keeps_no_figure_from_being_drawn():
+    done = subprocess.run(
+        [sys.executable, "-c", _DRAW],
+        env={**os.environ, "MPLBACKEND": "nonsense", "PYTHONNOUSERSITE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the program begins: a package that is not installed is one line, and no traceback."""
 
+import os
 import sys
 
 from infwidth import __version__
@@ -36,6 +37,8 @@ def main() -> None:
     words = sys.argv[1:]
     own_packages()
     pin_numerics()
+    # Figures are files, whatever shows them elsewhere.
+    os.environ["MPLBACKEND"] = "agg"
     try:
         end_when_told()
         remember_source()
