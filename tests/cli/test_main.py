@@ -13,8 +13,8 @@ import pytest
 
 from infwidth.cli import main as command_line
 from infwidth.cli import parent
+from infwidth.cli.experiment import GROWS_WITH
 from infwidth.cli.main import main
-from infwidth.cli.out_of_memory import GROWS_WITH
 from infwidth.config.errors import UserError
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES

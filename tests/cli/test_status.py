@@ -7,7 +7,7 @@ import pytest
 
 from infwidth.artifact.planning.runs import Planner
 from infwidth.artifact.planning.texts import Text
-from infwidth.cli import status
+from infwidth.cli import plan
 from infwidth.config.errors import AS_BEFORE
 from infwidth.config.load import read_config, validate
 from infwidth.layout import Layout
@@ -74,4 +74,4 @@ def test_the_platform_is_the_one_that_training_would_take(
     monkeypatch.setenv("JAX_PLATFORMS", variable)
     monkeypatch.setattr(lease, "gpu_count", lambda: gpus)
     monkeypatch.setattr(lease, "on_tpu_host", lambda: tpu)
-    assert status.platform_of_runs() == platform
+    assert plan.platform_of_runs() == platform

@@ -14,8 +14,7 @@ from typing import NoReturn
 
 from infwidth import __version__
 from infwidth.cli import (
-    bundle,
-    claims,
+    archives,
     compare,
     config,
     data,
@@ -25,12 +24,9 @@ from infwidth.cli import (
     pages,
     plan,
     publish,
-    redraw,
     reproduce,
-    runs,
-    status,
 )
-from infwidth.cli.out_of_memory import out_of_memory
+from infwidth.cli.experiment import out_of_memory
 from infwidth.cli.parent import end_with_workflow
 from infwidth.cli.parser import Parser
 from infwidth.config.errors import Preempted, UserError
@@ -136,8 +132,8 @@ def _parser() -> Parser:
         "--version", action="version", version=__version__, help="say which version this is"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    others = (config, doctor, reproduce, publish, redraw, compare, bundle, runs)
-    for module in (data, experiment, claims, draw, pages, status, plan, *others):
+    others = (config, doctor, reproduce, publish, compare, archives)
+    for module in (data, experiment, draw, pages, plan, *others):
         module.add_parser(commands)
     return parser
 
