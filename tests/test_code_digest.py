@@ -69,7 +69,7 @@ def rows_with(*words):
 def test_what_does_nothing_changes_nothing(package):
     before = digests()
     package.edit("optim/adam_star.py", '"""\n\n', '"""\n\n# A comment.\n\n')
-    package.edit("training/loop.py", '"""How training ended.', '"""How it ended.')
+    package.edit("training/execute.py", '"""How training ended:', '"""How it ended.')
     package.edit("training/rules.py", "\ndef learning_rates(", "\n_X = 1\n\n\ndef learning_rates(")
     assert digests() == before
 
@@ -87,7 +87,7 @@ def test_what_does_nothing_changes_nothing(package):
                 *("adam_star_uncorrected", "nadam_star"),
             ),
         ),
-        ("models/normalization.py", "omega_b", "omega_bias", ("normalized",)),
+        ("models/features.py", "per_omega_b", "per_omega_bias", ("normalized",)),
         (
             "training/rules.py",
             "scale_by_muon_star(t.b1)",
@@ -369,8 +369,8 @@ def test_code_that_was_edited_since_the_start_is_refused(package, monkeypatch):
     before = digests()
     package.edit("drawing/style.py", "\nimport", "\n\nimport")
     assert digests() == before  # No run uses it.
-    package.edit("training/loop.py", "\nimport", "\n\nimport")
-    with pytest.raises(UserError, match=r"training/loop\.py was edited after .*: start it again"):
+    package.edit("training/execute.py", "\nimport", "\n\nimport")
+    with pytest.raises(UserError, match=r"/execute\.py was edited after .*: start it again"):
         digests()
     # A workflow's jobs hold to the state at its start.
     remember_source()

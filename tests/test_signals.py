@@ -35,7 +35,7 @@ main()
 """
 SAVING = """
 import time
-from infwidth.training.preemption import sigterm_deferred
+from infwidth.training.processes import sigterm_deferred
 with sigterm_deferred() as stop:
     print("begun", flush=True)
     while not stop():

@@ -27,8 +27,8 @@ from infwidth.experiments.architectures.models import (
 )
 from infwidth.experiments.architectures.settings import ArchitecturesSettings
 from infwidth.experiments.parts import Parts
+from infwidth.models.architectures import layer_maker
 from infwidth.models.variables import Groups, merge, split
-from infwidth.models.wide_layer import layer_maker
 from infwidth.training.rules import in_gradients
 from tests.optim.oracle import Rule
 

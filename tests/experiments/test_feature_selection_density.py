@@ -16,7 +16,7 @@ from infwidth.experiments.feature_selection import density
 from infwidth.experiments.feature_selection.planted import best_readouts, products
 from infwidth.experiments.feature_selection.settings import DensityRatioSettings
 from infwidth.experiments.feature_selection.training import extended, relu_features
-from infwidth.models.normalization import relu_second_moment
+from infwidth.models.features import relu_second_moment
 
 RNG = np.random.default_rng(0)
 

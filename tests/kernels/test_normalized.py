@@ -14,8 +14,7 @@ from scipy.special import ndtr
 
 from infwidth.kernels import normalized_relu_kernel, relu_kernel
 from infwidth.kernels.normalized import nodes
-from infwidth.models.features import FeatureMLP
-from infwidth.models.normalization import feature_scale
+from infwidth.models.features import FeatureMLP, feature_scale
 
 D = 6
 BIAS = math.sqrt(D) / 2

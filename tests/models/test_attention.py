@@ -8,49 +8,71 @@ import pytest
 
 from infwidth.config.errors import UserError
 from infwidth.config.section import NumericsSettings
-from infwidth.models.attention import attend, chosen_implementation
+from infwidth.models.attention import attend, causal_attention, chosen_implementation
 
 BFLOAT16 = NumericsSettings(compute_dtype="bfloat16")
-A100 = SimpleNamespace(
-    platform="gpu", compute_capability="8.0", client=SimpleNamespace(platform_version="cuda 12")
-)
-V100 = SimpleNamespace(
-    platform="gpu", compute_capability="7.0", client=SimpleNamespace(platform_version="cuda 12")
-)
+CUDA = SimpleNamespace(platform_version="cuda 12")
+A100 = SimpleNamespace(platform="gpu", compute_capability="8.0", client=CUDA)
+V100 = SimpleNamespace(platform="gpu", compute_capability="7.0", client=CUDA)
 TPU = SimpleNamespace(platform="tpu", client=SimpleNamespace(platform_version="tpu"))
 
 
-def _inputs():
-    keys = jax.random.split(jax.random.key(0), 4)
-    return [jax.random.normal(key, (8, 24)) for key in keys]
+def _inputs(N=24):
+    return [jax.random.normal(key, (8, N)) for key in jax.random.split(jax.random.key(0), 4)]
+
+
+def _with_gradients(attention, qkv, g):
+    mixed, pull = jax.vjp(attention, *qkv)
+    return mixed, *pull(g)
+
+
+def _by(how, heads, dtype=jnp.float32):
+    *qkv, g = _inputs()
+    run = jax.jit(lambda *x: _with_gradients(lambda *y: attend(*y, heads, 6, how, dtype), x[:3], g))
+    return run(*qkv)
+
+
+def _plain(q_DxN, k_DxN, v_DxN, heads, T):
+    D, N = q_DxN.shape
+    q, k, v = (x.reshape(heads, D // heads, N // T, T) for x in (q_DxN, k_DxN, v_DxN))
+    scores = jnp.einsum("kcbq,kcbs->kbqs", q, k)
+    visible = jnp.tril(jnp.ones((1, 1, T, T), bool))
+    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf))
+    return jnp.einsum("kbqs,kcbs->kcbq", weights, v).reshape(D, N)
+
+
+@pytest.mark.parametrize(("heads", "T"), [(1, 8), (2, 4), (4, 1)])
+def test_attention_and_its_gradients_equal_the_plain_form(heads, T):
+    q, k, v, g = _inputs(16)
+    ours, plain = (
+        _with_gradients(lambda *x, form=form: form(*x, heads, T), (3 * q, k, v), g)
+        for form in (causal_attention, _plain)
+    )
+    for found, expected in zip(ours, plain, strict=True):
+        # float32 rounding of sums of at most 16 terms of size 1 to 10.
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_stands_scores_that_overflow_exp():
+    q, k, v, g = _inputs(16)
+    found = _with_gradients(lambda *x: causal_attention(*x, 2, 8), (1e3 * q, k, v), g)
+    assert all(jnp.isfinite(x).all() for x in found)
 
 
 def test_jax_and_our_own_attention_agree_with_their_gradients():
-    *qkv, g = _inputs()
-    for ours, jaxs in zip(*(_vjp(how, qkv, g, 4) for how in ("plain", "xla")), strict=True):
+    for ours, jaxs in zip(_by("plain", 4), _by("xla", 4), strict=True):
         np.testing.assert_allclose(jaxs, ours, rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_attention_agrees_to_its_rounding_and_returns_float32():
-    *qkv, g = _inputs()
-    plain = _vjp("plain", qkv, g, 2)
     # JAX cannot compile the gradient of its own attention where it promotes strictly.
     with jax.numpy_dtype_promotion("standard"):
-        rounded = _vjp("xla", qkv, g, 2, jnp.bfloat16)
-    for ours, jaxs in zip(plain, rounded, strict=True):
+        rounded = _by("xla", 2, jnp.bfloat16)
+    for ours, jaxs in zip(_by("plain", 2), rounded, strict=True):
         assert jaxs.dtype == jnp.float32
         # Numbers of size 1 to 4, some ten roundings to 8 bits of each.
         np.testing.assert_allclose(jaxs, ours, atol=0.05)
         assert float(jnp.abs(jaxs - ours).max()) > 1e-4
-
-
-def _vjp(how, qkv, g, heads, dtype=jnp.float32):
-    @jax.jit
-    def run(*qkv):
-        mixed, pull = jax.vjp(lambda *x: attend(*x, heads, 6, how, dtype), *qkv)
-        return mixed, *pull(g)
-
-    return run(*qkv)
 
 
 @pytest.mark.parametrize(

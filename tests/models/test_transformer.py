@@ -8,14 +8,14 @@ from flax import nnx
 from infwidth.config.settings import ModelSettings
 from infwidth.models.features import mlp_maker
 from infwidth.models.transformer import Transformer, random_streams
-from infwidth.models.variables import merge, split
+from infwidth.models.variables import Trunk, merge, split
 
 SETTINGS = ModelSettings(d_model=8, layers=2, heads=2, context=6)
 V = 16
 
 
-def _transformer(features="fixed", width=6, **settings):
-    rngs = nnx.Rngs(**random_streams(0))
+def _transformer(features="fixed", width=6, seed=0, **settings):
+    rngs = nnx.Rngs(**random_streams(seed))
     shape = SETTINGS.model_copy(update=settings)
     return Transformer(shape, mlp_maker(shape, features, width), V, rngs=rngs)
 
@@ -48,14 +48,10 @@ def test_sequences_of_a_batch_do_not_meet():
         np.testing.assert_allclose(model(tokens[row : row + 1]), together[:, row], atol=1e-5)
 
 
-def test_without_readout_the_model_is_the_one_without_mlps():
-    tokens = jnp.arange(6)[None, :]
-    np.testing.assert_allclose(_transformer()(tokens), _transformer("none")(tokens), atol=1e-6)
-
-
-def test_shorter_contexts_see_the_same_prefix():
+def test_shorter_contexts_see_the_same_prefix_and_without_readout_mlps_are_as_none():
     model, tokens = _transformer(), jnp.arange(6)[None, :]
     np.testing.assert_allclose(model(tokens[:, :4]), model(tokens)[:, :4], atol=1e-5)
+    np.testing.assert_allclose(model(tokens), _transformer("none")(tokens), atol=1e-6)
 
 
 def test_logits_have_size_one_at_the_start():
@@ -74,11 +70,6 @@ def test_activations_are_shown_by_name():
     assert seen == dict.fromkeys(["embedding", *names], (8, 6))
 
 
-def test_an_unknown_treatment_of_the_features_is_refused():
-    with pytest.raises(ValueError, match="whitened"):
-        _transformer("whitened")
-
-
 def test_a_readout_to_the_vocabulary_adds_to_the_logits_and_leaves_the_blocks_without_mlps():
     shape = SETTINGS.model_copy(update={"readout_target": "vocabulary", "readout_init": "normal"})
     rngs = nnx.Rngs(**random_streams(0))
@@ -90,3 +81,52 @@ def test_a_readout_to_the_vocabulary_adds_to_the_logits_and_leaves_the_blocks_wi
     assert np.abs(seen["mlp"]).max() > 0.1
     without = _transformer("none")(tokens)
     np.testing.assert_allclose(logits - seen["mlp"], without, atol=1e-5)
+
+
+@pytest.mark.parametrize("features", ["adam", "fixed", "normalized", "none"])
+def test_every_parameter_falls_in_exactly_one_group(features):
+    model = _transformer(features)
+    _, groups = split(model)
+    names = [name for group in groups for name in group]
+    paths = ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model))]
+    assert sorted(names) == sorted(paths)
+    mlps = 0 if features == "none" else SETTINGS.layers
+    assert len(groups.features) == len(groups.readout) == mlps
+
+
+def test_an_unknown_treatment_of_the_features_is_refused():
+    with pytest.raises(ValueError, match="whitened"):
+        _transformer("whitened")
+
+
+@pytest.mark.parametrize("kind", [nnx.Param, nnx.BatchStat, type("Subclass", (Trunk,), {})])
+def test_a_variable_of_no_group_is_refused_by_name(kind):
+    model = _transformer("none")
+    model.stranger = kind(jnp.zeros(3))
+    with pytest.raises(TypeError, match="stranger"):
+        split(model)
+
+
+def test_merge_inverts_split():
+    model = _transformer("fixed")
+    structure, groups = split(model)
+    tokens = jnp.arange(12).reshape(2, 6)
+    np.testing.assert_array_equal(merge(structure, groups)(tokens), model(tokens))
+
+
+def test_trunk_is_the_same_for_every_width_and_treatment_and_differs_between_seeds():
+    _, reference = split(_transformer("adam"))
+    for other in (_transformer("adam", width=50), _transformer("normalized"), _transformer("none")):
+        trunk = split(other)[1].trunk
+        for name, leaf in trunk.items():
+            np.testing.assert_array_equal(leaf, reference.trunk[name])
+    _, other = split(_transformer("adam", seed=1))
+    assert (other.trunk["embedding_VxD"] != reference.trunk["embedding_VxD"]).all()
+
+
+def test_features_are_shared_by_prefix_over_widths_and_differ_between_layers():
+    narrow, wide = (split(_transformer(width=width))[1].features for width in (6, 50))
+    for name, leaf in narrow.items():
+        np.testing.assert_array_equal(leaf, wide[name][:6])
+    first, second = narrow.values()
+    assert (first != second).all()

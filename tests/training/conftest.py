@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny corpus and a tiny experiment on it."""
+"""Tiny models, and a tiny corpus with a tiny experiment on it."""
 
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from infwidth.experiments.study import Place
 from infwidth.stats.selection import Cell
 from infwidth.training import runs
 from infwidth.training.records import read_result, read_rows
+from infwidth.training.rules import Hyperparameters
 from infwidth.training.step import compile_program
 
 MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
@@ -33,6 +36,50 @@ TRAINING = TrainingSettings(
 PLACE = Place("report", "adam_star", 4, Cell(0.5), 3)
 TIMES = {"seconds", "tokens_per_s"}
 WORDS = "the quick brown fox jumps over a lazy dog while seven grey geese look on"
+
+
+def forty_steps(**changes) -> TrainingSettings:
+    """Settings of 40 steps of 4 sequences."""
+    sizes = {"steps": 40, "warmup_steps": 2, "batch_size": 4, "log_every": 10}
+    return TrainingSettings(**{**sizes, "checkpoint_every": 20, **changes})
+
+
+def rates(trunk=3e-3, readout=3e-2, kappa=1.0) -> Hyperparameters:
+    return Hyperparameters(*(jnp.asarray(x, float) for x in (trunk, readout, kappa)))
+
+
+def random_tokens(symbols, *shape, seed=0):
+    return np.random.default_rng(seed).integers(symbols, size=shape, dtype=np.int32)
+
+
+def replace_mlps(model, make):
+    """Puts `make(path, mlp)` in the place of every MLP of a transformer."""
+    if model.has_mlp:
+        model.mlp = make("mlp", model.mlp)
+    for index, block in enumerate(model.blocks):
+        if block.has_mlp:
+            block.mlp = make(f"blocks/{index}/mlp", block.mlp)
+
+
+class Stop(Exception):
+    """In the middle of a run."""
+
+
+def stop_at(step):
+    """A report that ends a run after a step."""
+
+    def report(_, row):
+        if row["step"] == step:
+            raise Stop
+
+    return report
+
+
+def compiled_in(train, caplog):
+    """What JAX compiles anew where `train` is called."""
+    with jax.log_compiles(True), caplog.at_level("WARNING"):
+        train()
+    return [r.message for r in caplog.records if "Compiling" in r.message]
 
 
 def on_cpus(devices: int) -> dict[str, str]:

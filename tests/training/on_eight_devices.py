@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -18,13 +17,12 @@ from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.data.batches import Batches
 from infwidth.training.checkpoints import Checkpoints
-from infwidth.training.rules import Hyperparameters
-from infwidth.training.scales import with_measured_scales
+from infwidth.training.execute import with_measured_scales
 from infwidth.training.step import compile_program
+from tests.training.conftest import MODEL, forty_steps, random_tokens, rates
 
-MODEL = ModelSettings(d_model=8, layers=1, heads=2, context=8)
 V, H, B, S = 16, 8, 8, 3
-TOKENS = np.random.default_rng(0).integers(V, size=(2, S, B, MODEL.context + 1), dtype=np.int32)
+TOKENS = random_tokens(V, 2, S, B, MODEL.context + 1)
 MESHES = (
     {},
     {"data": 2},
@@ -39,10 +37,8 @@ AS_AT_SCALE = {"readout_target": "vocabulary", "numerics": NUMERICS}
 
 
 def program(variant, mesh, model=MODEL, **more):
-    sizes = {"steps": 40, "warmup_steps": 2, "log_every": 10, "checkpoint_every": 20}
     # Clipping takes norms over the width.
-    settings = {**sizes, "batch_size": B, "clip_norm": 0.5, "mesh": mesh, **more}
-    training = TrainingSettings.model_validate(settings)
+    training = forty_steps(**{"batch_size": B, "clip_norm": 0.5, "mesh": mesh, **more})
     return compile_program(model, training, ALL_VARIANTS[variant], H, V)
 
 
@@ -79,14 +75,12 @@ def flat(tree):
 
 
 def train(trained, state, half):
-    rates = Hyperparameters(*(jnp.float32(x) for x in (0.01, 0.3, 2.0)))
-    state, metrics = trained.train(state, rates, TOKENS[half])
+    state, metrics = trained.train(state, rates(0.01, 0.3, 2.0), TOKENS[half])
     return state, np.asarray(metrics["loss"]).tolist()
 
 
 def parameters(state):
-    leaves = (*state.trunk.values(), *state.features.values(), *state.readout.values())
-    return np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves]).tolist()
+    return flat((state.trunk, state.features, state.readout))
 
 
 def everything_else(trained, state):
@@ -97,7 +91,7 @@ def everything_else(trained, state):
     return {
         "sums": np.asarray(trained.evaluate(state, TOKENS[0, 0], mask)).tolist(),
         "sizes": {name: float(size) for name, size in sizes.items()},
-        "gradients": np.concatenate([np.ravel(g) for g in gradients.values()]).tolist(),
+        "gradients": flat(gradients),
     }
 
 

@@ -15,6 +15,8 @@ from infwidth.training.records import read_record
 from infwidth.training.runs import if_free
 from tests.training.conftest import PLACE, make_bench
 
+DAMAGED = r"runs\.tar\.xz is damaged, or no archive of runs"
+
 
 @pytest.fixture(scope="module")
 def trained(tokens, tmp_path_factory):
@@ -76,12 +78,10 @@ def test_a_damaged_archive_is_one_line_and_nothing_is_imported(archive, tmp_path
     content = archive.read_bytes()
     for place in range(0, len(content), 199):
         flipped = bytes([content[place] ^ 1 << place % 8])
-        archive.write_bytes(content[:place] + flipped + content[place + 1 :])
-        with pytest.raises(UserError, match=r"runs\.tar\.xz is damaged, or no archive of runs"):
-            import_runs(archive, tmp_path / "fresh")
-        archive.write_bytes(content[:place])
-        with pytest.raises(UserError, match=r"runs\.tar\.xz is damaged, or no archive of runs"):
-            import_runs(archive, tmp_path / "fresh")
+        for damaged in (content[:place] + flipped + content[place + 1 :], content[:place]):
+            archive.write_bytes(damaged)
+            with pytest.raises(UserError, match=DAMAGED):
+                import_runs(archive, tmp_path / "fresh")
     archive.unlink()
     with pytest.raises(UserError, match=r"runs\.tar\.xz: cannot be read \(No such file"):
         import_runs(archive, tmp_path / "fresh")
@@ -93,8 +93,7 @@ def test_a_record_that_was_edited_is_refused(archive, tmp_path, edited):
     """Though the compression's own checksums are right."""
     content = bytearray(lzma.decompress(archive.read_bytes()))
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        member = next(m for m in tar if edited is None or m.name == edited)
-        member = tar.getmembers()[-1] if edited is None else member
+        member = tar.getmember(edited) if edited else tar.getmembers()[-1]
     content[member.offset_data + content[member.offset_data :].index(b'":') - 1] ^= 1
     archive.write_bytes(lzma.compress(content))
     with pytest.raises(UserError, match="its index is of other files"):

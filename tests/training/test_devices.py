@@ -14,13 +14,8 @@ from infwidth.training import devices
 def machine(monkeypatch):
     """Sets a machine up that has GPUs or a TPU, on which JAX finds a backend."""
     for name in (
-        "JAX_COMPILATION_CACHE_DIR",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
-        "NPROC",
-        "OMP_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "XLA_FLAGS",
-        "JAX_PLATFORMS",
+        *("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"),
+        *("JAX_PLATFORMS", "XLA_FLAGS", "NPROC", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
     ):
         # Set first, so that what set_up itself sets is undone.
         monkeypatch.setenv(name, "")

@@ -16,18 +16,16 @@ from infwidth.training.lease import gpu_count, lease, lease_tpu, on_tpu_host
 
 _HOLD = """
 import sys
-from infwidth.training.lease import lease
-print(*lease(int(sys.argv[1]), interval=0.05), flush=True)
-sys.stdin.read()
-"""
-_HOLD_TPU = """
-import sys
 from pathlib import Path
 from infwidth.training import lease
-lease.DEV = Path(sys.argv[1])
-print(lease.lease_tpu(interval=0.05), flush=True)
+def tpu(dev):
+    lease.DEV = Path(dev)
+    return [lease.lease_tpu(interval=0.05)]
+print(*{}, flush=True)
 sys.stdin.read()
 """
+_HOLD_GPUS = _HOLD.format("lease.lease(int(sys.argv[1]), interval=0.05)")
+_HOLD_TPU = _HOLD.format("tpu(sys.argv[1])")
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def tpu(monkeypatch, tmp_path):
 
 
 @contextmanager
-def job(count, code=_HOLD):
+def job(count, code=_HOLD_GPUS):
     """A process that asks for GPUs, holds them, and is killed at the end."""
     command = [sys.executable, "-c", code, str(count)]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:

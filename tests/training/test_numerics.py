@@ -10,20 +10,17 @@ import pytest
 from flax import nnx
 
 from infwidth.config.section import NumericsSettings
-from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.models.features import mlp_maker
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
 from infwidth.training.infinite_step import InfiniteProgram
-from infwidth.training.rules import Hyperparameters
 from infwidth.training.step import Program, compile_program
+from tests.training.conftest import forty_steps, rates
 
 V, H, T = 32, 16, 8
-TRAINING = TrainingSettings(
-    steps=40, warmup_steps=2, batch_size=4, log_every=20, checkpoint_every=20
-)
-RATES = Hyperparameters(*(jnp.asarray(x, jnp.float32) for x in (1e-2, 0.3, 1.0)))
+TRAINING, RATES = forty_steps(log_every=20), rates(1e-2, 0.3)
 BFLOAT16 = {"compute_dtype": "bfloat16"}
 
 

@@ -5,6 +5,7 @@ Shapes: N inputs, H width, D+1 inputs of a feature, E outputs.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,6 @@ import optax
 import pytest
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import TrainingSettings
 from infwidth.config.variants import ABLATIONS, ALL_VARIANTS, VARIANTS, Variant
 from infwidth.training.rules import (
     Hyperparameters,
@@ -24,7 +24,9 @@ from infwidth.training.rules import (
     sgd_unit,
 )
 from tests.optim.oracle import Rule
+from tests.training.conftest import forty_steps
 
+settings_of = partial(forty_steps, warmup_steps=8, log_every=1)
 STEPS, D1 = 40, 5
 SHAPES = {
     "trunk": {"embedding": (7, 3), "scale": (4,)},
@@ -32,12 +34,6 @@ SHAPES = {
     "readout": {"layer0": (8, 4), "layer1": (6, 4)},
 }
 MLP_GROUPS = ("features", "readout")
-
-
-def settings_of(**changes):
-    return TrainingSettings(
-        **{"steps": STEPS, "warmup_steps": 8, "log_every": 1, "checkpoint_every": 1, **changes}
-    )
 
 
 def random_groups(rng, size=1.0):
@@ -232,14 +228,6 @@ def test_the_schedule_warms_up_and_falls_along_a_cosine(warmup_steps):
     assert max(found) == 1.0
     assert found[warmup_steps] == 1.0
     assert found[-1] == pytest.approx(0.2)
-
-
-def test_rates_of_the_groups():
-    hyperparameters = Hyperparameters(*map(jnp.float32, (0.01, 0.5, 3.0)))
-    rates = learning_rates(hyperparameters, jnp.float32(0.5), d=16)
-    assert {group: float(rate) for group, rate in rates.items()} == pytest.approx(
-        {"trunk": 0.005, "features": 3.0 * 4.0 * 0.005, "readout": 0.25}
-    )
 
 
 def test_unclipped_errors_do_not_go_with_clipped_gradients():

@@ -2,13 +2,13 @@
 """Runs: cached, resumed to the bit, never reused wrongly, and ended alone when they diverge."""
 
 import errno
-import json
 import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -22,16 +22,23 @@ from infwidth.config.variants import VARIANTS
 from infwidth.data.batches import Batches
 from infwidth.data.tokens import TokenDataset
 from infwidth.stats.selection import Cell
-from infwidth.stored import load_json
 from infwidth.training import processes, runs
+from infwidth.training.execute import train
 from infwidth.training.records import read_record, read_result, read_rows
 from infwidth.training.runs import in_training
 from infwidth.training.step import compile_program
-from tests.training.conftest import MODEL, PLACE, TRAINING, make_bench, numbers
+from tests.training.conftest import MODEL, PLACE, TRAINING, Stop, make_bench, numbers, stop_at
 
 
 def changed(**settings):
     return TRAINING.model_copy(update=settings)
+
+
+def rows_trained(bench, place=PLACE, **more):
+    """The rows that a run adds to what is there."""
+    rows = []
+    bench(report=lambda _, row: rows.append(row), **more).run(place)
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +98,10 @@ def test_tuning_never_reads_the_test_split(bench):
 
 
 def test_a_run_that_is_interrupted_goes_on_and_ends_with_the_same_bits(bench, expected):
-    class Stop(Exception):
-        pass
-
     for step in (5, 15, 20):
-
-        def stop(_, row, step=step):
-            if row["step"] == step:
-                raise Stop
-
         name = f"stopped at {step}"
         with pytest.raises(Stop):
-            bench(report=stop, folder=name).run(PLACE)
+            bench(report=stop_at(step), folder=name).run(PLACE)
         resumed = bench(folder=name)
         resumed.run(PLACE)
         assert numbers(resumed.folder_of()) == expected
@@ -149,11 +148,8 @@ def test_two_processes_never_train_the_same_run(bench, tokens, tmp_path):
     first = start(tokens, tmp_path / "shared")
     with first:
         assert first.stdout.readline().strip() == "5"
-        rows = []
-        shared = bench(folder="shared", report=lambda _, row: rows.append(row))
-        _, result = shared.run(PLACE)
-    assert rows == []
-    assert result["status"] == "done"
+        assert rows_trained(bench, folder="shared") == []
+    assert read_result(bench(folder="shared").folder_of())["status"] == "done"
     assert first.returncode == 0
 
 
@@ -213,9 +209,7 @@ def test_a_checkpoint_of_another_run_is_passed_over(here, bench, expected, caplo
 def test_a_damaged_record_is_found_and_made_again(here, bench, expected, name, trained, caplog):
     path = here.folder_of() / name
     flip(path)
-    rows = []
-    bench(report=lambda _, row: rows.append(row)).run(PLACE)
-    assert len(rows) == trained
+    assert len(rows_trained(bench)) == trained
     assert numbers(here.folder_of()) == expected
     assert read_record(here.folder_of()).settings == here.spec(PLACE).record()
     if name != "settings.json":
@@ -255,9 +249,7 @@ def test_a_checkpoint_that_the_system_does_not_let_be_read_is_kept(
         ):
             here.run(PLACE)
     assert files_in(folder) == kept
-    rows = []
-    bench(report=lambda _, row: rows.append(row)).run(PLACE)
-    assert rows == []
+    assert rows_trained(bench) == []
     assert numbers(here.folder_of()) == expected
 
 
@@ -292,9 +284,7 @@ def test_a_run_that_diverges_ends_alone_and_where_it_did_after_a_kill(bench):
 
 
 def test_retrain_forgets_what_is_there_and_finds_the_same_numbers(here, bench, expected):
-    rows = []
-    bench(retrain=True, report=lambda _, row: rows.append(row)).run(PLACE)
-    assert len(rows) == 4
+    assert len(rows_trained(bench, retrain=True)) == 4
     assert numbers(here.folder_of()) == expected
 
 
@@ -326,35 +316,71 @@ def test_the_key_changes_with_all_that_the_numbers_depend_on_and_with_nothing_el
         assert bench(same).spec(PLACE).key == spec.key
 
 
-def test_the_settings_beside_a_run_are_those_of_its_key(here):
-    written = load_json(here.folder_of() / "settings.json")
-    assert written == json.loads(json.dumps(here.spec(PLACE).record()))
+FULL_DISK = (UserError, r"\(No space left on device\); mend that and run")
+FULL_DEVICE = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "raised"),
     [
-        OSError(28, "No space left on device"),
-        ValueError("RESOURCE_EXHAUSTED: Failed writing: \"/a\" [os_error_code='28']"),
+        (OSError(28, "No space left on device"), FULL_DISK),
+        (ValueError("RESOURCE_EXHAUSTED: Writing \"/a\" [os_error_code='28']"), FULL_DISK),
+        (FULL_DEVICE, (jax.errors.JaxRuntimeError, "9 GiB")),
     ],
 )
-def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, expected, monkeypatch, error):
+def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, expected, monkeypatch, error, raised):
     def full(self, step, state, **_):
-        raise error
+        # As Orbax wraps whatever it meets.
+        raise KeyError("state") from error
 
     here = bench()
     with monkeypatch.context() as patch:
         patch.setattr(ocp.training.Checkpointer, "save_async", full)
-        with pytest.raises(UserError, match=r"\(No space left on device\); mend that and run"):
+        with pytest.raises(raised[0], match=raised[1]):
             here.run(PLACE)
     here.run(PLACE)
     assert numbers(here.folder_of()) == expected
 
 
-def test_a_full_device_is_not_taken_for_a_full_disk(bench, monkeypatch):
-    def full(self, step, state, **_):
-        raise KeyError("state") from jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
+CHUNK, STEPS, BLOWN_UP_AT = 10, 120, 15
 
-    monkeypatch.setattr(ocp.training.Checkpointer, "save_async", full)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="9 GiB"):
-        bench().run(PLACE)
+
+class LosingProgram:
+    """Losses of 1 a step, and of 100 from one step on."""
+
+    def train(self, state, hyperparameters, tokens):
+        losses = np.where(np.arange(state.step, state.step + CHUNK) < BLOWN_UP_AT, 1.0, 100.0)
+        return SimpleNamespace(step=state.step + CHUNK), {"loss": losses}
+
+    def probe(self, state, tokens):
+        return {}
+
+
+class ListJournal:
+    """Keeps rows and the steps of its states."""
+
+    def __init__(self):
+        self.kept, self.saved = [], []
+
+    def rows(self):
+        return self.kept
+
+    def append(self, row):
+        self.kept.append(row)
+
+    def save(self, step, state):
+        self.saved.append(step)
+
+
+@pytest.mark.parametrize("checkpoint_every", [10, 20, 30, 40, 120])
+def test_divergence_is_found_at_one_step_however_often_a_state_is_kept(checkpoint_every):
+    training = SimpleNamespace(
+        steps=STEPS, log_every=CHUNK, checkpoint_every=checkpoint_every, divergence_factor=2.0
+    )
+    batches = SimpleNamespace(chunk=lambda first, count: np.zeros((count, 1, 3), np.int32))
+    journal = ListJournal()
+    start = SimpleNamespace(step=0)
+    outcome = train(LosingProgram(), training, None, batches, start, journal, lambda row: None)
+    assert (outcome.status, outcome.step) == ("diverged", 20)
+    assert [row["step"] for row in journal.kept] == [10, 20]
+    assert all(step < BLOWN_UP_AT for step in journal.saved)

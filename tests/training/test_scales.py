@@ -4,6 +4,7 @@
 Shapes: D residual stream, H width, E outputs, N tokens.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -13,30 +14,33 @@ import optax
 import pytest
 
 from infwidth.config.section import MeasuredScalesSettings
-from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import ALL_VARIANTS
 from infwidth.data.batches import Batches
-from infwidth.training import scales
-from infwidth.training.rules import Hyperparameters, sgd_unit
+from infwidth.training import execute
+from infwidth.training.rules import sgd_unit
 from infwidth.training.step import compile_program
-from tests.training.conftest import PLACE, TRAINING, numbers
+from tests.training.conftest import (
+    PLACE,
+    TRAINING,
+    Stop,
+    forty_steps,
+    numbers,
+    rates,
+    replace_mlps,
+    stop_at,
+)
 
 V, H, T, SEED = 16, 12, 6, 3
 TEXT = SimpleNamespace(name="train", tokens=np.random.default_rng(0).integers(V, size=400))
-RATES = Hyperparameters(*(jnp.asarray(x, jnp.float32) for x in (3e-3, 0.3, 1.0)))
+RATES = rates(readout=0.3)
 PLAIN = {"ntk_measured": "ntk", "adam_star_measured": "adam_star"}
 
 
 def program(variant="ntk_measured", model=None, **words):
     model = ModelSettings(d_model=8, layers=2, heads=2, context=T, **(model or {}))
-    training = TrainingSettings(
-        steps=40,
-        warmup_steps=0,
-        batch_size=4,
-        log_every=10,
-        checkpoint_every=20,
-        scales=MeasuredScalesSettings(**{"batches": 3, **words}),
-    )
+    scales = MeasuredScalesSettings(**{"batches": 3, **words})
+    training = forty_steps(warmup_steps=0, scales=scales)
     return compile_program(model, training, ALL_VARIANTS[variant], H, V), training
 
 
@@ -46,7 +50,7 @@ def batches(seed=SEED):
 
 def measured(here, training):
     spec = SimpleNamespace(training=training, seed=SEED)
-    return scales.with_measured_scales(spec, here, here.init(SEED), batches())
+    return execute.with_measured_scales(spec, here, here.init(SEED), batches())
 
 
 def r_of(state):
@@ -83,13 +87,13 @@ def test_a_run_is_one_on_features_divided_by_their_scales(name, target):
     }
     other = other._replace(features=jax.tree.map(lambda x: x.astype(jnp.float32), omega))
     tokens = batches().chunk(0, 10)
-    rates = RATES
+    peaks = RATES
     if name == "ntk_measured":
         unit = sgd_unit(plain.functional_gradients(other, tokens[0]))
-        rates = RATES._replace(readout=RATES.readout * unit)
-    _, found = here.train(state, rates, tokens)
-    _, expected = plain.train(other, rates, tokens)
-    _, unscaled = plain.train(plain.init(SEED), rates, tokens)
+        peaks = RATES._replace(readout=RATES.readout * unit)
+    _, found = here.train(state, peaks, tokens)
+    _, expected = plain.train(other, peaks, tokens)
+    _, unscaled = plain.train(plain.init(SEED), peaks, tokens)
     # Ten steps of float32 in another order of operations.
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=2e-5)
     assert np.max(np.abs(unscaled["loss"] - expected["loss"])) > 1e-3
@@ -110,21 +114,14 @@ def test_of_activations_they_are_the_mean_squares_of_the_features(target):
     state, stream = measured(here, training), batches()
     squares = {name: [] for name in state.readout}
 
-    class Spy:
-        def __init__(self, layer, name):
-            self.layer, self.name = layer, f"{name}/m_HxE"
-
-        def __call__(self, x_DxN):
-            omega_Hxd = np.asarray(self.layer.omega_Hxd[...]) / np.sqrt(9)
-            z_HxN = omega_Hxd[:, :-1] @ x_DxN + omega_Hxd[:, -1:] * self.layer.bias
-            squares[self.name].append(np.square(np.maximum(z_HxN, 0)))
-            return self.layer(x_DxN)
+    def spy(path, layer, x_DxN):
+        omega_Hxd = np.asarray(layer.omega_Hxd[...]) / np.sqrt(9)
+        z_HxN = omega_Hxd[:, :-1] @ x_DxN + omega_Hxd[:, -1:] * layer.bias
+        squares[f"{path}/m_HxE"].append(np.square(np.maximum(z_HxN, 0)))
+        return layer(x_DxN)
 
     model = here.model(here.init(SEED))
-    if target == "vocabulary":
-        model.mlp = Spy(model.mlp, "mlp")
-    for index, block in enumerate(model.blocks if target == "residual" else ()):
-        block.mlp = Spy(block.mlp, f"blocks/{index}/mlp")
+    replace_mlps(model, lambda path, layer: partial(spy, path, layer))
     for step in range(3):
         model(stream.at(step)[:, :-1])
     close(r_of(state), {name: np.mean(all_, axis=(0, 2)) for name, all_ in squares.items()})
@@ -140,7 +137,7 @@ def test_permuted_they_are_those_of_other_features():
 def test_on_another_stream_all_but_the_features_is_another_seeds():
     here, training = program(stream="other")
     state, own = measured(here, training), here.init(SEED)
-    seed = SEED + scales.OTHER_SEED
+    seed = SEED + execute.OTHER_SEED
     strange = here.init(seed)
     close(
         r_of(state), gradient_squares(here, strange._replace(features=own.features), batches(seed))
@@ -167,19 +164,14 @@ def test_scales_that_are_measured_in_training_are_not_measured_before():
 def test_a_run_is_measured_once_and_goes_on_with_the_same_bits(bench, monkeypatch, words):
     training = TRAINING.model_copy(update={"scales": MeasuredScalesSettings(**words)})
     place = PLACE._replace(variant="adam_star_measured")
-    calls, measure = [], scales.with_measured_scales
+    calls, measure = [], execute.with_measured_scales
     monkeypatch.setattr(
-        scales, "with_measured_scales", lambda *all_: calls.append(1) or measure(*all_)
+        execute, "with_measured_scales", lambda *all_: calls.append(1) or measure(*all_)
     )
     whole = bench(training, folder="whole")
     whole.run(place)
-
-    def stop(_, row):
-        if row["step"] == 15:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        bench(training, report=stop, folder="stopped").run(place)
+    with pytest.raises(Stop):
+        bench(training, report=stop_at(15), folder="stopped").run(place)
     resumed = bench(training, folder="stopped")
     resumed.run(place)
     assert numbers(resumed.folder_of(place)) == numbers(whole.folder_of(place))

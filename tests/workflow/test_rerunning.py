@@ -79,7 +79,9 @@ def test_a_mistake_in_the_rules_ends_the_workflow_before_anything_runs(fresh):
 
 def test_comments_and_docstrings_redo_nothing(checkout):
     checkout.edit("src/infwidth/models/transformer.py", '"""', '"""More words. ')
-    checkout.edit("src/infwidth/training/loop.py", "\nimport math", "\n# A comment.\nimport math")
+    checkout.edit(
+        "src/infwidth/training/execute.py", "\nimport math", "\n# A comment.\nimport math"
+    )
     checkout.edit("src/infwidth/drawing/style.py", '"""', '"""More words. ')
     assert checkout.planned() == {}
 

@@ -27,7 +27,7 @@ from infwidth.training.processes import write_once
 
 if TYPE_CHECKING:
     from infwidth.experiments.runs import Bench
-    from infwidth.training.loop import Row
+    from infwidth.training.execute import Row
     from infwidth.training.spec import RunSpec
 
     Benches = Callable[[str], AbstractContextManager[Bench]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from infwidth.config.errors import AS_BEFORE, UserError
 from infwidth.stored import set_aside
-from infwidth.training.loop import Row
+from infwidth.training.execute import Row
 from infwidth.training.records import (
     METRICS,
     RESULT,

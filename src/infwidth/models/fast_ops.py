@@ -5,11 +5,9 @@ Each equals a plain form, its tests' reference, but for rounding. On XLA's CPU b
 products are quick where the last axis of the result is long and no operand is read along its first
 axis, and a transposed result is slow where the arithmetic before it is fused into the copy.
 
-Shapes: B sequences of T tokens, N = B·T, D residual stream, K heads of dimension C = D/K,
-V vocabulary. In scores and weights [s, q], token q looks at token s.
+Shapes: B sequences of T tokens, N = B·T, D residual stream, E outputs, V vocabulary.
 """
 
-from functools import partial
 from typing import Literal
 
 import jax
@@ -18,15 +16,7 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def look_up(embedding_VxD: jax.Array, tokens_BxT: jax.Array) -> jax.Array:
-    """Looks tokens up.
-
-    Args:
-      embedding_VxD: one row a token.
-      tokens_BxT: integers below V.
-
-    Returns:
-      x_DxN, one column a token, sequence after sequence.
-    """
+    """x_DxN: the rows of tokens as columns, sequence after sequence."""
     return embedding_VxD[tokens_BxT.reshape(-1)].T
 
 
@@ -46,80 +36,13 @@ def _look_up_backward(residuals: tuple, g_DxN: jax.Array) -> tuple:
 look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def causal_attention(
-    q_DxN: jax.Array, k_DxN: jax.Array, v_DxN: jax.Array, heads: int, T: int
-) -> jax.Array:
-    """Mixes the values of each token and of those before it in its sequence.
-
-    Args:
-      q_DxN: queries, K heads of C rows each; sequences of T columns lie one after the other.
-      k_DxN: keys.
-      v_DxN: values.
-      heads: K.
-      T: tokens a sequence.
-
-    Returns:
-      mixed_DxN: for each head and token q, Σ_{s ≤ q} softmax_s(k_s·q_q) v_s.
-    """
-    return _attention_forward(q_DxN, k_DxN, v_DxN, heads, T)[0]
-
-
-def _attention_forward(q_DxN: jax.Array, k_DxN: jax.Array, v_DxN: jax.Array, heads: int, T: int):
-    q_BxKxCxT, v_BxKxCxT = (_split_heads(x_DxN, heads, T) for x_DxN in (q_DxN, v_DxN))
-    k_BxKxTxC = _split_heads_transposed(k_DxN, heads, T)
-    scores_BxKxTxT = jnp.einsum("bksc,bkcq->bksq", k_BxKxTxC, q_BxKxCxT)
-    causal_1x1xTxT = jnp.where(jnp.triu(jnp.ones((1, 1, T, T), bool)), 0.0, -jnp.inf)
-    weights_BxKxTxT = jax.nn.softmax(scores_BxKxTxT + causal_1x1xTxT, axis=2)
-    mixed_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", v_BxKxCxT, weights_BxKxTxT)
-    return _join_heads(mixed_BxKxCxT), (q_BxKxCxT, k_DxN, v_DxN, weights_BxKxTxT, mixed_BxKxCxT)
-
-
-def _attention_backward(heads: int, T: int, residuals: tuple, g_DxN: jax.Array) -> tuple:
-    q_BxKxCxT, k_DxN, v_DxN, weights_BxKxTxT, mixed_BxKxCxT = residuals
-    k_BxKxCxT = _split_heads(k_DxN, heads, T)
-    v_BxKxTxC = _split_heads_transposed(v_DxN, heads, T)
-    g_BxKxCxT = _split_heads(g_DxN, heads, T)
-    mean_BxKx1xT = jnp.sum(g_BxKxCxT * mixed_BxKxCxT, axis=2, keepdims=True)
-    g_BxKxTxT = jnp.einsum("bksc,bkcq->bksq", v_BxKxTxC, g_BxKxCxT)
-    g_BxKxTxT = weights_BxKxTxT * (g_BxKxTxT - mean_BxKx1xT)
-    dq_BxKxCxT = jnp.einsum("bkcs,bksq->bkcq", k_BxKxCxT, g_BxKxTxT)
-    dk_BxKxCxT = jnp.einsum("bkcq,bksq->bkcs", q_BxKxCxT, g_BxKxTxT)
-    dv_BxKxCxT = jnp.einsum("bkcq,bksq->bkcs", g_BxKxCxT, weights_BxKxTxT)
-    return tuple(_join_heads(d_BxKxCxT) for d_BxKxCxT in (dq_BxKxCxT, dk_BxKxCxT, dv_BxKxCxT))
-
-
-def _split_heads(x_DxN: jax.Array, heads: int, T: int) -> jax.Array:
-    x_KxCxBxT = x_DxN.reshape(heads, -1, x_DxN.shape[1] // T, T)
-    return jnp.transpose(x_KxCxBxT, (2, 0, 1, 3))
-
-
-def _split_heads_transposed(x_DxN: jax.Array, heads: int, T: int) -> jax.Array:
-    x_KxCxBxT = x_DxN.reshape(heads, -1, x_DxN.shape[1] // T, T)
-    return jnp.transpose(x_KxCxBxT, (2, 0, 3, 1))
-
-
-def _join_heads(x_BxKxCxT: jax.Array) -> jax.Array:
-    B, K, C, T = x_BxKxCxT.shape
-    return jnp.transpose(x_BxKxCxT, (1, 2, 0, 3)).reshape(K * C, B * T)
-
-
-causal_attention.defvjp(_attention_forward, _attention_backward)
-
-
 Compute = Literal["float32", "bfloat16"]
 
 
 def product(weight_AxB: jax.Array, x_BxN: jax.Array, compute: Compute) -> jax.Array:
-    """Multiplies; in bfloat16 the factors are rounded, the sums and both gradients are float32.
+    """Weight times x; in bfloat16 factors are rounded, here and in the backward pass.
 
-    Args:
-      weight_AxB: parameters.
-      x_BxN: activations.
-      compute: the type of the factors, in the forward and in the backward pass.
-
-    Returns:
-      weight x, A×N.
+    The sums and both gradients are float32 all the same.
     """
     return _plain(weight_AxB, x_BxN) if compute == "float32" else _mixed(weight_AxB, x_BxN)
 
@@ -161,3 +84,27 @@ def _rounded_dot(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 _mixed.defvjp(_mixed_forward, _mixed_backward)
+
+
+@jax.custom_vjp
+def tapped(f_ExN: jax.Array, tap_E: jax.Array) -> jax.Array:
+    """Returns f as it is, and makes Σ_i δ_ie², δ_i = ∂L/∂f(x_i), the gradient of `tap_E`.
+
+    The gradient is no derivative, and not linear in the loss: of a mean over n equal parts of a
+    batch, one after the other, the sum of squares is that of the parts by n².
+    """
+    del tap_E
+    return f_ExN
+
+
+def _tapped_forward(f_ExN: jax.Array, tap_E: jax.Array) -> tuple[jax.Array, None]:
+    del tap_E
+    return f_ExN, None
+
+
+def _tapped_backward(residuals: None, delta_ExN: jax.Array) -> tuple[jax.Array, jax.Array]:
+    del residuals
+    return delta_ExN, jnp.sum(jnp.square(delta_ExN), axis=1)
+
+
+tapped.defvjp(_tapped_forward, _tapped_backward)

@@ -11,13 +11,15 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from numpy.typing import ArrayLike
+from scipy.special import erfcx, ndtr
 
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import Features as FeatureTreatment
-from infwidth.models.fast_ops import Compute, product
-from infwidth.models.tap import tapped
+from infwidth.models.fast_ops import Compute, product, tapped
 from infwidth.models.variables import Features, Readout
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -38,16 +40,41 @@ def feature_bias(d_model: int, bias: float | None) -> float:
 def draw_features(key: jax.Array, width: int, d: int) -> jax.Array:
     """Draws ω_1 … ω_H ~ N(0, I_d), each row from a key of its own.
 
-    Args:
-      key: the layer's key.
-      width: H, the number of features.
-      d: the dimension of a feature's input, the bias included.
-
-    Returns:
-      omega_Hxd; the first H rows of a wider draw from the same key are the same numbers.
+    The first H rows of a wider draw from the same key are the same numbers.
     """
     keys_H = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(width))
     return jax.vmap(lambda row_key: jax.random.normal(row_key, (d,)))(keys_H)
+
+
+def relu_second_moment(ratio: ArrayLike) -> np.ndarray:
+    """E[relu(r + z)²] for z ~ N(0, 1): (r² + 1) Φ(r) + r φ(r), to 9 digits for r ≪ 0, too.
+
+    For r of any shape, in NumPy's float64.
+    """
+    r = np.asarray(ratio, np.float64)
+    phi = np.exp(-(r**2) / 2) / math.sqrt(2 * math.pi)
+    direct = (r**2 + 1) * ndtr(r) + r * phi
+    t = np.maximum(-r, 1.0)
+    mills = math.sqrt(math.pi / 2) * erfcx(t / math.sqrt(2))
+    return np.where(r > -1, direct, phi * ((t**2 + 1) * mills - t))
+
+
+def feature_scale(omega_b: ArrayLike, d_model: int, bias: float) -> np.ndarray:
+    """The scale s = (u/E u)^¼ that each normalized feature is divided by, of ω_b of any shape.
+
+    With u(ω) = E_x[g_ω(x)²] under x ~ N(0, I_D), where |ω_x|² is replaced by its mean D: then
+    z = ω·x̃/√d ~ N(μ, σ²), μ = b ω_b/√d, σ = √(D/d), and
+
+        u = E[relu(z)²] = (μ² + σ²) Φ(μ/σ) + μσ φ(μ/σ),
+
+    over ω_b ~ N(0, 1) with mean E u = (σ² + b²/d)/2. See docs/theory.md, normalized features. In
+    NumPy's float64; s⁴ has mean 1.
+    """
+    per_omega_b = bias / math.sqrt(d_model)
+    # relu(z)² + relu(−z)² = z², and ω_b is as often −ω_b: E u is half of E[z²].
+    mean = (1 + per_omega_b**2) / 2
+    moments = relu_second_moment(per_omega_b * np.asarray(omega_b, np.float64))
+    return (moments / mean) ** 0.25
 
 
 class FeatureMLP(nnx.Module):
@@ -76,18 +103,14 @@ class FeatureMLP(nnx.Module):
         """Draws the features from the stream `features`, M (unless it is 0) from `readout`.
 
         Args:
-          d_model: D.
-          width: H.
           bias: b; None means √D/2.
           outputs: E; None means D.
           readout_init: M at the start: 0, N(0, 1) or √H N(0, 1).
           normalized: divide feature h by s(ω_h) (docs/theory.md, normalized features). A ReLU
             is positively homogeneous, so this scales ω_h once and costs nothing afterwards.
           bias_shift: mean of the bias coordinate ω_b, whose variance is 1.
-          activation: of the features.
           has_tap: whether there is a leaf `tap_E` whose gradient is Σ_i δ_ie² (`tapped`).
           compute: type of the factors of the two products.
-          rngs: streams named `features` and `readout`.
         """
         self.bias = feature_bias(d_model, bias)
         self.activation = activation
@@ -97,8 +120,6 @@ class FeatureMLP(nnx.Module):
         if bias_shift:
             omega_Hxd = omega_Hxd.at[:, -1].add(bias_shift)
         if normalized:
-            from infwidth.models.normalization import feature_scale
-
             s_H = feature_scale(omega_Hxd[:, -1], d_model, self.bias)
             omega_Hxd = omega_Hxd / jnp.asarray(s_H, jnp.float32)[:, None]
         key = rngs.readout()
@@ -131,17 +152,9 @@ def mlp_maker(
     outputs: int | None = None,
     has_tap: bool = False,
 ) -> Callable[[nnx.Rngs], FeatureMLP] | None:
-    """Says how a transformer makes its MLPs of finite width.
+    """How a transformer makes its MLPs of finite width, from the random streams.
 
-    Args:
-      settings: shape of the model.
-      features: how the features are treated; `none` leaves the MLPs out.
-      width: H.
-      outputs: E; None means D.
-      has_tap: as in `FeatureMLP`.
-
-    Returns:
-      A function from the random streams to the layer, or None.
+    Features `none` leave the MLPs out: None. The other arguments are those of `FeatureMLP`.
 
     Raises:
       ValueError: no such treatment.

@@ -21,16 +21,6 @@ def training_flops(
 
     Products by fixed parameters need no gradient for them: the features' product then counts two
     thirds.
-
-    Args:
-      model: shape of the model.
-      variant: how the MLPs train.
-      width: H.
-      vocabulary_size: V.
-      batch_size: B.
-
-    Returns:
-      FLOPs a step.
     """
     D, T, L, N = model.d_model, model.context, model.layers, batch_size * model.context
     projections = 3 * 2 * N * D * (3 * D + D)
@@ -51,14 +41,6 @@ def infinite_training_flops(
 
     Each of a batch's inputs meets all that were seen before in two products of the forward pass and
     three of the backward one, and those of its own batch in δᵀΘδ.
-
-    Args:
-      model: shape of the model.
-      training: steps and B.
-      vocabulary_size: V.
-
-    Returns:
-      FLOPs a step.
     """
     N, D = training.batch_size * model.context, model.d_model
     seen = N * (training.steps - 1) // 2

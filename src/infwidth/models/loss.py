@@ -18,15 +18,7 @@ import jax.numpy as jnp
 
 
 def cross_entropy(logits_VxN: jax.Array, targets_N: jax.Array) -> jax.Array:
-    """Computes −log softmax(logits)[target] of each column.
-
-    Args:
-      logits_VxN: unnormalized log-probabilities.
-      targets_N: integers below V.
-
-    Returns:
-      losses_N, nats.
-    """
+    """losses_N, nats: −log softmax(logits)[target] of each column."""
     chosen_1xN = jnp.take_along_axis(logits_VxN, targets_N[None, :], axis=0)
     return jax.nn.logsumexp(logits_VxN, axis=0) - chosen_1xN[0]
 
@@ -40,15 +32,9 @@ LOGITS_ELSEWHERE = 2**27
 
 
 def block_size(setting: int | None, tokens: int, vocabulary_size: int) -> int | None:
-    """Tokens a block.
+    """K, the tokens of a block; None where one holds all.
 
-    Args:
-      setting: the most tokens a block may have; None leaves it to the number of logits.
-      tokens: N.
-      vocabulary_size: V.
-
-    Returns:
-      K, or None where one block holds all.
+    The setting is the most that a block may have; None leaves it to the number of logits.
     """
     logits = LOGITS_ON_CPU if jax.default_backend() == "cpu" else LOGITS_ELSEWHERE
     most = max(1, logits // vocabulary_size) if setting is None else setting
@@ -58,18 +44,7 @@ def block_size(setting: int | None, tokens: int, vocabulary_size: int) -> int | 
 def blocked_losses(
     head: Head, block: int, parameters: Any, x_DxN: jax.Array, targets_N: jax.Array
 ) -> jax.Array:
-    """Computes the losses of the tokens; not to be differentiated.
-
-    Args:
-      head: makes the logits.
-      block: K.
-      parameters: of the head.
-      x_DxN: its inputs.
-      targets_N: integers below V.
-
-    Returns:
-      losses_N, nats.
-    """
+    """losses_N of the tokens, from the head's inputs; not to be differentiated."""
     x_nxDxK, targets_nxK = _cut(x_DxN, block), _cut(targets_N[None, :], block)[:, 0]
     losses_nxK = jax.lax.map(
         lambda columns: cross_entropy(head(parameters, columns[0]), columns[1]),
@@ -84,15 +59,7 @@ def blocked_mean_loss(
 ) -> jax.Array:
     """The mean of `blocked_losses`, with its gradient by parameters and inputs.
 
-    Args:
-      head: makes the logits.
-      block: K.
-      parameters: of the head; their gradients are summed over the blocks in their own type.
-      x_DxN: its inputs.
-      targets_N: integers below V.
-
-    Returns:
-      A scalar, nats per token.
+    Gradients of parameters are summed over the blocks in their own type.
     """
     return jnp.mean(blocked_losses(head, block, parameters, x_DxN, targets_N))
 

@@ -34,14 +34,7 @@ STREAMS = ("trunk", "features", "readout", "data")
 
 
 def random_streams(seed: int) -> dict[str, jax.Array]:
-    """Splits a seed's key once, by name.
-
-    Args:
-      seed: the run's seed.
-
-    Returns:
-      One key for each of `STREAMS`.
-    """
+    """One key for each of `STREAMS`, from the key of a seed."""
     keys = (jax.random.fold_in(jax.random.key(seed), index) for index in range(len(STREAMS)))
     return dict(zip(STREAMS, keys, strict=True))
 
@@ -139,17 +132,12 @@ class Transformer(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        """Draws the parameters.
+        """Draws the parameters from the streams that `STREAMS` names.
 
         The trunk's are the same whatever the MLPs are, since these draw from other streams.
-
-        Args:
-          settings: shape of the model.
-          make_mlp: makes the MLP of a block, of a finite width (`mlp_maker` of
-            `infwidth.models.features`) or of none; None leaves the MLPs out. Where
-            `readout_target` is the vocabulary it makes the one that adds to the logits.
-          vocabulary_size: V.
-          rngs: streams named as in `STREAMS`; the trunk draws from `trunk`.
+        `make_mlp` makes the MLP of a block, of a finite width (`mlp_maker` of
+        `infwidth.models.features`) or of an infinite one; None leaves the MLPs out. Where
+        `readout_target` is the vocabulary it makes the one that adds to the logits.
         """
         D, numerics = settings.d_model, settings.numerics
         self.compute: Compute = numerics.compute_dtype
@@ -167,16 +155,11 @@ class Transformer(nnx.Module):
             self.mlp = make_mlp(rngs)
 
     def __call__(self, tokens_BxT: jax.Array, observe: Observe = _ignore) -> jax.Array:
-        """Predicts each next token.
+        """Predicts each next token: logits_VxN, one column a token, T at most the context.
 
-        Args:
-          tokens_BxT: integers below V; T at most the settings' context.
-          observe: shown every activation, by name: `embedding`, then for layer i
-            `blocks/i/attention`, `blocks/i/mlp` (what each adds to the residual stream) and
-            `blocks/i/residual`; at last `mlp`, what an MLP adds to the logits.
-
-        Returns:
-          logits_VxN, one column a token.
+        `observe` is shown every activation, by name: `embedding`, then for layer i
+        `blocks/i/attention`, `blocks/i/mlp` (what each adds to the residual stream) and
+        `blocks/i/residual`; at last `mlp`, what an MLP adds to the logits.
         """
         x_DxN = self._stream(tokens_BxT, observe)
         logits_VxN = product(self.embedding_VxD[...], x_DxN, self.compute)
@@ -187,13 +170,9 @@ class Transformer(nnx.Module):
         return logits_VxN
 
     def losses(self, tokens_BxT1: jax.Array) -> jax.Array:
-        """Computes −log p of each token given those before it; not to be differentiated.
+        """losses_N, −log p of each token given those before it; not to be differentiated.
 
-        Args:
-          tokens_BxT1: integers below V; tokens 1 to T are the targets of tokens 0 to T − 1.
-
-        Returns:
-          losses_N, nats.
+        Tokens 1 to T are the targets of tokens 0 to T − 1.
         """
         inputs_BxT, targets_N = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:].reshape(-1)
         block = block_size(self.loss_block, targets_N.size, self.embedding_VxD.shape[0])

@@ -36,19 +36,11 @@ GROUP_OF_TYPE: dict[type, str] = {Trunk: "trunk", Features: "features", Readout:
 
 
 def split(model: Model) -> tuple[nnx.GraphDef[Model], Groups]:
-    """Takes a model apart into its structure and its parameters by group.
-
-    The type of a variable must be one of the three group types itself: a subclass, an `nnx.Param`
-    or any other variable belongs to no group, and would train by no rule.
-
-    Args:
-      model: a module whose variables are all `Trunk`, `Features` or `Readout`.
-
-    Returns:
-      The structure, for `merge`, and the parameters.
+    """Takes a model apart into its structure, for `merge`, and its parameters by group.
 
     Raises:
-      TypeError: if some variable falls in no group.
+      TypeError: a variable is of none of the three types itself: a subclass, an `nnx.Param` or any
+        other belongs to no group, and would train by no rule.
     """
     structure, state = nnx.split(model)
     groups: dict[str, Parameters] = {name: {} for name in Groups._fields}

@@ -24,13 +24,7 @@ _INDEX = "index.json"
 
 
 class Imported(NamedTuple):
-    """What became of the runs of an archive, in numbers.
-
-    Attributes:
-      new: written.
-      known: there already, and left as they are.
-      busy: in training here, and left to it.
-    """
+    """Runs of an archive: written, there already, and in training here; the last two are left."""
 
     new: int
     known: int
@@ -38,15 +32,7 @@ class Imported(NamedTuple):
 
 
 def export_runs(folder: Path, archive: Path, keys: Collection[str] | None = None) -> int:
-    """Packs the finished runs of a folder.
-
-    Args:
-      folder: where each run has its folder, named by its key.
-      archive: file to write, a .tar.xz.
-      keys: pack just these; None: all.
-
-    Returns:
-      How many there are.
+    """Packs the finished runs of a folder, all or those of some keys; returns how many there are.
 
     Raises:
       UserError: there is none, or one of `keys` is not finished.
@@ -81,10 +67,6 @@ def export_runs(folder: Path, archive: Path, keys: Collection[str] | None = None
 def import_runs(archive: Path, folder: Path) -> Imported:
     """Unpacks the runs that are not finished here; all is checked before anything is written.
 
-    Args:
-      archive: what `export_runs` wrote.
-      folder: where each run gets its folder.
-
     Raises:
       UserError: the archive is missing or damaged, or holds a run under another's key.
     """
@@ -117,17 +99,14 @@ def _read(archive: Path) -> dict[str, Record]:
         if digests != {name: hashlib.sha256(c).hexdigest() for name, c in contents.items()}:
             raise ValueError("its index is of other files")
         records = {key: Record(**json.loads(contents[f"{key}.json"])) for key in index}
-        if strange := [key for key, record in records.items() if not _is_of(key, record)]:
-            raise ValueError(f"{strange[0]} is another run's key")
+        for key, record in records.items():
+            if not key_of(record.settings) == record.result["key"] == key:
+                raise ValueError(f"{key} is another run's key")
     except (lzma.LZMAError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise UserError(
             f"{archive} is damaged, or no archive of runs ({e}): get it again; nothing was imported"
         ) from None
     return records
-
-
-def _is_of(key: str, record: Record) -> bool:
-    return key_of(record.settings) == record.result["key"] == key
 
 
 def _json(value: Any) -> bytes:

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,7 @@ class Checkpoints:
                 self._digesting.start()
 
     def close(self) -> None:
-        """Waits until all is safely on disk, and ends the checkpointer's threads.
-
-        Raises:
-          UserError: it cannot be written, as on a full disk; what was saved before stays.
-        """
+        """Waits until all is safely on disk, or raises as `save` does; ends all threads."""
         with self._writing():
             self._wait()
             self._checkpointer.close()
@@ -113,12 +110,12 @@ class Checkpoints:
     def restore(self, template_at: Callable[[int], Any], latest: int) -> tuple[int, Any] | None:
         """The newest checkpoint that can be read, as (step, state); None if there is none.
 
+        A damaged checkpoint is named, moved aside and passed over: the run goes on from the one
+        before it, or from its start, and ends with the same numbers.
+
         Args:
           template_at: gives, for a step, a state of the structure and shapes that it has there.
           latest: the last step that the run's metrics tell of; later states cannot be gone on from.
-
-        A damaged checkpoint is named, moved aside and passed over: the run goes on from the one
-        before it, or from its start, and ends with the same numbers.
 
         Raises:
           UserError: the system does not let one be read, which may be whole.
@@ -174,12 +171,9 @@ class Checkpoints:
         """Moves a step's folder out of the checkpoints, to a name of its own that it returns."""
         damaged = self._folder.with_name(f"{self._folder.name}-damaged")
         damaged.mkdir(exist_ok=True)
-        aside, times = damaged / str(step), 1
-        while aside.exists():
-            times += 1
-            aside = damaged / f"{step}-{times}"
-        (self._folder / str(step)).rename(aside)
-        return str(aside)
+        names = (f"{step}-{times}" if times > 1 else str(step) for times in count(1))
+        aside = next(damaged / name for name in names if not (damaged / name).exists())
+        return str((self._folder / str(step)).rename(aside))
 
 
 def _in_words(error: Exception | None) -> str:
@@ -191,11 +185,9 @@ def _in_words(error: Exception | None) -> str:
 
 def _causes(error: BaseException) -> list[BaseException]:
     """An error, what it was raised from, and so on."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
         causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
     return causes
 
 

@@ -56,14 +56,8 @@ class InfiniteProgram(Program):
     """The functions of one model whose MLPs are infinitely wide, for all rates and seeds.
 
     In its states the group `features` holds the inputs seen and `readout` their coefficients. These
-    buffers double when they are full.
-
-    Attributes:
-      groups: names of the groups that train.
-      parameter_counts: number of parameters of each group at the end of the run; of `features` and
-        `readout` what the inputs seen and their coefficients take.
-      optimizer_bytes: bytes of the optimizer's state.
-      flops_per_step: FLOPs of a training step, the mean over the run (they grow with the inputs).
+    buffers double when they are full; the functions are then compiled again. The attributes are
+    those of `Program`: parameters at the end of the run, FLOPs in the mean over it.
     """
 
     def __init__(
@@ -73,13 +67,7 @@ class InfiniteProgram(Program):
         variant: Variant,
         vocabulary_size: int,
     ):
-        """Builds the functions; each is compiled at its first call, and again when buffers double.
-
-        Args:
-          model: shape of the model.
-          training: batch, schedule and optimizer settings.
-          variant: how the MLPs train: fixed features, and a rule that keeps their kernel.
-          vocabulary_size: V.
+        """Builds the functions; each is compiled at its first call.
 
         Raises:
           ValueError: the variant has no kernel form, or the readout decays.
@@ -127,18 +115,10 @@ class InfiniteProgram(Program):
         hyperparameters: rules.Hyperparameters,
         tokens_SxBxT1: jax.typing.ArrayLike,
     ) -> tuple[TrainState, Metrics]:
-        """Takes S steps.
+        """Takes S steps, as `Program.train`; κ is of no effect.
 
-        Args:
-          state: given up: its buffers hold the result, unless they must double.
-          hyperparameters: learning rates, as arrays; κ is of no effect.
-          tokens_SxBxT1: one batch a step; tokens 1 to T are the targets of tokens 0 to T − 1.
-
-        Returns:
-          The state after the steps, and per step (arrays of shape S) `loss`, nats per token before
-          the step, for each group that trains `learning_rate/<group>`, `update_rms/trunk`, the size
-          of its step, and `gradient_rms/readout`, the root mean square of G over ω and outputs,
-          after clipping.
+        Of the readout the metrics have no `update_rms`, but `gradient_rms/readout`, the root mean
+        square of G over ω and outputs, after clipping.
         """
         steps = int(state.step) + jnp.shape(tokens_SxBxT1)[0]
         return super().train(self.resized(state, steps), hyperparameters, tokens_SxBxT1)

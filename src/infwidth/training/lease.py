@@ -54,13 +54,6 @@ def lease(count: int, interval: float = 1.0) -> list[str]:
     GPUs than `count` are visible and CUDA_VISIBLE_DEVICES is set, somebody else (such as Slurm)
     has dealt them out, and they are taken as they are.
 
-    Args:
-      count: how many.
-      interval: seconds between two tries.
-
-    Returns:
-      The names of the GPUs.
-
     Raises:
       UserError: there are not so many.
     """
@@ -95,16 +88,10 @@ def on_tpu_host() -> bool:
 
 
 def lease_tpu(interval: float = 1.0) -> bool:
-    """Takes this machine's TPU, all its chips, until this process ends; waits for it.
+    """Takes all chips of this machine's TPU, if it has one, until this process ends, and waits.
 
     Of two processes JAX gives the chips to the first, and the other may go on without them.
     Where the environment names the chips of this process, somebody else has dealt them out.
-
-    Args:
-      interval: seconds between two tries.
-
-    Returns:
-      Whether there is one.
     """
     if not on_tpu_host():
         return False
@@ -123,20 +110,16 @@ def _lock_free(names: list[str], count: int) -> list[str]:
     """Locks `count` of the GPUs and returns their names; locks none if fewer are free."""
     locks: dict[str, FileLock] = {}
     for name in names:
-        if len(locks) == count:
-            break
         lock = FileLock(_file(name))
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        locks[name] = lock
-    if len(locks) < count:
-        for lock in locks.values():
-            lock.release()
-        return []
-    _held.extend(locks.values())
-    return list(locks)
+            locks[name] = lock
+        if len(locks) == count:
+            _held.extend(locks.values())
+            return list(locks)
+    for lock in locks.values():
+        lock.release()
+    return []
 
 
 def _file(name: str, gpus: list[str] | None = None) -> Path:

@@ -6,16 +6,10 @@ TOKENS_ON_CPU = 512
 
 
 def microbatch_count(sequences: int, context: int, tokens: int | None = None) -> int:
-    """The number of equal microbatches that a batch's gradient is summed over.
+    """The least divisor of B that leaves microbatches of at most so many tokens, or of a sequence.
 
-    Args:
-      sequences: B.
-      context: T.
-      tokens: the most tokens of a microbatch; None means `TOKENS_ON_CPU` on a CPU, and no limit
-        elsewhere, where whole batches are quickest if they fit.
-
-    Returns:
-      The least divisor of B that leaves microbatches of at most so many tokens, or of one sequence.
+    No number of tokens means `TOKENS_ON_CPU` on a CPU, and no limit elsewhere, where whole batches
+    are quickest if they fit.
     """
     most = _tokens_by_default(sequences * context) if tokens is None else tokens
     return next(

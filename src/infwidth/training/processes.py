@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that share one run: how they find each other, and how they agree.
+"""Several processes that share one run: how they find each other, agree, and stop when told.
 
 All of them compute; only the first one writes run records, results and locks. Checkpoints are
-written by all, each its part.
+written by all, each its part. SIGTERM, which Slurm, spot machines and TPUs send some time before
+they kill, is a wish to stop, granted once the state is saved.
 """
 
 import json
+import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from infwidth.config.errors import UserError
+from infwidth.signals import saves_when_told, take_the_time
 from infwidth.stored import write_json
+
+_log = logging.getLogger(__name__)
 
 COORDINATOR = "INFWIDTH_COORDINATOR"
 """Environment variable: host:port of the first process; `auto` leaves all three to JAX."""
@@ -28,11 +37,7 @@ _TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
 
 
 def named_count() -> int:
-    """How many processes the environment says share a run; 1 where it names none.
-
-    Raises:
-      UserError: the environment does not say who is who, or how many there are.
-    """
+    """How many processes the environment says share a run; 1 where it names none."""
     _named()
     return _number(COUNT if os.environ.get(COUNT) else _SLURM_TASKS)
 
@@ -41,10 +46,8 @@ def join(gpus: int) -> None:
     """Joins the other processes of this run, if the environment names any; before JAX computes.
 
     They are found by `INFWIDTH_COORDINATOR`, `INFWIDTH_PROCESSES` and `INFWIDTH_PROCESS`; else, in
-    a Slurm step of several tasks or on one of several TPU hosts, by JAX itself.
-
-    Args:
-      gpus: how many GPUs are visible to this process, all its own; 0 where it has none.
+    a Slurm step of several tasks or on one of several TPU hosts, by JAX itself. The GPUs that are
+    visible to this process, so many, are all its own.
 
     Raises:
       UserError: the three variables do not say who is who.
@@ -55,7 +58,7 @@ def join(gpus: int) -> None:
 
     import jax
 
-    # JAX's own service would swallow SIGTERM, which the training loop acts on (preemption.py).
+    # JAX's own service would swallow SIGTERM, which the training loop acts on.
     jax.config.update("jax_enable_preemption_service", False)
     # JAX would take the GPU of this task's number, of those that are this task's already.
     if gpus:
@@ -140,3 +143,36 @@ def any_of_them(flag: bool) -> bool:
     from jax.experimental.multihost_utils import process_allgather
 
     return bool(process_allgather(np.bool_(flag)).any())
+
+
+@contextmanager
+def sigterm_deferred() -> Iterator[Callable[[], bool]]:
+    """Keeps SIGTERM from ending the process within the block, if it is told the wish soon.
+
+    What it gives says whether any of the processes that share the run was sent SIGTERM; all of them
+    must ask, at the same step. Outside of the main thread it looks at the others' only.
+    """
+    asked = threading.Event()
+
+    def stop() -> bool:
+        told = any_of_them(asked.is_set())
+        if told:
+            take_the_time()
+        return told
+
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets the main thread alone have handlers.
+        yield stop
+        return
+
+    def take_note(*_: Any) -> None:
+        if not asked.is_set():
+            asked.set()
+            _log.info("SIGTERM: stopping as soon as the steps under way are done and saved")
+
+    before = signal.signal(signal.SIGTERM, take_note)
+    try:
+        with saves_when_told():
+            yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -16,7 +16,7 @@ from infwidth.config.errors import UserError
 from infwidth.stored import Damaged, dump_json, finite, load_json, parse_json, set_aside, write_json
 from infwidth.training import processes
 from infwidth.training.checkpoints import Checkpoints
-from infwidth.training.loop import Row
+from infwidth.training.execute import Row
 from infwidth.training.spec import key_of
 from infwidth.training.step import TrainState
 
@@ -31,12 +31,8 @@ class RunRecord:
     """Keeps a run so that it can be killed at any point and goes on with the same numbers.
 
     Where several processes share the run, each has one of these: the first one's writes rows and
-    result, and all write their parts of checkpoints.
-
-    Args:
-      folder: the run's own.
-      resized: for runs whose state grows, (a state of step 0, step) -> one as large as at that
-        step.
+    result, and all write their parts of checkpoints. For runs whose state grows, `resized` gives,
+    from the state of step 0, one as large as at another step.
     """
 
     def __init__(
@@ -50,14 +46,9 @@ class RunRecord:
         self._rows: list[Row] = []
 
     def begin(self, settings: dict[str, Any], template: TrainState) -> TrainState:
-        """Starts the run, or takes it up at its last checkpoint.
+        """Starts the run, or takes it up at its last checkpoint; `template` is the state of step 0.
 
-        Args:
-          settings: what the run is, for its `settings.json`.
-          template: the state at step 0.
-
-        Returns:
-          The state to go on from; rows of metrics after its step are gone.
+        Rows of metrics after the step of the state that it returns are gone.
         """
         if self._writes:
             write_json(self.folder / SETTINGS, settings)
@@ -116,13 +107,7 @@ class LostRun(UserError):
 
 
 class Record(NamedTuple):
-    """All that is kept of a finished run but its states.
-
-    Attributes:
-      settings: what it is; its key is their digest.
-      result: what it measured.
-      rows: its metrics, a row a chunk of steps.
-    """
+    """All that is kept of a finished run but its states; its key is the digest of its settings."""
 
     settings: dict[str, Any]
     result: dict[str, Any]
@@ -148,10 +133,6 @@ def recall(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The result of a run whose record is sound; None where it is to be trained, on or anew.
 
     What is damaged is named and set aside; settings are written again.
-
-    Args:
-      folder: the run's own.
-      settings: what the run is.
     """
     if not (folder / RESULT).exists():
         return None

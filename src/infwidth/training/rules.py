@@ -20,11 +20,7 @@ from infwidth.config.variants import Readout, Variant
 from infwidth.optim.adam_star import scale_by_adam_star
 from infwidth.optim.functional import clip_by_functional_norm, scale_by_width
 from infwidth.optim.measured_scales import on_measured_scales
-from infwidth.optim.star_rules import (
-    scale_by_adagrad_star,
-    scale_by_muon_star,
-    scale_by_rms_star,
-)
+from infwidth.optim.star_rules import scale_by_adagrad_star, scale_by_muon_star, scale_by_rms_star
 
 
 class Hyperparameters(NamedTuple):
@@ -48,21 +44,10 @@ def group_transforms(
 
     The trunk's gradient is clipped by its global norm; gradients of features and readout are first
     multiplied by H, then clipped layer by layer in the functional norm, so that neither clipping
-    nor ε depends on the width.
-
-    Args:
-      variant: Which rules train features and readout.
-      training: β1, β2, ε and the clipping norm (`clip_norm`; None clips nothing).
-
-    Returns:
-      A dict with `trunk`, and with `features` and `readout` where the variant trains them.
+    nor ε depends on the width (docs/theory.md, sections 2 and 8).
 
     Raises:
-      KeyError: The variant names a rule that does not exist.
       UserError: Gradients are clipped, but the variant's rule is given unclipped errors.
-
-    References:
-      docs/theory.md, sections 2 and 8.
     """
     trunk = RULES[training.trunk_optimizer].make(training)
     transforms = {"trunk": optax.chain(_trunk_clip(training), trunk)}
@@ -79,19 +64,10 @@ def group_transforms(
 def learning_rates(
     hyperparameters: Hyperparameters, schedule_value: jax.Array, d: int
 ) -> dict[str, jax.Array]:
-    """The step size of each group.
+    """The step size of each group, for features of d = D + 1 inputs (docs/theory.md, section 11).
 
-    Args:
-      hyperparameters: The peak rates and κ.
-      schedule_value: The schedule's value at this step, in [0, 1].
-      d: The dimension of a feature's input, D+1.
-
-    Returns:
-      Scalars by group: η for the trunk, η_readout for the readout, κ√d η for the features, each
-      times the schedule's value.
-
-    References:
-      docs/theory.md, section 11.
+    η for the trunk, η_readout for the readout, κ√d η for the features, each times the schedule's
+    value, in [0, 1].
     """
     trunk = hyperparameters.trunk * schedule_value
     return {
@@ -102,15 +78,7 @@ def learning_rates(
 
 
 def schedule(training: TrainingSettings) -> Callable[[jax.typing.ArrayLike], jax.Array]:
-    """Linear warm-up from 0 to 1, then a cosine to the final fraction.
-
-    Args:
-      training: `steps`, `warmup_steps` and `final_fraction`.
-
-    Returns:
-      A function from the number of steps already taken to a scalar in [0, 1]; 0 for the first step
-      of a run with warm-up, `final_fraction` at `steps`.
-    """
+    """Linear warm-up from 0 to 1, then a cosine to the final fraction, by steps already taken."""
     curve = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=1.0,
@@ -138,14 +106,8 @@ def needs_errors(readout: Readout) -> bool:
 def sgd_unit(functional_gradients: Any) -> jax.Array:
     """The rate at which SGD's first step has rms 1, as the first steps of Adam and ADAM* have.
 
-    Args:
-      functional_gradients: H ∂L/∂M of a batch, one leaf a readout.
-
-    Returns:
-      1 / √(mean of G² over all entries of all readouts), a scalar.
-
-    References:
-      docs/theory.md, section 11.
+    From G = H ∂L/∂M, one leaf a readout: 1 / √(mean of G² over all entries of all leaves). See
+    docs/theory.md, section 11.
     """
     leaves = jax.tree.leaves(functional_gradients)
     total = sum(jnp.sum(jnp.square(leaf)) for leaf in leaves)
@@ -182,9 +144,7 @@ def _trunk_clip(training: TrainingSettings) -> optax.GradientTransformation:
     return optax.clip_by_global_norm(training.clip_norm)
 
 
-def _standard_promotion(
-    transform: optax.GradientTransformation,
-) -> optax.GradientTransformation:
+def _standard_promotion(transform: optax.GradientTransformation) -> optax.GradientTransformation:
     """Lets optax raise a Python float to an int32 count where this project promotes strictly."""
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:

@@ -18,9 +18,8 @@ from infwidth.config.variants import Variant
 from infwidth.data.batches import Batches, EvaluationWindows, evaluation_windows
 from infwidth.data.tokens import TokenDataset, open_split
 from infwidth.training import processes
-from infwidth.training.execute import execute
-from infwidth.training.loop import Row
-from infwidth.training.preemption import sigterm_deferred
+from infwidth.training.execute import Row, execute
+from infwidth.training.processes import sigterm_deferred
 from infwidth.training.records import RunRecord, recall
 from infwidth.training.spec import RunSpec
 from infwidth.training.step import Program, compile_program

@@ -7,7 +7,10 @@ pieces, which the compiler would otherwise undo by gathering the batch. Everythi
 and everything after the gradients (ADAM*'s mean over H, functional norms, the optimizer, storage)
 is left to the compiler, which is told where the state lies and puts in the reductions.
 
-Shapes: B sequences of T + 1 tokens, S steps a call, N windows to evaluate.
+Axes of the mesh: `data` and `fsdp` split a batch; `fsdp` also splits the storage of parameters and
+optimizer state; `width` splits every array that has the MLPs' width, along it.
+
+Shapes: B sequences of T + 1 tokens, S steps a call, N windows to evaluate, H width.
 """
 
 import math
@@ -16,16 +19,85 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from infwidth.config.errors import UserError
+from infwidth.config.section import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import Variant
 from infwidth.models.variables import Parameters
 from infwidth.training import rules
-from infwidth.training.mesh import BATCH_AXES, WHOLE, device_mesh, mlp_spec, place, trunk_spec
 from infwidth.training.step import ByGroup, Metrics, Program, TrainState, errors_of_whole
 
+BATCH_AXES = ("data", "fsdp")
+"""Axes that split a batch, outermost first."""
+
 _PARTS = PartitionSpec(BATCH_AXES)
+
+WHOLE = PartitionSpec()
+"""Every device holds all of an array."""
+
+
+def device_mesh(settings: MeshSettings, batch_size: int, width: int) -> jax.sharding.Mesh:
+    """The mesh of a run, over the first devices that there are; H is 0 where there are no MLPs.
+
+    Raises:
+      UserError: B or H cannot be split so, or there are fewer devices; or, where several processes
+        share a run, more.
+    """
+    if batch_size % settings.batch_parts:
+        raise UserError(
+            f"a batch of {batch_size} sequences cannot be split into {settings.batch_parts} equal "
+            "parts: let training.mesh.data × training.mesh.fsdp divide the batch size"
+        )
+    if width % settings.width:
+        raise UserError(
+            f"an MLP of width {width} cannot be split into {settings.width} equal parts: let "
+            "training.mesh.width divide every width"
+        )
+    there, processes = jax.device_count(), jax.process_count()
+    if settings.devices > there or (processes > 1 and settings.devices != there):
+        raise UserError(
+            f"training.mesh asks for {settings.devices} devices, but {there} are seen by "
+            f"{processes} process(es): set data × fsdp × width to what there is"
+        )
+    shape = (settings.data, settings.fsdp, settings.width)
+    return jax.make_mesh(
+        shape,
+        (*BATCH_AXES, "width"),
+        axis_types=(AxisType.Auto,) * 3,
+        devices=jax.devices()[: settings.devices],
+    )
+
+
+def trunk_spec(mesh: jax.sharding.Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+    """How an array outside the MLPs is stored: over `fsdp`, along its first axis that divides."""
+    parts = mesh.shape["fsdp"]
+    for axis, size in enumerate(shape):
+        if parts > 1 and size >= parts and size % parts == 0:
+            return PartitionSpec(*(None,) * axis, "fsdp")
+    return WHOLE
+
+
+def mlp_spec(mesh: jax.sharding.Mesh, shape: tuple[int, ...], width: int) -> PartitionSpec:
+    """How an array of an MLP is stored: along H over `width`, and over `fsdp` if that divides too.
+
+    Arrays without the width, such as ADAM*'s v, lie whole on every device.
+    """
+    if not shape or shape[0] != width:
+        return WHOLE
+    axes = ("width", "fsdp")
+    split = width % math.prod(mesh.shape[axis] for axis in axes) == 0
+    return PartitionSpec(axes if split else "width")
+
+
+def place(value: Any, sharding: NamedSharding) -> jax.Array:
+    """Puts an array that every process holds on the devices of a mesh, each its part."""
+    host = np.asarray(value)
+    return jax.make_array_from_callback(
+        host.shape, sharding, lambda index: np.array(host[index], copy=True)
+    )
 
 
 class ShardedProgram(Program):
@@ -81,7 +153,7 @@ class ShardedProgram(Program):
         hyperparameters: rules.Hyperparameters,
         tokens_SxBxT1: jax.typing.ArrayLike,
     ) -> tuple[TrainState, Metrics]:
-        """Takes S steps; see `Program.train`."""
+        """See `Program.train`."""
         rates = jax.tree.map(lambda rate: place(rate, self._at(WHOLE)), hyperparameters)
         tokens = place(tokens_SxBxT1, self._steps_of_parts)
         return _finished(self._jitted_train(state, rates, tokens))
@@ -92,21 +164,18 @@ class ShardedProgram(Program):
         tokens_NxT1: jax.typing.ArrayLike,
         mask_NxT: jax.typing.ArrayLike,
     ) -> jax.Array:
-        """Sums the loss over the targets of each window; see `Program.evaluate`.
-
-        N must be a multiple of the parts of a batch.
-        """
+        """See `Program.evaluate`; N must be a multiple of the parts of a batch."""
         tokens, mask = self._in_parts(tokens_NxT1), self._in_parts(mask_NxT)
         return _finished(self._jitted_evaluate(state, tokens, mask))
 
     def probe(self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike) -> Metrics:
-        """Measures the size of every activation; see `Program.probe`."""
+        """See `Program.probe`."""
         return _finished(self._jitted_probe(state, self._in_parts(tokens_BxT1)))
 
     def functional_gradients(
         self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike
     ) -> Parameters:
-        """Computes G = H ∂L/∂M on a batch; see `Program.functional_gradients`."""
+        """See `Program.functional_gradients`."""
         return _finished(self._jitted_functional_gradients(state, self._in_parts(tokens_BxT1)))
 
     def _at(self, spec: PartitionSpec) -> NamedSharding:

@@ -33,9 +33,9 @@ _TABLES = tuple(
 """Of these a run uses its own two words alone, which count for it."""
 
 _OF_FEATURES = {
-    "infwidth.models.normalization.feature_scale": "normalized",
+    "infwidth.models.features.feature_scale": "normalized",
     "infwidth.optim.measured_scales.on_measured_scales": "measured",
-    "infwidth.training.scales.with_measured_scales": "measured",
+    "infwidth.training.execute.with_measured_scales": "measured",
 }
 """Code that counts where features are so treated, and for no other run."""
 
@@ -75,14 +75,9 @@ def variants_digest(entries: Iterable[str], variants: Iterable[Variant]) -> str:
 def plan_digest(entries: Iterable[str]) -> str:
     """Digest of code that decides which runs there are; what each is stands in its own key.
 
-    What the tables say of variants and contexts is left out: a job's own part of it is to be named
-    beside this digest.
+    What the tables say of variants and contexts is left out: a job names its own part beside this.
     """
-    apart = (
-        *_TABLES,
-        "infwidth.training.runs.Runs",
-        "infwidth.training.spec.RunSpec",
-    )
+    apart = (*_TABLES, "infwidth.training.runs.Runs", "infwidth.training.spec.RunSpec")
     return code_digest(entries, dict.fromkeys(apart, ()))
 
 

@@ -47,15 +47,7 @@ def compile_program(
 ) -> "Program":
     """Builds the functions that initialize, train and evaluate one variant at one width.
 
-    Args:
-      model: shape of the model.
-      training: batch, schedule, optimizer and mesh; learning rates are arguments of `train`.
-      variant: how the MLPs train.
-      width: H; of no effect where the variant has no MLPs.
-      vocabulary_size: V.
-
-    Returns:
-      The program; each of its functions is compiled at its first call.
+    Each is compiled at its first call. H is of no effect where the variant has no MLPs.
 
     Raises:
       UserError: the mesh does not fit the batch, the width or the devices that there are.
@@ -122,14 +114,7 @@ class Program:
         self._jitted_functional_gradients = jax.jit(self._functional_gradients)
 
     def init(self, seed: int) -> TrainState:
-        """Draws the parameters of a seed: the same trunk in every variant and at every width.
-
-        Args:
-          seed: the run's seed.
-
-        Returns:
-          The state before the first step.
-        """
+        """The state before the first step: the same trunk in every variant and at every width."""
         _, parameters = split(self._build(rngs=nnx.Rngs(**random_streams(seed))))
         return TrainState(
             jnp.zeros((), jnp.int32), *parameters, optimizer=self._init_optimizer(parameters)
@@ -141,12 +126,7 @@ class Program:
         hyperparameters: rules.Hyperparameters,
         tokens_SxBxT1: jax.typing.ArrayLike,
     ) -> tuple[TrainState, Metrics]:
-        """Takes S steps.
-
-        Args:
-          state: given up: its buffers hold the result.
-          hyperparameters: learning rates and κ, as arrays.
-          tokens_SxBxT1: one batch a step; tokens 1 to T are the targets of tokens 0 to T − 1.
+        """Takes S steps, a batch each; the state is given up, and its buffers hold the result.
 
         Returns:
           The state after the steps, and per step (arrays of shape S) `loss`, nats per token before
@@ -161,42 +141,17 @@ class Program:
         tokens_NxT1: jax.typing.ArrayLike,
         mask_NxT: jax.typing.ArrayLike,
     ) -> jax.Array:
-        """Sums the loss over the targets of each window.
-
-        Args:
-          state: of which the parameters are used.
-          tokens_NxT1: windows of text.
-          mask_NxT: which targets count, boolean.
-
-        Returns:
-          sums_N, nats.
-        """
+        """sums_N, nats, of the loss over the targets of each window that the mask has."""
         return self._jitted_evaluate(state, tokens_NxT1, mask_NxT)
 
     def probe(self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike) -> Metrics:
-        """Measures the root mean square of every activation on a batch.
-
-        Args:
-          state: of which the parameters are used.
-          tokens_BxT1: a batch; its last tokens are not looked at.
-
-        Returns:
-          Scalars by the names that `Transformer` gives its activations.
-        """
+        """The root mean square of every activation on a batch, by `Transformer`'s names."""
         return self._jitted_probe(state, tokens_BxT1)
 
     def functional_gradients(
         self, state: TrainState, tokens_BxT1: jax.typing.ArrayLike
     ) -> Parameters:
-        """Computes G = H ∂L/∂M on a batch (docs/theory.md, functional gradient).
-
-        Args:
-          state: of which the parameters are used.
-          tokens_BxT1: a batch.
-
-        Returns:
-          One array of M's shape for each readout, by path; empty without MLPs.
-        """
+        """G = H ∂L/∂M on a batch (docs/theory.md, functional gradient), by each readout's path."""
         return self._jitted_functional_gradients(state, tokens_BxT1)
 
     def model(self, state: TrainState) -> Transformer:

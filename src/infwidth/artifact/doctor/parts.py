@@ -11,8 +11,8 @@ import numpy as np
 
 from infwidth.artifact.doctor.steps import Precision
 from infwidth.config.section import NumericsSettings
-from infwidth.models.attention import attend, chosen_implementation
-from infwidth.models.fast_ops import causal_attention, product
+from infwidth.models.attention import attend, causal_attention, chosen_implementation
+from infwidth.models.fast_ops import product
 from infwidth.models.loss import block_size, blocked_mean_loss, cross_entropy
 
 TOLERANCES: dict[Precision, float] = {"float32": 1e-4, "bfloat16": 3e-2}

@@ -18,13 +18,10 @@ from infwidth.config.errors import UserError
 from infwidth.config.variants import Variant
 from infwidth.experiments.architectures.settings import Architecture, ArchitecturesSettings
 from infwidth.experiments.digits import as_training, scaled
-from infwidth.models.conv_net import ConvNet
+from infwidth.models.architectures import ConvNet, MakeLayer, RecurrentNet, ResidualMLP, layer_maker
 from infwidth.models.loss import cross_entropy
-from infwidth.models.recurrent_net import RecurrentNet
-from infwidth.models.residual_mlp import ResidualMLP
 from infwidth.models.transformer import random_streams
 from infwidth.models.variables import Groups, Parameters, merge, split
-from infwidth.models.wide_layer import MakeLayer, layer_maker
 from infwidth.training import rules
 
 ByGroup = dict[str, Parameters]

@@ -34,8 +34,7 @@ from infwidth.experiments.feature_selection.training import (
     teacher_data,
 )
 from infwidth.kernels import relu_kernel
-from infwidth.models.features import draw_features, feature_bias
-from infwidth.models.normalization import relu_second_moment
+from infwidth.models.features import draw_features, feature_bias, relu_second_moment
 from infwidth.stats.selection import Cell
 
 KERNEL_RULES: tuple[Rule, ...] = ("adam_star", "sgd")

@@ -27,8 +27,7 @@ from infwidth.experiments.infinite_rules.settings import (
     Kernel,
     Rule,
 )
-from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias
-from infwidth.models.normalization import feature_scale
+from infwidth.models.features import BIAS_SHIFT, draw_features, feature_bias, feature_scale
 from infwidth.optim import on_measured_scales, scale_by_adam_star, scale_by_width
 from infwidth.training import rules
 

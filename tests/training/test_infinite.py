@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The infinite-width transformer's step: exact, the limit of finite ones, and done in place."""
+"""The transformer of infinite width: its step is exact, the limit of finite ones, and in place.
 
+Its runs are cached, keyed by their code, and resumed to the bit while buffers grow.
+"""
+
+from dataclasses import replace
 from functools import cache, partial
 
 import jax
@@ -11,7 +15,7 @@ import pytest
 from flax import nnx
 
 from infwidth.config.errors import UserError
-from infwidth.config.settings import ModelSettings, TrainingSettings
+from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.infinite import room
 from infwidth.infinite import support as support_module
@@ -19,19 +23,27 @@ from infwidth.kernels import relu_kernel
 from infwidth.models.loss import cross_entropy
 from infwidth.models.transformer import Transformer, random_streams
 from infwidth.models.variables import merge, split
+from infwidth.training import infinite_step
 from infwidth.training.infinite_step import InfiniteProgram
-from infwidth.training.rules import Hyperparameters, schedule, sgd_unit
+from infwidth.training.records import read_rows
+from infwidth.training.rules import schedule, sgd_unit
+from infwidth.training.spec import run_code_digest
 from infwidth.training.step import Program, compile_program
+from tests.training.conftest import (
+    PLACE,
+    Stop,
+    compiled_in,
+    forty_steps,
+    numbers,
+    random_tokens,
+    rates,
+    stop_at,
+)
 
 MODEL = ModelSettings(d_model=8, layers=2, heads=2, context=6)
-TRAINING = TrainingSettings(
-    steps=40, warmup_steps=2, batch_size=4, log_every=10, checkpoint_every=20
-)
+TRAINING = forty_steps()
 V, D, N, BIAS = 16, 8, 24, 8**0.5 / 2
-
-
-def _rates(trunk=1e-2, readout=1.0):
-    return Hyperparameters(*(jnp.asarray(x) for x in (trunk, readout, 1.0)))
+_rates = partial(rates, 1e-2, 1.0)
 
 
 def _program(variant="adam_star", training=TRAINING):
@@ -44,9 +56,8 @@ def _compiled(variant):
     return _program(variant)
 
 
-def _tokens(steps=40, symbols=3):
-    shape = (steps, TRAINING.batch_size, MODEL.context + 1)
-    return np.random.default_rng(0).integers(symbols, size=shape, dtype=np.int32)
+def _tokens(steps=40):
+    return random_tokens(3, steps, TRAINING.batch_size, MODEL.context + 1)
 
 
 class _DenseMLP:
@@ -61,7 +72,7 @@ class _DenseMLP:
         return self.shift_ExN + self.c_ExT @ theta_TxN
 
 
-def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
+def _train_densely(rule, tokens_SxBxT1, peaks, clip_norm):
     """Losses and last trunk of training with coefficients and momentum for every input.
 
     Also how many of the layers' gradients were above the clipping norm.
@@ -101,7 +112,7 @@ def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
         (loss, inputs), (gradient, deltas) = gradients(trunk, shifts, seen, c, tokens)
         losses.append(float(loss))
         scale = float(schedule(TRAINING)(step - 1))
-        trunk, moments = moved(trunk, gradient, moments, jnp.asarray(scale * rates[0]))
+        trunk, moments = moved(trunk, gradient, moments, jnp.asarray(scale * peaks[0]))
         slots = slice((step - 1) * N, step * N)
         for layer, (x_DxN, delta_ExN) in enumerate(zip(inputs, np.asarray(deltas), strict=True)):
             theta_NxN = np.asarray(kernel(x_DxN))
@@ -111,14 +122,14 @@ def _train_densely(rule, tokens_SxBxT1, rates, clip_norm):
             shrink = min(1, clip_norm / norm)
             seen[layer, :, slots] = x_DxN
             if rule == "ntk":
-                c[layer, :, slots] = -scale * rates[1] * shrink * delta_ExN
+                c[layer, :, slots] = -scale * peaks[1] * shrink * delta_ExN
                 continue
             b1, b2 = TRAINING.b1, TRAINING.b2
             a[layer] *= b1
             a[layer, :, slots] = (1 - b1) * shrink * delta_ExN
             v[layer] = b2 * v[layer] + (1 - b2) * shrink**2 * square_E
             root_E = np.sqrt(v[layer] / (1 - b2**step)) + TRAINING.eps
-            c[layer] -= scale * rates[1] * a[layer] / (1 - b1**step) / root_E[:, None]
+            c[layer] -= scale * peaks[1] * a[layer] / (1 - b1**step) / root_E[:, None]
     return losses, trunk, clipped
 
 
@@ -136,8 +147,8 @@ def test_a_run_is_that_of_dense_kernels_and_a_momentum_for_every_input(
     with jax.enable_x64(True):
         losses, trunk, clipped = _train_densely(rule, tokens, (1e-2, rate), clip_norm)
         program = _program(rule, training)
-        state, first = program.train(program.init(1), _rates(1e-2, rate), tokens[:4])
-        state, second = program.train(state, _rates(1e-2, rate), tokens[4:])
+        state, first = program.train(program.init(1), rates(1e-2, rate), tokens[:4])
+        state, second = program.train(state, rates(1e-2, rate), tokens[4:])
     np.testing.assert_allclose([*first["loss"], *second["loss"]], losses, rtol=1e-10)
     assert losses[0] > 1.2 * losses[-1]
     assert clipped == 0 if rule == "ntk" else 0 < clipped < len(tokens) * MODEL.layers
@@ -173,9 +184,8 @@ def test_the_unit_of_sgd_is_that_of_very_wide_models():
 def test_sweeping_rates_and_seeds_compiles_nothing_anew(caplog):
     program, tokens = _compiled("adam_star"), _tokens()
     program.train(program.init(0), _rates(), tokens)
-    with jax.log_compiles(True), caplog.at_level("WARNING"):
-        program.train(program.init(1), _rates(2e-3, 3.0), tokens)
-    assert not [r.message for r in caplog.records if "Compiling" in r.message]
+    sweep = partial(program.train, program.init(1), rates(2e-3, 3.0), tokens)
+    assert not compiled_in(sweep, caplog)
 
 
 def test_a_step_takes_no_memory_for_all_that_was_seen_but_the_support_itself():
@@ -215,3 +225,53 @@ def test_a_run_that_would_outgrow_memory_does_not_start(monkeypatch):
     monkeypatch.setattr(room, "device_memory", lambda: 1000)
     with pytest.raises(UserError, match=r"960 inputs in each of 2 layers.* lower steps \(40\)"):
         _program()
+
+
+_shared = cache(InfiniteProgram)
+
+
+@pytest.fixture
+def bench(bench, monkeypatch):
+    """Makes a bench whose runs start with room for 10 of their 20 steps of 32 tokens."""
+    monkeypatch.setattr(room, "FIRST_INPUTS", 320)
+    # Programs have no state, and most of the time is compilation.
+    monkeypatch.setattr(infinite_step, "InfiniteProgram", _shared)
+    return bench
+
+
+def _spec(bench):
+    return replace(bench.spec(PLACE), width=None)
+
+
+def _folder(bench):
+    return bench.folder / _spec(bench).key
+
+
+def test_a_run_is_trained_once_and_one_that_is_interrupted_ends_with_the_same_bits(bench):
+    """Interrupted while its buffers grow."""
+    whole = bench(folder="whole")
+    result = whole.runs.result(_spec(whole))
+    assert result["status"] == "done"
+    assert result["test_loss"] < 5.4
+    assert read_rows(_folder(whole))[-1].keys() >= {
+        *("step", "loss", "learning_rate/trunk", "gradient_rms/readout", "blocks/0/mlp")
+    }
+    seen = []
+    again = bench(report=lambda _, row: seen.append(row), folder="whole")
+    assert again.runs.result(_spec(again)) == result
+    assert seen == []
+
+    stopped, resumed = bench(report=stop_at(15), folder="stopped"), bench(folder="stopped")
+    with pytest.raises(Stop):
+        stopped.runs.result(_spec(stopped))
+    resumed.runs.result(_spec(resumed))
+    assert numbers(_folder(resumed)) == numbers(_folder(whole))
+
+
+def test_infinite_and_finite_runs_differ_in_key_and_only_the_infinite_one_hangs_on_its_code(bench):
+    here = bench()
+    assert _spec(here).key != here.spec(PLACE).key
+    variant = VARIANTS[PLACE.variant]
+    assert _spec(here).record()["code"] == run_code_digest(variant, infinite=True)
+    assert here.spec(PLACE).record()["code"] == run_code_digest(variant)
+    assert run_code_digest(variant) != run_code_digest(variant, infinite=True)

@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from infwidth.models.conv_net import ConvNet
-from infwidth.models.recurrent_net import RecurrentNet
-from infwidth.models.residual_mlp import ResidualMLP
+from infwidth.models.architectures import ConvNet, RecurrentNet, ResidualMLP, layer_maker
 from infwidth.models.transformer import random_streams
 from infwidth.models.variables import merge, split
-from infwidth.models.wide_layer import layer_maker
 
 P, D, E, N, H = 64, 5, 3, 4, 6
 KINDS = {"mlp": ResidualMLP, "cnn": ConvNet, "rnn": RecurrentNet}
