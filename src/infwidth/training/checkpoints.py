@@ -111,11 +111,8 @@ class Checkpoints:
         """The newest checkpoint that can be read, as (step, state); None if there is none.
 
         A damaged checkpoint is named, moved aside and passed over: the run goes on from the one
-        before it, or from its start, and ends with the same numbers.
-
-        Args:
-          template_at: gives, for a step, a state of the structure and shapes that it has there.
-          latest: the last step that the run's metrics tell of; later states cannot be gone on from.
+        before it, or from its start, and ends with the same numbers. So is one of a step after
+        `latest`, to which the run's metrics go. `template_at` gives a state's shapes at a step.
 
         Raises:
           UserError: the system does not let one be read, which may be whole.
