@@ -138,7 +138,7 @@ def test_the_data_of_a_run_and_its_pins_change_every_variant(package, file, old,
 
 def test_what_infinite_width_alone_uses_changes_that_alone(package):
     before = digests()
-    package.edit("infinite/room.py", "FIRST_INPUTS = 16_384", "FIRST_INPUTS = 16_385")
+    package.edit("infinite/support.py", "FIRST_INPUTS = 16_384", "FIRST_INPUTS = 16_385")
     assert changed(before) == {"infinite"}
 
 
@@ -212,15 +212,13 @@ def test_a_move_or_another_name_changes_nothing(package):
         "from infwidth.models.pieces import microbatch_count as pieces",
     )
     package.edit("training/step.py", "= microbatch_count(", "= pieces(")
-    # A function, from a module of its own to the head of the one that uses it.
-    text = (package.folder / "optim/inverse_root.py").read_text()
-    package.edit(
-        "optim/star_rules.py", "from infwidth.optim.inverse_root import inverse_root\n", ""
-    )
+    # A function, with what it uses, to the module that uses it.
+    text = (package.folder / "optim/moments.py").read_text()
+    start = text.index("\ndef inverse_root(")
+    package.write("optim/moments.py", text[:start])
+    package.edit("optim/star_rules.py", "    inverse_root,\n", "")
     users = (package.folder / "optim/star_rules.py").read_text()
-    start = text.index("\n_product = ")
     package.write("optim/star_rules.py", users + "\n" + text[start:])
-    (package.folder / "optim/inverse_root.py").unlink()
     package.edit("optim/star_rules.py", " inverse_root(", " power_of_gram(")
     # A class, by way of a module's name.
     package.edit(

@@ -20,7 +20,7 @@ from infwidth.config.section import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
 from infwidth.data.vocabulary import ByteVocabulary
-from infwidth.infinite import room
+from infwidth.infinite import support
 from infwidth.models import loss
 from infwidth.models.features import mlp_maker
 from infwidth.models.flops import training_flops
@@ -94,7 +94,9 @@ def test_at_infinite_width_the_counts_are_the_programs():
     for steps in (1, 300, 1000):
         training = SHORT.model_copy(update={"steps": steps})
         N = SHORT.batch_size * SMALL.context
-        fits = room.support_bytes(room.steps_with_room(steps, N), N, SMALL.d_model, SMALL.layers)
+        fits = support.support_bytes(
+            support.steps_with_room(steps, N), N, SMALL.d_model, SMALL.layers
+        )
         assert sizes.support_bytes(SMALL, training) == fits
 
 

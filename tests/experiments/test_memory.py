@@ -14,7 +14,7 @@ from infwidth.experiments.memory.measure import (
     state_bytes,
     step_bytes,
 )
-from infwidth.infinite.room import FIRST_INPUTS
+from infwidth.infinite.support import FIRST_INPUTS
 
 D, L, FLOAT = 8, 1, 4
 MODEL = {"d_model": D, "layers": L, "heads": 2, "context": 16}

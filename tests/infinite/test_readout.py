@@ -156,12 +156,19 @@ def with_nan(array_NxD):
         ((KERNEL, X_NxD[0], 2), "examples are a matrix"),
         ((KERNEL, with_nan(X_NxD), 2), "example 3 holds a number that is not finite"),
         ((KERNEL, X_NxD, 0), "outputs must be at least 1; got 0"),
+        ((KERNEL, X_NxD, 1.5), "outputs must be an integer; got 1.5"),
         ((lambda x, y: x @ x.T, X_NxD, 2), "must be of shape \\(1, 12\\)"),
     ],
 )
 def test_bad_data_are_refused(arguments, line):
     with pytest.raises(ValueError, match=line):
         infinite.Readout(*arguments)
+
+
+@pytest.mark.parametrize(("block", "line"), [(0, "at least 1"), (2.5, "an integer")])
+def test_a_block_that_is_no_count_is_refused(block, line):
+    with pytest.raises(ValueError, match=f"block must be {line}; got {block}"):
+        infinite.Readout(KERNEL, X_NxD, 2, block=block)
 
 
 @pytest.mark.parametrize(

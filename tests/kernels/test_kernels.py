@@ -172,8 +172,13 @@ def test_bad_networks_are_named(settings, message):
 
 def test_bad_monte_carlo_settings_are_named():
     x_NxD, key = jnp.ones((2, 3)), jax.random.key(0)
-    for settings in ({"samples": 0}, {"samples": 4, "block": 0}):
-        with pytest.raises(ValueError, match="must be at least 1; got 0"):
+    for settings, message in (
+        ({"samples": 0}, "samples must be at least 1; got 0"),
+        ({"samples": 4, "block": 0}, "block must be at least 1; got 0"),
+        ({"samples": 4.5}, "samples must be an integer; got 4.5"),
+        ({"samples": 4, "block": 2.0}, "block must be an integer; got 2.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
             monte_carlo_kernel(jnp.dot, key, x_NxD=x_NxD, y_MxD=x_NxD, **settings)
     with pytest.raises(ValueError, match="one number for one ω"):
         monte_carlo_kernel(jnp.multiply, key, 4, x_NxD, x_NxD)

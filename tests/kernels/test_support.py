@@ -11,8 +11,7 @@ import pytest
 from scipy import special
 from scipy.optimize import linprog
 
-from infwidth.kernels import support_report
-from infwidth.kernels.support_geometry import effective_rank, one_sided
+from infwidth.kernels.support import effective_rank, one_sided, support_report
 
 H, N = 200, 200
 FAST = {"draws": 19, "level": 0.05}

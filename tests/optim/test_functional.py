@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functional gradients: neither they nor their norm know the width."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from infwidth import infinite, optim
 from infwidth.optim import clip_by_functional_norm, scale_by_width
 
 
@@ -65,6 +68,13 @@ def test_a_mean_field_model_has_one_functional_gradient_at_every_width(max_norm)
     wide_HxE = functional_gradient(jnp.tile(features_NxH, (1, 1024)))
     # H = 16 and 16,384; the norms sum 16,384 terms in another order.
     np.testing.assert_allclose(wide_HxE, np.tile(narrow_HxE, (1024, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("library", [infinite, optim])
+@pytest.mark.parametrize("bound", [-1, 0.0, math.nan, np.float32(-1)])
+def test_a_bound_that_is_none_is_refused_at_both_widths(library, bound):
+    with pytest.raises(ValueError, match=f"^max_norm must be positive; got {bound}$"):
+        library.clip_by_functional_norm(bound)
 
 
 @pytest.mark.parametrize("transform", [scale_by_width(1), clip_by_functional_norm(1.0, 1)])

@@ -17,7 +17,6 @@ from flax import nnx
 from infwidth.config.errors import UserError
 from infwidth.config.settings import ModelSettings
 from infwidth.config.variants import VARIANTS
-from infwidth.infinite import room
 from infwidth.infinite import support as support_module
 from infwidth.kernels import relu_kernel
 from infwidth.models.loss import cross_entropy
@@ -142,7 +141,7 @@ def test_a_run_is_that_of_dense_kernels_and_a_momentum_for_every_input(
 ):
     monkeypatch.setattr(support_module, "BLOCK_ON_CPU", 7)
     # The buffers of the second double on the way.
-    monkeypatch.setattr(room, "FIRST_INPUTS", steps_with_room * N)
+    monkeypatch.setattr(support_module, "FIRST_INPUTS", steps_with_room * N)
     training, tokens = TRAINING.model_copy(update={"clip_norm": clip_norm}), _tokens(steps=8)
     with jax.enable_x64(True):
         losses, trunk, clipped = _train_densely(rule, tokens, (1e-2, rate), clip_norm)
@@ -190,12 +189,12 @@ def test_sweeping_rates_and_seeds_compiles_nothing_anew(caplog):
 
 def test_a_step_takes_no_memory_for_all_that_was_seen_but_the_support_itself():
     program, tokens = _program(), _tokens(steps=2)
-    steps = room.steps_with_room(16_000, N)
+    steps = support_module.steps_with_room(16_000, N)
     state = jax.eval_shape(lambda seed: program.resized(program.init(seed), steps), 0)
     train = jax.jit(partial(Program.train, program), donate_argnums=0)
     compiled = train.lower(state, _rates(), tokens).compile()
     memory = compiled.memory_analysis()
-    support = room.support_bytes(steps, N, D, MODEL.layers)
+    support = support_module.support_bytes(steps, N, D, MODEL.layers)
     # Neither a copy of it nor a matrix of the batch by all inputs: a few times the vectors q.
     vectors = 4 * steps * D * MODEL.layers
     assert memory.temp_size_in_bytes < 4 * vectors + 2**18 < support / 5
@@ -222,7 +221,7 @@ def test_variants_without_a_kernel_here_are_refused(name):
 
 
 def test_a_run_that_would_outgrow_memory_does_not_start(monkeypatch):
-    monkeypatch.setattr(room, "device_memory", lambda: 1000)
+    monkeypatch.setattr(support_module, "device_memory", lambda: 1000)
     with pytest.raises(UserError, match=r"960 inputs in each of 2 layers.* lower steps \(40\)"):
         _program()
 
@@ -233,7 +232,7 @@ _shared = cache(InfiniteProgram)
 @pytest.fixture
 def bench(bench, monkeypatch):
     """Makes a bench whose runs start with room for 10 of their 20 steps of 32 tokens."""
-    monkeypatch.setattr(room, "FIRST_INPUTS", 320)
+    monkeypatch.setattr(support_module, "FIRST_INPUTS", 320)
     # Programs have no state, and most of the time is compilation.
     monkeypatch.setattr(infinite_step, "InfiniteProgram", _shared)
     return bench

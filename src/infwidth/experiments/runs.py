@@ -27,7 +27,7 @@ from infwidth.experiments.study import (
     run_spec,
     tuning_places,
 )
-from infwidth.infinite.room import require_memory
+from infwidth.infinite.support import require_memory
 from infwidth.stats.selection import (
     Cell,
     Trial,

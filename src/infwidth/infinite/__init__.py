@@ -12,27 +12,25 @@ from infwidth.infinite.gradient import (
 )
 from infwidth.infinite.preconditioned import eigenpro, scale_by_eigenpro
 from infwidth.infinite.readout import Kernel, Loss, Readout, ReadoutState, train_coefficients
-from infwidth.infinite.refused import (
+from infwidth.infinite.ridge import Solution, posterior_variance, solve
+from infwidth.infinite.rules import (
+    Schedule,
     adagrad,
     adam,
     adamw,
+    add_decayed_weights,
     clip,
+    clip_by_functional_norm,
     lion,
     nadam,
     rmsprop,
     scale_by_adam,
+    scale_by_learning_rate,
     scale_by_rms,
     scale_by_rss,
     scale_by_sign,
-    sign_sgd,
-)
-from infwidth.infinite.ridge import Solution, posterior_variance, solve
-from infwidth.infinite.rules import (
-    Schedule,
-    add_decayed_weights,
-    clip_by_functional_norm,
-    scale_by_learning_rate,
     sgd,
+    sign_sgd,
     trace,
 )
 from infwidth.infinite.saving import load, save

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A functional gradient at infinite width, and the transformations that it may go through.
+"""A functional gradient at infinite width, its moments, and the transformations of it.
 
 With infinitely many units no gradient can be held entry by entry. That of a batch,
 G_ω = Σ_k δ_k g_ω(x_k), is held by its coefficients δ, and its mean squares follow from the kernel.
@@ -8,12 +8,22 @@ Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
-from infwidth.infinite.arrays import product
+from infwidth.optim.moments import product, root
+
+Number = jax.typing.ArrayLike
+
+SecondMoment = Literal["per_output", "global", "error"]
+"""What the second moment is the running mean of: E_ω[G²], its mean over outputs, or Σ_i δ_i²."""
+
+_NOT_KEPT = {
+    "factored": "it differs from unit to unit, which leaves the kernel for one that moves",
+    "elementwise": "it differs from unit to unit, which no kernel describes",
+}
 
 
 class FunctionalGradient(NamedTuple):
@@ -66,13 +76,13 @@ class KernelTransformation(NamedTuple):
 
 
 def chain(*transformations: KernelTransformation) -> KernelTransformation:
-    """Applies transformations in turn, as `optax.chain` does.
-
-    Args:
-      transformations: of this package.
+    """Applies transformations of this package in turn, as `optax.chain` does.
 
     Returns:
       The transformation whose state is the tuple of theirs.
+
+    Raises:
+      ValueError: one is not of this package, such as an optax transformation.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -84,9 +94,6 @@ def chain(*transformations: KernelTransformation) -> KernelTransformation:
       >>> updates, _ = solver.update(gradient, solver.init(c_NxE), c_NxE)
       >>> print(infinite.apply_updates(c_NxE, updates).ravel())
       [-0.2  0.  -0.2]
-
-    Raises:
-      ValueError: one is not of this package, such as an optax transformation.
     """
     for place, transformation in enumerate(transformations):
         if not isinstance(transformation, KernelTransformation):
@@ -110,28 +117,12 @@ def chain(*transformations: KernelTransformation) -> KernelTransformation:
 
 
 def apply_updates(c_NxE: jax.Array, updates: Updates) -> jax.Array:
-    """Adds updates to coefficients, as `optax.apply_updates` does to parameters.
-
-    Args:
-      c_NxE: coefficients of the data set.
-      updates: what a transformation returned.
-
-    Returns:
-      The new coefficients, shape (N, E).
-    """
+    """Adds what a transformation returned to coefficients, as `optax.apply_updates` does."""
     return c_NxE + over_data(updates, c_NxE)
 
 
 def over_data(updates: Updates, like_NxE: jax.Array) -> jax.Array:
-    """Updates as coefficients of the whole data set.
-
-    Args:
-      updates: either form.
-      like_NxE: an array of the shape and type wanted.
-
-    Returns:
-      Coefficients, shape (N, E).
-    """
+    """Updates of either form as coefficients of the whole data set, of shape and type of a like."""
     if isinstance(updates, FunctionalGradient):
         zeros_NxE = jnp.zeros_like(like_NxE)
         return zeros_NxE.at[updates.index_K].add(updates.delta_KxE.astype(like_NxE.dtype))
@@ -141,12 +132,8 @@ def over_data(updates: Updates, like_NxE: jax.Array) -> jax.Array:
 def of_batch(updates: Updates, asked_by: str) -> FunctionalGradient:
     """The updates, where only the gradient of a batch will do.
 
-    Args:
-      updates: either form.
-      asked_by: the transformation's name.
-
     Raises:
-      ValueError: they are no longer the gradient of one batch.
+      ValueError: they are no longer that; the line names who asked.
     """
     if not isinstance(updates, FunctionalGradient):
         raise ValueError(
@@ -154,3 +141,49 @@ def of_batch(updates: Updates, asked_by: str) -> FunctionalGradient:
             "add up batches (scale_by_adam_star, trace, add_decayed_weights)"
         )
     return updates
+
+
+def check_second_moment(name: str) -> None:
+    """Raises ValueError where a second moment is unknown, or leaves the kernel."""
+    if name in _NOT_KEPT:
+        raise ValueError(f"second_moment {name!r} has no kernel form: {_NOT_KEPT[name]}")
+    if name not in get_args(SecondMoment):
+        known = ", ".join(get_args(SecondMoment))
+        raise ValueError(f"second_moment must be one of {known}, not {name!r}")
+
+
+def zero_moment(second_moment: SecondMoment, c_NxE: jax.Array) -> jax.Array:
+    """A second moment before the first gradient, of the shape of `observed`."""
+    return jnp.zeros(() if second_moment == "global" else c_NxE.shape[1:], c_NxE.dtype)
+
+
+def observed(second_moment: SecondMoment, gradient: FunctionalGradient) -> jax.Array:
+    """What of a gradient the second moment is the mean of: shape (E,), or a scalar."""
+    if second_moment == "error":
+        return gradient.squared_error()
+    square_E = gradient.mean_square()
+    return jnp.mean(square_E) if second_moment == "global" else square_E
+
+
+def running_mean(fresh: jax.Array, kept: jax.Array, decay: Number) -> jax.Array:
+    """(1 − decay) fresh + decay kept, in the type of what is kept."""
+    weight = as_type_of(decay, kept)
+    return (1 - weight) * fresh.astype(kept.dtype) + weight * kept
+
+
+def unbiased(moment: jax.Array, decay: Number, count: jax.Array) -> jax.Array:
+    """A running mean from 0 over `count` steps, divided by the sum of its weights."""
+    return moment / (1 - as_type_of(decay, moment) ** count.astype(moment.dtype))
+
+
+def size(v: jax.Array, eps: Number, eps_root: Number = 0.0) -> jax.Array:
+    """√(v + ε_root) + ε, what a gradient is divided by; 1 where that is 0, as the gradient is."""
+    if not (isinstance(eps_root, int | float) and eps_root == 0):
+        v = v + as_type_of(eps_root, v)
+    divisor = root(v) + as_type_of(eps, v)
+    return jnp.where(divisor == 0, 1, divisor)
+
+
+def as_type_of(value: Number, like: jax.Array) -> jax.Array:
+    """A number as an array of the type of another."""
+    return jnp.asarray(value, like.dtype)

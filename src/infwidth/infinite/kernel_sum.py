@@ -24,14 +24,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from infwidth.infinite.arrays import product
 from infwidth.infinite.support import Support, block_shape, column_blocks, polar_columns
 from infwidth.kernels.arc_cosine import arc_cosine_0, arc_cosine_1
+from infwidth.optim.moments import product
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def kernel_sum(x_DxN: jax.Array, support: Support, bias: float) -> jax.Array:
-    """Computes f(x) = Σ_i c_i Θ(x, x_i), with Θ the kernel of ReLU features.
+    """Computes f_ExN = Σ_i c_i Θ(x, x_i) of the columns of x, with Θ the kernel of ReLU features.
 
     The gradient flows to x alone: the support is held fixed. Values and gradients are finite
     everywhere, x = x_i and x̃ = 0 (where the gradient is given as 0) included. In float32 the
@@ -39,14 +39,6 @@ def kernel_sum(x_DxN: jax.Array, support: Support, bias: float) -> jax.Array:
 
     Work: N · (B K) · (d + E) multiplications, twice that and d more backward, over the steps in
     use. Memory: a block of Θ, and what the size of the arguments and of the result is.
-
-    Args:
-      x_DxN: one input a column.
-      support: the inputs seen and their coefficients.
-      bias: b, the constant appended to every input.
-
-    Returns:
-      f_ExN.
 
     References:
       docs/theory.md, equations (5), (6) and (10).

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The infinite-width MLP, as a layer of a transformer.
+"""The infinite-width MLP, as a layer of a transformer, and the step that trains its readout.
+
+It trains on a stream, where no input comes back: all inputs of step s share the vector q_s with
+which their errors enter the coefficients, c_i = −δ_i ⊙ q_s, and no momentum need be kept
+(docs/theory.md, equation (10)).
 
 Shapes: N inputs (the tokens of a batch), D input and output dimension, d = D + 1, E = D outputs;
 S steps for which there is room, B blocks of K inputs seen.
 """
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +18,12 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings
 from infwidth.infinite.kernel_sum import kernel_sum
-from infwidth.infinite.room import steps_with_room
-from infwidth.infinite.support import Support, block_shape, one_step
+from infwidth.infinite.support import Support, block_shape, one_step, steps_with_room
 from infwidth.models.features import feature_bias
 from infwidth.models.variables import Features, Readout
+
+StreamRule = Literal["sgd", "adam_star"]
+"""Which rule trains a readout on a stream."""
 
 
 class InfiniteMLP(nnx.Module):
@@ -28,13 +35,7 @@ class InfiniteMLP(nnx.Module):
     """
 
     def __init__(self, d_model: int, tokens: int, *, bias: float | None = None):
-        """Makes room for the first steps; f is 0.
-
-        Args:
-          d_model: D.
-          tokens: inputs a step, N.
-          bias: b, the constant appended to every input; None means √D/2.
-        """
+        """Makes room for the first steps, of N tokens each; f is 0, and no bias means √D/2."""
         room = steps_with_room(1, tokens)
         blocks, K = block_shape(tokens)
         self.bias = feature_bias(d_model, bias)
@@ -51,13 +52,9 @@ class InfiniteMLP(nnx.Module):
         return kernel_sum(x_DxN, support, self.bias)
 
     def see(self, x_DxN: jax.Array, delta_ExN: jax.Array) -> None:
-        """Takes a step's inputs and errors into its slots; there must be room.
+        """Takes a step's inputs and errors ∂L/∂f into its slots, for which there must be room.
 
         f stays as it is until q has a row for the step.
-
-        Args:
-          x_DxN: the batch's inputs.
-          delta_ExN: ∂L/∂f at each of them.
         """
         new = one_step(x_DxN, delta_ExN, self.bias)
         first = self.steps[...] * new.direction_BxKxd.shape[0]
@@ -70,18 +67,9 @@ class InfiniteMLP(nnx.Module):
 
 
 def infinite_mlp_maker(settings: ModelSettings, tokens: int) -> Callable[[nnx.Rngs], InfiniteMLP]:
-    """Says how each block of a transformer makes its MLP of infinite width.
+    """How each block of a transformer makes its MLP: from random streams, of which none is used.
 
-    Args:
-      settings: shape of the model.
-      tokens: inputs a step, N.
-
-    Returns:
-      A function from the random streams, of which none is used, to the layer.
-
-    Raises:
-      ValueError: the readout is to start at something other than 0, of which no coefficients know,
-        or to write elsewhere than to the residual stream.
+    A readout that is to start elsewhere than at 0 is refused: no coefficients know of it.
     """
     if settings.readout_target != "residual":
         raise ValueError(
@@ -99,17 +87,45 @@ def infinite_mlp_maker(settings: ModelSettings, tokens: int) -> Callable[[nnx.Rn
 def squared_gradient(x_DxN: jax.Array, delta_ExN: jax.Array, bias: float) -> jax.Array:
     """E_ω[G²] = Σ_kl δ_k δ_l Θ(x_k, x_l), for each output, of one batch; in blocks.
 
-    Args:
-      x_DxN: the batch's inputs.
-      delta_ExN: their errors.
-      bias: b.
-
-    Returns:
-      square_E, not negative.
-
-    References:
-      docs/theory.md, equations (3) and (9).
+    See docs/theory.md, equations (3) and (9).
     """
     # With the coefficients −δ the layer's value is −Σ_l δ_l Θ(x, x_l).
     f_ExN = kernel_sum(x_DxN, one_step(x_DxN, delta_ExN, bias), bias)
     return jnp.maximum(-jnp.sum(delta_ExN * f_ExN, axis=1), 0)
+
+
+def advance(
+    rule: StreamRule,
+    q_SxE: jax.Array,
+    v_E: jax.Array,
+    square_E: jax.Array,
+    step: jax.Array,
+    rate: jax.Array,
+    *,
+    b1: float,
+    b2: float,
+    eps: float,
+    decay: jax.typing.ArrayLike = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Takes one step of SGD or ADAM* on a readout that started at M = 0.
+
+    With t = step + 1, r = η_t / ((1 − β1^t)(√v̂ + ε)) and all steps s ≤ t,
+
+        v ← β2 v + (1 − β2) E_ω[G²]        q_s ← d_t q_s + (1 − β1) β1^{t−s} r
+
+    and for SGD q_s ← d_t q_s, q_t = η_t; square_E is E_ω[G²] of the batch, rate η_t and decay d_t.
+    Rows of q from `step` on are still 0. See docs/theory.md, equation (10), for reconstruction B,
+    and (7) for SGD.
+    """
+    if rule not in get_args(StreamRule):
+        raise ValueError(f"rule must be one of {get_args(StreamRule)}: {rule}")
+    age_S = step - jnp.arange(q_SxE.shape[0], dtype=step.dtype)
+    age_S, seen_S = jnp.maximum(age_S, 0), age_S >= 0
+    kept_SxE = q_SxE * jnp.asarray(decay, q_SxE.dtype)
+    if rule == "sgd":
+        return kept_SxE + jnp.where(seen_S & (age_S == 0), rate, 0)[:, None], v_E
+    steps = (step + 1).astype(q_SxE.dtype)
+    v_E = b2 * v_E + (1 - b2) * square_E
+    size_E = rate / ((1 - b1**steps) * (jnp.sqrt(v_E / (1 - b2**steps)) + eps))
+    weight_S = jnp.where(seen_S, (1 - b1) * b1 ** age_S.astype(q_SxE.dtype), 0)
+    return kept_SxE + weight_S[:, None] * size_E[None, :], v_E

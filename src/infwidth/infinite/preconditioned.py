@@ -16,17 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from infwidth.infinite.arrays import product
 from infwidth.infinite.gradient import (
     KernelTransformation,
+    Number,
     Updates,
     chain,
     of_batch,
     over_data,
 )
-from infwidth.infinite.moments import Number
 from infwidth.infinite.readout import Readout
 from infwidth.infinite.rules import Schedule, trace, with_rate_and_decay
+from infwidth.kernels.inputs import check_count
+from infwidth.optim.moments import product
 
 
 class ScaleByEigenproState(NamedTuple):
@@ -68,7 +69,8 @@ def scale_by_eigenpro(
       gradient of one batch: momentum may follow it, and no second moment.
 
     Raises:
-      ValueError: `components` or `subsample` is below 1, or the kernel is 0 at all examples.
+      ValueError: `components` or `subsample` is not an integer of at least 1, or the kernel is 0 at
+        all examples.
 
     References:
       S. Ma and M. Belkin, Diving into the shallows: a computational perspective on large-scale
@@ -76,9 +78,8 @@ def scale_by_eigenpro(
       to GPUs for effective large batch training, MLSys 2019, arXiv:1806.06144; docs/theory.md,
       equation (30).
     """
-    for name, value in (("components", components), ("subsample", subsample)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}")
+    check_count("components", components)
+    check_count("subsample", subsample)
     # A readout of float64 may have left the context that it was made in.
     with jax.enable_x64(readout.dtype == np.float64):
         preconditioner = _preconditioner(readout, components, subsample, seed)
@@ -116,22 +117,16 @@ def eigenpro(
 ) -> KernelTransformation:
     """SGD preconditioned by the kernel's largest eigenfunctions, after EigenPro.
 
+    Other arguments and errors are those of `scale_by_eigenpro`, and `weight_decay` of `adam_star`.
+
     Args:
       learning_rate: η, a number, or a function of the steps taken; in a unit in which 1 is stable
         with half the mean squared error, and 2 with a softmax's cross-entropy.
-      readout: the examples and their kernel.
-      components: how many eigenfunctions.
       momentum: as in `optax.sgd`; None is none.
       nesterov: Whether the momentum looks one step ahead.
-      subsample: how many examples the eigenfunctions are estimated from.
-      seed: of the choice of these.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
 
     Returns:
       The transformation, to be used with `apply_updates`.
-
-    Raises:
-      ValueError: as `scale_by_eigenpro`.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -163,27 +158,19 @@ def _preconditioner(
     index_S = np.sort(np.random.default_rng(seed).permutation(readout.x_NxD.shape[0])[:S])
     x_SxD = readout.x_NxD[index_S]
     theta_SxS = np.asarray(readout.kernel(x_SxD, x_SxD), np.float64)
-    largest_first = slice(None, None, -1)
     value_R, vector_SxR = scipy.linalg.eigh(
         theta_SxS, subset_by_index=(max(S - components - 1, 0), S - 1)
     )
-    value_R, vector_SxR = value_R[largest_first], vector_SxR[:, largest_first]
+    value_R, vector_SxR = value_R[::-1], vector_SxR[:, ::-1]  # the largest first
     # An eigenvalue that rounding may have made is nothing to divide by.
     known = int((value_R > jnp.finfo(readout.dtype).eps * np.trace(theta_SxS)).sum())
     if known == 0:
         raise ValueError("the kernel is 0 at all examples, and leaves nothing to precondition")
-    next_value, value_Q, vector_SxQ = (
-        value_R[known - 1],
-        value_R[: known - 1],
-        vector_SxR[:, : known - 1],
-    )
+    next_value = value_R[known - 1]
+    value_Q, vector_SxQ = value_R[: known - 1], vector_SxR[:, : known - 1]
     diagonal_S = np.diag(theta_SxS) - np.square(vector_SxQ) @ (value_Q - next_value)
-    numbers = (
-        vector_SxQ,
-        (1 - next_value / value_Q) / value_Q,
-        diagonal_S.max(),
-        next_value / S,
-    )
+    weight_Q = (1 - next_value / value_Q) / value_Q
+    numbers = (vector_SxQ, weight_Q, diagonal_S.max(), next_value / S)
     return ScaleByEigenproState(
         jnp.asarray(index_S), *(jnp.asarray(value, readout.dtype) for value in numbers)
     )

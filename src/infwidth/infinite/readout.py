@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infwidth.infinite.arrays import check_finite, product
 from infwidth.infinite.gradient import FunctionalGradient, KernelTransformation, apply_updates
 from infwidth.infinite.support import block_shape
+from infwidth.kernels.inputs import check_count
+from infwidth.optim.moments import product
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 """(x_NxD, y_MxD) -> theta_NxM, as the kernels of `infwidth.kernels` with their keywords bound."""
@@ -92,7 +93,7 @@ class Readout:
 
         Raises:
           ValueError: no examples, or not a matrix, or a number in it is not finite; `outputs` or
-            `block` is below 1; or the kernel does not return a matrix of [n, m].
+            `block` is not an integer of at least 1; or the kernel returns no matrix of [n, m].
         """
         x_NxD = jnp.asarray(x_NxD)
         if x_NxD.ndim != 2 or 0 in x_NxD.shape:
@@ -101,9 +102,8 @@ class Readout:
             )
         if not jnp.issubdtype(x_NxD.dtype, jnp.floating):
             x_NxD = x_NxD.astype(float)
-        for name, value in (("outputs", outputs), ("block", block)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_count("outputs", outputs)
+        check_count("block", block)
         check_finite("example", x_NxD)
         self.kernel, self.x_NxD, self.outputs, self.block = kernel, x_NxD, outputs, block
         shape = jax.eval_shape(kernel, x_NxD[:1], x_NxD)
@@ -169,19 +169,13 @@ class Readout:
         return _train(kernel, solver, loss, data, targets, jnp.asarray(batch_SxK), state)
 
     def __call__(self, c_NxE: jax.Array, y_MxD: jax.typing.ArrayLike | None = None) -> jax.Array:
-        """f of some inputs, a block of them at a time.
+        """f_MxE of some inputs, one a row, a block of them at a time.
 
-        Args:
-          c_NxE: coefficients.
-          y_MxD: inputs, one a row, of the dimension of the examples; None for the examples
-            themselves, whose kernel matrix may be at hand.
-
-        Returns:
-          f_MxE.
+        Without inputs it is f of the examples themselves, whose kernel matrix may be at hand.
 
         Raises:
           ValueError: the coefficients are not of these examples and outputs; the inputs are no
-            matrix of that dimension, or one is not finite.
+            matrix of their dimension, or one is not finite.
         """
         if c_NxE.shape != (self.x_NxD.shape[0], self.outputs):
             raise ValueError(
@@ -201,16 +195,10 @@ class Readout:
         return jnp.concatenate([jnp.zeros((0, self.outputs), c_NxE.dtype), *values])
 
     def rows(self, y_MxD: jax.typing.ArrayLike) -> Iterator[jax.Array]:
-        """Rows of the kernel of some inputs with the examples, a block of them at a time.
-
-        Args:
-          y_MxD: inputs, one a row, of the dimension of the examples.
-
-        Yields:
-          theta_BxN.
+        """Rows theta_BxN of the kernel of some inputs with the examples, a block at a time.
 
         Raises:
-          ValueError: the inputs are no matrix of that dimension, or one is not finite.
+          ValueError: the inputs are no matrix of the examples' dimension, or one is not finite.
         """
         return self._rows(self._inputs(y_MxD))
 
@@ -241,17 +229,12 @@ def train_coefficients(
 ) -> tuple[ReadoutState, jax.Array]:
     """Takes S steps in coefficient space, unchecked: a pure function, to be mapped and compiled.
 
+    Other arguments and the result are those of `Readout.train`.
+
     Args:
-      solver: the rule.
-      loss: of a batch; called with the outputs and the batch's targets.
       rows: from the numbers of some examples, index_K, to their rows of the kernel, theta_KxN;
         of a kernel matrix, `lambda index_K: gram_NxN[index_K]`.
       targets: a tree of arrays with one entry an example along axis 0.
-      batch_SxK: which examples each batch holds.
-      state: where to start from.
-
-    Returns:
-      The state after the steps, and losses_S, each before its step.
     """
 
     def step(state: ReadoutState, index_K: jax.Array) -> tuple[ReadoutState, jax.Array]:
@@ -304,3 +287,11 @@ def _sum_in_blocks(
         return jax.lax.scan(add, jnp.zeros((Q, E), c_NxE.dtype), (x_AxKxD, c_AxKxE))[0]
 
     return jax.lax.map(of_rows, y_BxQxD).reshape(B * Q, E)[:M]
+
+
+def check_finite(what: str, values: jax.Array) -> None:
+    """Refuses rows that hold a number that is not finite, and says which is the first."""
+    finite = np.isfinite(np.asarray(values))
+    if not finite.all():
+        first = int(np.argwhere(~finite)[0, 0])
+        raise ValueError(f"{what} {first} holds a number that is not finite")

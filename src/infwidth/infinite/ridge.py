@@ -10,8 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from infwidth.infinite.arrays import check_finite
-from infwidth.infinite.readout import Kernel, Readout
+from infwidth.infinite.readout import Kernel, Readout, check_finite
 
 JITTER = 2.0
 """The least ridge, in roundings of the trace of Θ: below it a Cholesky factor may not exist."""

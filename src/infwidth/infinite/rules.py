@@ -4,13 +4,15 @@
 Each is its namesake of optax or `infwidth.optim`, applied to all readouts M_ω at once: the same
 hyperparameters, the same numbers up to the difference between a mean over H units and an
 expectation. Every rule here keeps the kernel: M_ω stays a combination of the features of the
-inputs seen (docs/theory.md, sections 6 to 8 and 13).
+inputs seen (docs/theory.md, sections 6 to 8 and 13). Those of optax that do not are here by name,
+so that whoever takes a rule from finite width to infinite width is told why it does not come along.
 
 Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +20,14 @@ import jax.numpy as jnp
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
+    Number,
     Updates,
+    as_type_of,
     chain,
     of_batch,
     over_data,
 )
-from infwidth.infinite.moments import Number, as_type_of
+from infwidth.optim.functional import check_max_norm
 
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 """From the number of steps already taken, int32, to a number."""
@@ -52,14 +56,9 @@ def sgd(
 
 
 def trace(decay: Number, nesterov: bool = False) -> KernelTransformation:
-    """Momentum: the sum of all gradients so far, each older one times `decay`, as `optax.trace`.
+    """Momentum, as `optax.trace`: the sum of all gradients so far, each older one times `decay`.
 
-    Args:
-      decay: Share of the trace that is kept at every step.
-      nesterov: Whether to look one step ahead.
-
-    Returns:
-      A transformation whose state is the trace, coefficients of shape (N, E).
+    The sum is the state, coefficients of shape (N, E); `nesterov` looks one step ahead.
     """
 
     def update(
@@ -83,14 +82,13 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
     Returns:
       A stateless transformation; put it before any momentum.
 
+    Raises:
+      ValueError: `max_norm` is a number that is not positive.
+
     References:
       docs/theory.md, equation (13).
-
-    Raises:
-      ValueError: the norm is a number that is not positive.
     """
-    if isinstance(max_norm, int | float) and not max_norm > 0:
-        raise ValueError(f"max_norm must be positive; got {max_norm}")
+    check_max_norm(max_norm)
 
     def update(
         updates: Updates, state: tuple, c_NxE: jax.Array | None = None
@@ -107,14 +105,7 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
 
 
 def scale_by_learning_rate(learning_rate: Number | Schedule) -> KernelTransformation:
-    """Multiplies by −η.
-
-    Args:
-      learning_rate: η, a number, or a function of the steps taken.
-
-    Returns:
-      A transformation whose state is the number of steps taken.
-    """
+    """Multiplies by −η, a number, or a function of the steps taken, which are its state."""
 
     def update(
         updates: Updates, count: jax.Array, c_NxE: jax.Array | None = None
@@ -179,3 +170,45 @@ def with_rate_and_decay(
 
 def _value(number: Number | Schedule, count: jax.Array, like: jax.Array) -> jax.Array:
     return as_type_of(number(count) if callable(number) else number, like)
+
+
+def _refused(name: str, why: str, better: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise ValueError(
+            f"{name} has no kernel form: {why}, so that the step leaves the span of the features "
+            f"seen (docs/theory.md, sections 5 and 8); use {better}"
+        )
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = f"Refused: {why}; use `{better}`."
+    return refuse
+
+
+_OWN_MOMENT = "it divides every unit by a second moment of its own"
+_OWN_SUM = "it divides every unit by a sum of squares of its own"
+_SIGN = "the sign of a unit's gradient is not linear in it"
+
+adagrad = _refused("adagrad", _OWN_SUM, "adagrad_star")
+"""Refused: use `adagrad_star`."""
+adam = _refused("adam", _OWN_MOMENT, "adam_star")
+"""Refused: use `adam_star`."""
+adamw = _refused("adamw", _OWN_MOMENT, "adam_star")
+"""Refused: use `adam_star`."""
+clip = _refused("clip", "it clips every unit by itself", "clip_by_functional_norm")
+"""Refused: use `clip_by_functional_norm`."""
+lion = _refused("lion", _SIGN, "adam_star")
+"""Refused: use `adam_star`."""
+nadam = _refused("nadam", _OWN_MOMENT, "nadam_star")
+"""Refused: use `nadam_star`."""
+rmsprop = _refused("rmsprop", _OWN_MOMENT, "rmsprop_star")
+"""Refused: use `rmsprop_star`."""
+scale_by_adam = _refused("scale_by_adam", _OWN_MOMENT, "scale_by_adam_star")
+"""Refused: use `scale_by_adam_star`."""
+scale_by_rms = _refused("scale_by_rms", _OWN_MOMENT, "scale_by_rms_star")
+"""Refused: use `scale_by_rms_star`."""
+scale_by_rss = _refused("scale_by_rss", _OWN_SUM, "scale_by_adagrad_star")
+"""Refused: use `scale_by_adagrad_star`."""
+scale_by_sign = _refused("scale_by_sign", _SIGN, "scale_by_adam_star")
+"""Refused: use `scale_by_adam_star`."""
+sign_sgd = _refused("sign_sgd", _SIGN, "adam_star")
+"""Refused: use `adam_star`."""

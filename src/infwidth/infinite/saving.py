@@ -24,12 +24,12 @@ _KEYS = ("arrays", "sha256", "examples", "dimension", "outputs", "dtype", "optim
 
 
 def save(path: Path | str, readout: Readout, state: ReadoutState) -> None:
-    """Writes the examples, the coefficients and the state of the optimizer.
+    """Writes the examples, the coefficients and the state of the optimizer, but not the kernel.
 
     Args:
       path: the JSON file; the arrays get `<stem>-<digest>.npz` beside it, and those of a readout
         that stood there before are removed.
-      readout: of which the examples are kept, and neither the kernel nor its matrix.
+      readout: whose examples these are.
       state: as `Readout.train` returned it.
 
     Raises:

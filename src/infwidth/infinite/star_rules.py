@@ -4,8 +4,7 @@
 Each is its namesake of `infwidth.optim`, applied to all readouts M_ω at once: the same arguments,
 the same numbers up to the difference between a mean over H units and an expectation. Every rule
 keeps the kernel: M_ω stays a combination of the features of the inputs seen (docs/theory.md,
-sections 6 to 8 and 13). `second_moment`, `bias_correction` and `weight_decay` are those of
-`adam_star` everywhere.
+sections 6 to 8 and 13).
 
 Shapes: N examples in the data set, K of them in a batch, E outputs.
 """
@@ -15,27 +14,24 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from infwidth.infinite.arrays import product
 from infwidth.infinite.gradient import (
     FunctionalGradient,
     KernelTransformation,
-    Updates,
-    of_batch,
-    over_data,
-)
-from infwidth.infinite.moments import (
     Number,
     SecondMoment,
+    Updates,
     as_type_of,
     check_second_moment,
     observed,
+    of_batch,
+    over_data,
     running_mean,
     size,
     unbiased,
     zero_moment,
 )
 from infwidth.infinite.rules import Schedule, trace, with_rate_and_decay
-from infwidth.optim.inverse_root import inverse_root
+from infwidth.optim.moments import inverse_root, product
 
 
 class ScaleByAdamStarState(NamedTuple):
@@ -135,25 +131,16 @@ def adam_star(
     second_moment: SecondMoment = "per_output",
     weight_decay: Number | Schedule = 0.0,
 ) -> KernelTransformation:
-    """ADAM* at infinite width.
+    """ADAM* at infinite width: −η (m̂ / (√v̂ + ε) + λ M), with m̂ and v̂ of `scale_by_adam_star`.
+
+    Other arguments and errors are those of `scale_by_adam_star`, too.
 
     Args:
       learning_rate: η, a number, or a function of the steps taken.
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      eps_root: Added to the second moment under the root.
-      mu_dtype: Type of m; None is that of the coefficients.
-      nesterov: Whether m looks one step ahead, as in `nadam_star`.
-      bias_correction: Whether m and v are divided by the sums of their weights.
-      second_moment: `per_output`, `global` or `error`; see `scale_by_adam_star`.
       weight_decay: λ, decoupled as in AdamW and multiplied by the learning rate.
 
     Returns:
       The transformation, to be used with `apply_updates`.
-
-    Raises:
-      ValueError: `second_moment` is unknown, or leaves the kernel.
 
     References:
       Sernau, arXiv 2406.18800, as reconstructed in docs/theory.md, equation (9).
@@ -186,23 +173,7 @@ def nadam_star(
 ) -> KernelTransformation:
     """NAdam* at infinite width: `adam_star` with Nesterov's look ahead.
 
-    Args:
-      learning_rate: η, a number, or a function of the steps taken.
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      eps_root: Added to the second moment under the root.
-      mu_dtype: Type of m; None is that of the coefficients.
-      nesterov: Whether m looks one step ahead.
-      bias_correction: Whether m and v are divided by the sums of their weights.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-
-    Returns:
-      The transformation, to be used with `apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
+    Arguments, result and errors are those of `adam_star`; `nesterov` is True.
 
     References:
       docs/theory.md, equation (25).
@@ -239,18 +210,11 @@ def scale_by_rms_star(
 ) -> KernelTransformation:
     """Rescales a functional gradient by RMSprop*: 1 / (√v + ε), with v as in ADAM*.
 
-    Args:
-      decay: β2, decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      bias_correction: Whether v is divided by the sum of its weights.
-      second_moment: As in `scale_by_adam_star`.
+    Arguments (`decay` is β2) and errors are those of `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByRmsStarState`; what it returns is still the gradient
       of a batch.
-
-    Raises:
-      ValueError: `second_moment` is unknown, or leaves the kernel.
 
     References:
       docs/theory.md, equation (23).
@@ -286,21 +250,12 @@ def rmsprop_star(
 ) -> KernelTransformation:
     """RMSprop* at infinite width: each gradient by its own shared size, then momentum if given.
 
+    Other arguments, result and errors are those of `scale_by_rms_star` and of `adam_star`; weight
+    decay has no part in momentum.
+
     Args:
-      learning_rate: η, a number, or a function of the steps taken.
-      decay: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
       momentum: Applied after the rate, as in `optax.rmsprop`; None is none.
       nesterov: Whether the momentum looks one step ahead.
-      bias_correction: Whether v is divided by the sum of its weights.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate; it has no part in momentum.
-
-    Returns:
-      The transformation, to be used with `apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
     """
     rule = scale_by_rms_star(
         decay, eps, bias_correction=bias_correction, second_moment=second_moment
@@ -324,17 +279,12 @@ def scale_by_adagrad_star(
 ) -> KernelTransformation:
     """Rescales a functional gradient by Adagrad*: 1 / (√v + ε), with v a sum over all steps.
 
-    Args:
-      initial_accumulator_value: What the sum starts from; optax has 0.1.
-      eps: Added to the root of the sum.
-      second_moment: As in `scale_by_adam_star`.
+    The sum starts from `initial_accumulator_value`, where optax has 0.1. Other arguments and errors
+    are those of `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByAdagradStarState`; what it returns is still the
       gradient of a batch.
-
-    Raises:
-      ValueError: `second_moment` is unknown, or leaves the kernel.
 
     References:
       docs/theory.md, equation (24).
@@ -367,18 +317,7 @@ def adagrad_star(
 ) -> KernelTransformation:
     """Adagrad* at infinite width: each gradient by the root of the sum of all shared squares.
 
-    Args:
-      learning_rate: η, a number, or a function of the steps taken.
-      initial_accumulator_value: What the sum starts from; optax has 0.1.
-      eps: Added to the root of the sum.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-
-    Returns:
-      The transformation, to be used with `apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
+    Arguments, result and errors are those of `scale_by_adagrad_star` and of `adam_star`.
     """
     rule = scale_by_adagrad_star(initial_accumulator_value, eps, second_moment=second_moment)
     return with_rate_and_decay(rule, learning_rate, weight_decay)
@@ -449,15 +388,7 @@ def muon_star(
 ) -> KernelTransformation:
     """Muon on M at infinite width: the momentum's orthogonal factor.
 
-    Args:
-      learning_rate: η, a number, or a function of the steps taken.
-      b1: Decay of the running mean of the gradient.
-      eps: Share of the mean eigenvalue of aᵀΘa that is added to each.
-      mu_dtype: Type of a; None is that of the coefficients.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-
-    Returns:
-      The transformation, to be used with `apply_updates`.
+    Arguments and result are those of `scale_by_muon_star` and of `adam_star`.
     """
     rule = scale_by_muon_star(b1, eps, mu_dtype=mu_dtype)
     return with_rate_and_decay(rule, learning_rate, weight_decay)

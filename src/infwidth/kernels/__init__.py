@@ -7,8 +7,7 @@ direction a sample of features leaves out.
 
 from infwidth.kernels.deep import nngp_kernel, ntk_kernel
 from infwidth.kernels.monte_carlo import monte_carlo_kernel
-from infwidth.kernels.normalized import normalized_relu_kernel
-from infwidth.kernels.shifted import shifted_relu_kernel
+from infwidth.kernels.normalized import normalized_relu_kernel, shifted_relu_kernel
 from infwidth.kernels.single_layer import erf_kernel, gelu_kernel, relu_kernel
 from infwidth.kernels.support import SupportReport, support_report
 

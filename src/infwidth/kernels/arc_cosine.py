@@ -25,20 +25,11 @@ DEGREE = {np.dtype(np.float32): 7, np.dtype(np.float64): 18}
 
 
 def arc_cosine_0(minus: jax.Array, plus: jax.Array) -> jax.Array:
-    """The arc-cosine function of degree 0, π − θ = 2π P(u > 0, w > 0).
+    """π − θ = 2π P(u > 0, w > 0) for standard normal u and w of correlation ρ = cos θ.
 
-    Its derivative in ρ is 1 / sin θ, and is given as 0 where θ or π − θ is below 8 roundings: the
-    mean over opposite directions, for as a function of two vectors it has a cone there.
-
-    Args:
-      minus: 1 − ρ, with ρ = cos θ the correlation of the standard normal u and w; any shape.
-      plus: 1 + ρ, of the same shape.
-
-    Returns:
-      π − θ, of the same shape.
-
-    References:
-      Cho & Saul (2009), equation (4), n = 0.
+    The arc-cosine function of degree 0 (Cho & Saul 2009, equation (4)). Its derivative in ρ is
+    1 / sin θ, and is given as 0 where θ or π − θ is below 8 roundings: the mean over opposite
+    directions, for as a function of two vectors it has a cone there.
     """
     obtuse = plus < minus
     acute_angle = _arc(jnp.where(obtuse, plus, minus))
@@ -46,20 +37,10 @@ def arc_cosine_0(minus: jax.Array, plus: jax.Array) -> jax.Array:
 
 
 def arc_cosine_1(minus: jax.Array, plus: jax.Array) -> jax.Array:
-    """The arc-cosine function of degree 1, sin θ + (π − θ) cos θ = 2π E[relu(u) relu(w)].
+    """sin θ + (π − θ) cos θ = 2π E[relu(u) relu(w)], the arc-cosine function of degree 1.
 
     Its derivative in ρ is `arc_cosine_0`. It is accurate relative to itself towards θ = π, where it
-    falls to 0 like (π − θ)³ / 3.
-
-    Args:
-      minus: 1 − ρ, with ρ = cos θ the correlation of the standard normal u and w; any shape.
-      plus: 1 + ρ, of the same shape.
-
-    Returns:
-      sin θ + (π − θ) cos θ, of the same shape.
-
-    References:
-      Cho & Saul (2009), equation (4), n = 1; docs/theory.md, equation (5).
+    falls to 0 like (π − θ)³ / 3. See docs/theory.md, equation (5).
     """
     obtuse = plus < minus
     linear = jnp.where(obtuse, jnp.zeros_like(minus), math.pi - math.pi * minus)
@@ -67,17 +48,9 @@ def arc_cosine_1(minus: jax.Array, plus: jax.Array) -> jax.Array:
 
 
 def one_minus_normalized_arc_cosine_1(minus: jax.Array, plus: jax.Array) -> jax.Array:
-    """1 − arc_cosine_1 / π, without cancellation as θ → 0.
+    """1 − arc_cosine_1 / π, without cancellation as θ → 0: the `minus` of the next layer.
 
-    arc_cosine_1 / π is the correlation of relu(u) and relu(w) about 0, so that this is the `minus`
-    of the next layer.
-
-    Args:
-      minus: 1 − ρ, any shape.
-      plus: 1 + ρ, of the same shape.
-
-    Returns:
-      1 − (sin θ + (π − θ) cos θ) / π, of the same shape.
+    For arc_cosine_1 / π is the correlation of relu(u) and relu(w) about 0.
     """
     obtuse = plus < minus
     linear = jnp.where(obtuse, jnp.ones_like(minus), minus)

@@ -91,21 +91,10 @@ def ntk_kernel(
     roundings the gradient is given as that of the smooth part, the mean over opposite directions.
     Near there values keep all their digits; gradients are accurate to ε / θ, ε the rounding.
 
-    Args:
-      x_NxD: inputs, one a row.
-      y_MxD: inputs, one a row.
-      hidden_layers: L ≥ 1, the only hyperparameter that may be no array.
-      weight_variance: w > 0; 2 keeps the variance the same in all layers.
-      bias_variance: c ≥ 0, of the biases of all layers.
-      bias: b ≥ 0, the constant appended to every input; the number 0 appends none, an array always
-        one.
+    Arguments and errors are those of `nngp_kernel`.
 
     Returns:
       theta_NxM, in the inputs' precision, at least float32.
-
-    Raises:
-      ValueError: if the inputs' shapes do not fit, they are complex, or a hyperparameter is out of
-        its range.
 
     References:
       Jacot et al. (2018), theorem 1.
@@ -116,7 +105,7 @@ def ntk_kernel(
 class _Layer(NamedTuple):
     """The law of (u, v) before a ReLU: standard deviations, and the correlation's distance from ±1.
 
-    Kept so, and not as covariances, because angles between near neighbours are lost in those.
+    Not covariances, in which angles between near neighbours are lost.
     """
 
     x_N: jax.Array

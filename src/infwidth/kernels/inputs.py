@@ -21,13 +21,7 @@ def compiled(kernel: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Compiles a kernel: with hyperparameters that are numbers built in, and arrays as arguments.
 
     So a number is checked and simplifies the program, and an array of JAX can be differentiated,
-    mapped, and changed without compiling again.
-
-    Args:
-      kernel: (x_NxD, y_MxD, *, hyperparameters) -> theta_NxM.
-
-    Returns:
-      The same function, compiled, which refuses hyperparameters that are no real numbers.
+    mapped, and changed without compiling again. What is no real number is refused.
     """
 
     @partial(jax.jit, static_argnames="numbers")
@@ -69,6 +63,14 @@ def _checked(name: str, value: Any) -> float | jax.Array:
     return value.item() if isinstance(value, np.ndarray) else value
 
 
+def check_count(name: str, value: int) -> None:
+    """Refuses what is no integer of at least 1."""
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be an integer; got {value}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; got {value}")
+
+
 def as_type(value: Number, dtype: Any) -> Any:
     """A hyperparameter for arrays of a type; a number is of any."""
     return value if is_number(value) else jnp.asarray(value, dtype)
@@ -77,20 +79,9 @@ def as_type(value: Number, dtype: Any) -> Any:
 def extended_inputs(
     x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, bias: Number
 ) -> tuple[jax.Array, jax.Array]:
-    """x̃ = (x, b) for both sets of inputs, checked; x̃ = x if b is the number 0.
+    """x̃ = (x, b) for both sets of inputs, checked, in float32 or float64.
 
-    Args:
-      x_NxD: inputs, one a row.
-      y_MxD: inputs, one a row.
-      bias: b ≥ 0; of an array only the shape and type are known, so it is always appended.
-
-    Returns:
-      x_Nxd and y_Mxd, both of float32 or both of float64; shorter floats and integers become
-      float32.
-
-    Raises:
-      ValueError: if the inputs are not two real matrices with rows of one dimension, above 0, or b
-        is a number that is negative or not finite.
+    x̃ = x if b is the number 0; an array is always appended, for only its shape and type are known.
     """
     x_NxD, y_MxD = jnp.asarray(x_NxD), jnp.asarray(y_MxD)
     if x_NxD.ndim != 2 or y_MxD.ndim != 2:
@@ -117,7 +108,7 @@ def extended_inputs(
 
 
 def product(x_Nxd: jax.Array, y_Mxd: jax.Array) -> jax.Array:
-    """The scalar products, product_NxM, in full precision on every device.
+    """The scalar products, in full precision on every device.
 
     An accelerator's default for float32 may keep 10 bits, and what is left of an angle between
     near neighbours then is noise.
@@ -128,12 +119,7 @@ def product(x_Nxd: jax.Array, y_Mxd: jax.Array) -> jax.Array:
 def polar(x_Nxd: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Norms and directions of the rows; no square overflows or underflows.
 
-    Args:
-      x_Nxd: one vector a row.
-
-    Returns:
-      norm_N and direction_Nxd, the unit vectors. A row of zeros has the direction 0, and its norm
-      the gradient 0.
+    A row of zeros has the direction 0, and its norm the gradient 0.
     """
     largest_Nx1 = jax.lax.stop_gradient(jnp.max(jnp.abs(x_Nxd), axis=1, keepdims=True))
     scale_Nx1 = jnp.where(largest_Nx1 == 0, 1, largest_Nx1)
@@ -148,15 +134,9 @@ def polar(x_Nxd: jax.Array) -> tuple[jax.Array, jax.Array]:
 def versines(u_Nxd: jax.Array, w_Mxd: jax.Array) -> tuple[jax.Array, jax.Array]:
     """1 − cos θ and 1 + cos θ for all pairs of unit vectors, from their differences and sums.
 
-    They keep all their digits at θ → 0 and θ → π, where the scalar product keeps half of θ's. That
-    takes N M d operations outside of a matrix product, row by row: never an array (N, M, d).
-
-    Args:
-      u_Nxd: unit vectors, or zeros.
-      w_Mxd: unit vectors, or zeros.
-
-    Returns:
-      minus_NxM = |u − w|² / 2 and plus_NxM = |u + w|² / 2.
+    |u − w|² / 2 and |u + w|² / 2 keep all their digits at θ → 0 and θ → π, where the scalar product
+    keeps half of θ's. That takes N M d operations outside of a matrix product, row by row: never an
+    array (N, M, d). The vectors may be 0.
     """
     w_dxM = w_Mxd.T
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from infwidth.kernels.inputs import extended_inputs, product
+from infwidth.kernels.inputs import check_count, extended_inputs, product
 
 
 def monte_carlo_kernel(
@@ -27,12 +27,10 @@ def monte_carlo_kernel(
 ) -> jax.Array:
     """(1/S) Σ_s g_{ω_s}(x) g_{ω_s}(y) for S independent draws of ω: an unbiased estimate of Θ.
 
-    The estimate is itself a kernel, positive semi-definite, that of a model with S features. Its
-    standard error is √(Var_ω[g_ω(x) g_ω(y)] / S). It can be differentiated in the inputs where the
-    features can.
-
-    Draw s uses `fold_in(key, s)`, so that a block's size changes nothing but rounding, and more
-    samples are the same ones and others.
+    The estimate is itself a kernel, that of a model with S features, of standard error
+    √(Var_ω[g_ω(x) g_ω(y)] / S), and differentiable in the inputs where the features are. Draw s
+    uses `fold_in(key, s)`: a block's size changes nothing but rounding, and more samples are the
+    same ones and others.
 
     Args:
       features: (ω, x̃) -> g_ω(x), one number for one ω and one input, in JAX.
@@ -49,8 +47,8 @@ def monte_carlo_kernel(
       theta_NxM, in the inputs' precision, at least float32.
 
     Raises:
-      ValueError: if the inputs' shapes do not fit, b is negative, `samples` or `block` is below 1,
-        or a feature is not one number.
+      ValueError: if the inputs' shapes do not fit, b is negative, `samples` or `block` is not an
+        integer of at least 1, or a feature is not one number.
 
     Examples:
       >>> import jax, jax.numpy as jnp
@@ -70,9 +68,8 @@ def monte_carlo_kernel(
     References:
       docs/theory.md, section 3.
     """
-    for name, count in (("samples", samples), ("block", block)):
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1; got {count}")
+    check_count("samples", samples)
+    check_count("block", block)
     x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
     d, dtype = x_Nxd.shape[1], x_Nxd.dtype
     if draw is None:

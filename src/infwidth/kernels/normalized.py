@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel of normalized ReLU features, each divided by a scale that depends on ω_b alone.
+"""Kernels of ReLU features that weigh ω_b otherwise: each divided by a scale, or ω_b shifted.
 
-Given ω_b, the features' arguments at x and y are jointly normal with means a = b ω_b/√d, standard
-deviations σ_x = |x|/√d and σ_y = |y|/√d, and covariance ρ σ_x σ_y = x·y/d. By Price's theorem the
-second derivative of E[relu relu] in the covariance is their density at 0, and its value and first
-derivative at covariance 0 are products of functions of one variable, so that by Taylor's formula,
-with h = a/σ_x, k = a/σ_y and r = sin t,
+Normalized features are divided by a scale that depends on ω_b alone. Given ω_b, their arguments at
+x and y are jointly normal with means a = b ω_b/√d, standard deviations σ_x = |x|/√d and
+σ_y = |y|/√d, and covariance ρ σ_x σ_y = x·y/d. By Price's theorem the second derivative of
+E[relu relu] in the covariance is their density at 0, and its value and first derivative at
+covariance 0 are products of functions of one variable, so that by Taylor's formula, with h = a/σ_x,
+k = a/σ_y and r = sin t,
 
-    E[relu relu] = σ_x R(h) σ_y R(k) + (x·y/d) Φ(h) Φ(k)
+    E[relu relu] = σ_x R(h) σ_y R(k) + ρ σ_x σ_y Φ(h) Φ(k)
                    + σ_x σ_y/2π ∫_0^{arcsin ρ} (ρ − sin t) exp(−a² κ(t)/2) dt
 
     R(h) = h Φ(h) + φ(h),   κ(t) = (1/σ_x² + 1/σ_y² − 2 sin t/(σ_x σ_y)) / cos² t
 
 which is the closed form with the bivariate normal distribution function, and needs no such
 function. Over ω_b the first two terms are matrix products.
+
+Where ω_b ~ N(shift, 1) the same holds for all of ω at once, with a = shift b/√d and of x̃ and ỹ the
+lengths and the correlation.
 
 Shapes: N and M inputs of dimension D, Q nodes of ω_b, P nodes of t.
 """
@@ -51,7 +55,7 @@ ANGLES = 24
 
 
 class _Nodes(NamedTuple):
-    """Nodes of ω_b and their weights, among them 1/s², in float64."""
+    """Nodes of ω_b and their weights, in float64."""
 
     omega_Q: np.ndarray
     weight_Q: np.ndarray
@@ -67,8 +71,8 @@ def normalized_relu_kernel(
     is replaced by D, so that it is a function of ω_b.
 
     Relative errors of the quadrature are below 1e-8, and up to 2e-5 where |x| and |y| differ a
-    hundredfold. The work is N M P Q exponentials, some hundred times that of `relu_kernel`. First
-    derivatives are finite everywhere; those of higher order are not to be taken by machine.
+    hundredfold. The work is some hundred times that of `relu_kernel`. First derivatives are finite
+    everywhere; those of higher order are not to be taken by machine.
 
     Args:
       x_NxD: inputs, one a row.
@@ -106,6 +110,52 @@ def normalized_relu_kernel(
     )
 
 
+@compiled
+def shifted_relu_kernel(
+    x_NxD: jax.typing.ArrayLike, y_MxD: jax.typing.ArrayLike, *, bias: Number, shift: Number = -0.41
+) -> jax.Array:
+    """The kernel of ReLU features under ω = (ω_x, ω_b), ω_x ~ N(0, I_D), ω_b ~ N(shift, 1).
+
+    At a shift of 0 it is `relu_kernel`. At the default it is nearly the kernel of normalized
+    features, whose weights favour units of a low ω_b too. The work is 24 N M exponentials. First
+    derivatives are finite everywhere; those of higher order are not to be taken by machine.
+
+    Args:
+      x_NxD: inputs, one a row.
+      y_MxD: inputs, one a row.
+      bias: b > 0, the constant appended to every input.
+      shift: the mean of ω_b.
+
+    Returns:
+      theta_NxM, in the inputs' precision, at least float32.
+
+    Raises:
+      ValueError: if the inputs' shapes do not fit, they are complex, b is not positive or the shift
+        is not finite.
+
+    References:
+      docs/theory.md, end of section 9.
+    """
+    if is_number(bias) and not bias > 0:
+        raise ValueError(f"without a bias coordinate nothing is shifted; bias must be > 0: {bias}")
+    if is_number(shift) and not math.isfinite(shift):
+        raise ValueError(f"the shift must be finite: {shift}")
+    x_Nxd, y_Mxd = extended_inputs(x_NxD, y_MxD, bias)
+    root_d = math.sqrt(x_Nxd.shape[1])
+    x_N, u_Nxd = polar(x_Nxd)
+    y_M, w_Mxd = polar(y_Mxd)
+    sigma_N, sigma_M = x_N / root_d, y_M / root_d
+    a = as_type(shift, x_Nxd.dtype) * as_type(bias, x_Nxd.dtype) / root_d
+    active_N, mean_N = _of_shift(sigma_N, a)
+    active_M, mean_M = _of_shift(sigma_M, a)
+    rho_NxM = product(u_Nxd, w_Mxd)
+    size_NxM = sigma_N[:, None] * sigma_M[None, :]
+    first_NxM = active_N[:, None] * active_M[None, :]
+    return mean_N[:, None] * mean_M[None, :] + size_NxM * (
+        rho_NxM * first_NxM + _remainder_of_shift(rho_NxM, sigma_N, sigma_M, a)
+    )
+
+
 def _arguments(bias: Any, D: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """The mean a of the features' arguments at each node of ω_b, and the node's weight."""
     if is_number(bias):
@@ -123,12 +173,8 @@ def _arguments(bias: Any, D: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
 def nodes(per_omega_b: float) -> _Nodes:
     """Quadrature over ω_b ~ N(0, 1) with the weight 1/s².
 
-    Args:
-      per_omega_b: b/√D; the mean of a feature's argument over its standard deviation is this times
-        ω_b, for an input of x ~ N(0, I_D).
-
-    Returns:
-      Nodes and weights, float64.
+    `per_omega_b` is b/√D: times ω_b, it is the mean of a feature's argument over its standard
+    deviation, for an input of x ~ N(0, I_D).
     """
     omega_Q, weight_Q = _plain_nodes()
     u_Q = _mean_square(per_omega_b * omega_Q, np, ndtr)
@@ -205,3 +251,36 @@ def _remainder(
 def _positive(sigma_N: jax.Array) -> jax.Array:
     """σ where it is above 0, else 1, to divide by."""
     return jnp.where(sigma_N > 0, sigma_N, jnp.ones_like(sigma_N))
+
+
+def _of_shift(sigma_N: jax.Array, a: Any) -> tuple[jax.Array, jax.Array]:
+    """P(z > 0) and E[relu(z)] for z ~ N(a, σ²)."""
+    h_N = a / sigma_N
+    active_N = jax.scipy.special.ndtr(h_N)
+    return active_N, a * active_N + sigma_N * _density(h_N, jnp)
+
+
+def _remainder_of_shift(
+    rho_NxM: jax.Array, sigma_N: jax.Array, sigma_M: jax.Array, a: Number
+) -> jax.Array:
+    """The last term of E[relu relu] without σ_x σ_y."""
+    node_P, weight_P = np.polynomial.legendre.leggauss(ANGLES)
+    # As above, the end's own derivative does not count.
+    end_NxM = jax.lax.stop_gradient(jnp.arcsin(jnp.clip(rho_NxM, -1, 1)))
+    inverse_Nx1, inverse_1xM = 1 / sigma_N[:, None], 1 / sigma_M[None, :]
+    both_NxM = inverse_Nx1 * inverse_1xM
+    apart_NxM = jnp.square(inverse_Nx1 - inverse_1xM)
+
+    def add(total_NxM: jax.Array, node: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        share, weight = node
+        sine_NxM = jnp.sin(share * end_NxM)
+        kappa_NxM = apart_NxM / (1 - jnp.square(sine_NxM)) + 2 * both_NxM / (1 + sine_NxM)
+        value_NxM = (rho_NxM - sine_NxM) * jnp.exp(-(a**2) / 2 * kappa_NxM)
+        return total_NxM + weight * value_NxM, None
+
+    nodes = (
+        jnp.asarray((node_P + 1) / 2, rho_NxM.dtype),
+        jnp.asarray(weight_P / (4 * math.pi), rho_NxM.dtype),
+    )
+    total_NxM, _ = jax.lax.scan(add, jnp.zeros_like(rho_NxM), nodes)
+    return total_NxM * end_NxM

@@ -25,9 +25,8 @@ def relu_kernel(
 
     Differentiable at all x̃ ≠ 0, among them ỹ and −ỹ; at x̃ = 0 the gradient is 0, that of the
     features with relu'(0) = 0. Errors of values and gradients are a few roundings of the size of
-    √(Θ(x, x) Θ(y, y)) and of its gradient, whatever the norms, as long as |x̃| |ỹ| stays well within
-    the range of the type (above 1e-30 in float32). The work is one matrix product and an
-    elementwise polynomial.
+    √(Θ(x, x) Θ(y, y)) and of its gradient, as long as |x̃| |ỹ| stays well within the range of the
+    type (above 1e-30 in float32). The work is one matrix product and an elementwise polynomial.
 
     Args:
       x_NxD: inputs, one a row.
@@ -71,17 +70,7 @@ def erf_kernel(
     ε √q, at most √ε. So are gradients for q up to about 10; beyond, those of parallel inputs lose
     digits in proportion to q.
 
-    Args:
-      x_NxD: inputs, one a row.
-      y_MxD: inputs, one a row.
-      bias: b ≥ 0, the constant appended to every input; the number 0 appends none, an array always
-        one.
-
-    Returns:
-      theta_NxM, in the inputs' precision, at least float32.
-
-    Raises:
-      ValueError: if the inputs' shapes do not fit, they are complex, or b is negative.
+    Arguments, result and errors are those of `relu_kernel`.
 
     References:
       Williams (1997), equation (11), with the weights' covariance I / d.
@@ -106,17 +95,7 @@ def gelu_kernel(
     which is smooth everywhere, since Δ ≥ 1. Values are accurate to a few roundings, whatever the
     norms, as long as |x̃| |ỹ| stays within the range of the type.
 
-    Args:
-      x_NxD: inputs, one a row.
-      y_MxD: inputs, one a row.
-      bias: b ≥ 0, the constant appended to every input; the number 0 appends none, an array always
-        one.
-
-    Returns:
-      theta_NxM, in the inputs' precision, at least float32.
-
-    Raises:
-      ValueError: if the inputs' shapes do not fit, they are complex, or b is negative.
+    Arguments, result and errors are those of `relu_kernel`.
 
     References:
       Tsuchida et al. (2021), the GELU kernel. It follows from Stein's lemma and from

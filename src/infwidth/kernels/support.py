@@ -10,20 +10,43 @@ So an open cone of analytic features counts as supported, which it is, and one o
 (docs/theory.md, section 10).
 
 Shapes: H features, N inputs of dimension D, d = D + 1 with the appended constant, else D; A inputs
-to fit on, B to test on; M candidate directions, R draws of the null.
+to fit on, B to test on; M candidate directions; R draws of the null, or ridges of a fit; K
+dimensions that the inputs span.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import nnls
+from scipy.special import bdtr
 
 from infwidth.kernels.inputs import extended_inputs
-from infwidth.kernels.support_fit import Activation, Bench
-from infwidth.kernels.support_geometry import effective_rank, kink, one_sided, spectra, unseen
 
 Array = NDArray[np.float64]
+Activation = Callable[[Array], Any]
+
+MOST_INPUTS = 512
+"""Inputs that are used; of more, that many are chosen at random."""
+
+FRESH = 64
+"""Fresh directions that are tried, besides those that the features' second moment names."""
+
+RIDGES = (1e-6, 1e-3, 1.0)
+"""Of fits, in units of the mean of the features' mean squares; for each function the best counts.
+
+A function that is out of reach is fitted best with the largest: with little of a ridge the fit
+follows what it cannot know."""
+
+ROUNDS, MOVES = 24, 48
+"""Of the local search from the worst candidate on, which names the direction."""
+
+SAME = 1e-6
+"""Below this share of the largest a size counts as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +54,12 @@ class SupportReport:
     """What `support_report` found; `str` of it is a paragraph.
 
     Attributes:
-      missing: whether a direction is missing: the features do not span what the inputs span,
-        though there are enough of them; or `p_value` ≤ level, and `score` above the null's median
-        by more than the tolerance.
-      direction_D: unit vector u in input space. The direction that the features do not span, the
-        one of them along which inputs are largest; else that of the feature that is furthest out
-        of reach. Its kink (of an activation without kinks: its zero) is at u·x = `offset`, and it
-        is active beyond.
+      missing: whether a direction is missing: the features, though there are enough, do not span
+        what the inputs span; or `p_value` ≤ level, and `score` is above the null's median by more
+        than the tolerance.
+      direction_D: unit vector u in input space: of what the features do not span, that along which
+        inputs are largest; else that of the feature furthest out of reach, whose kink (of an
+        activation without kinks: zero) is at u·x = `offset`, and which is active beyond.
       offset: of that feature; infinite where its argument is nearly constant.
       share: how much of that feature's mean square is out of reach.
       score: what the test compares: the most that is out of reach of a candidate, before the local
@@ -128,10 +150,10 @@ def support_report(
 
     A direction that is not spanned is certain. Else it is a Monte-Carlo test of "ω ~ N(0, s² I)",
     s² the mean square of ω's entries, under which the chance of a false alarm is at most `level`.
-    It is a statement about these features on these inputs. A law with total support, such as that
-    of trained features, is called missing a direction, too, where it has so few features there
-    that they leave out more of it than N(0, s² I) would; and where even that leaves out much, for
-    want of features or inputs, little is found. Inputs should number some hundreds.
+    It speaks of these features on these inputs: a law with total support, such as that of trained
+    features, misses a direction, too, where it has so few features there that they leave out more
+    of it than N(0, s² I) would; and where even that leaves out much, for want of features or
+    inputs, little is found. Inputs should number some hundreds.
 
     Args:
       omega_Hxd: one feature a row; its last coordinate goes with the appended constant, if any.
@@ -144,8 +166,7 @@ def support_report(
       seed: of everything random.
 
     Returns:
-      The report. It is a function of its arguments, and takes about a second for some hundreds of
-      features.
+      The report, a function of the arguments; about a second for some hundreds of features.
 
     Raises:
       ValueError: shapes do not fit, a number is not finite, there are fewer than 16 inputs, all
@@ -166,9 +187,9 @@ def support_report(
         raise ValueError(f"the level of a test lies between 0 and 1; got {level}")
     if not draws >= 1 / level - 1:
         raise ValueError(f"a test at level {level} needs {1 / level - 1:.0f} draws; got {draws}")
-    bench = Bench.of(x_Nxd, omega_Hxd, activation, seed)
+    bench = _Bench.of(x_Nxd, omega_Hxd, activation, seed)
     score, worst_d, fit_RxBxA = bench.score(omega_Hxd)
-    rank, full_rank, unseen_d = unseen(omega_Hxd, x_Nxd)
+    rank, full_rank, unseen_d = _unseen(omega_Hxd, x_Nxd)
     if unseen_d is None:
         share, nu_d = bench.search(fit_RxBxA, worst_d)
     else:
@@ -179,8 +200,8 @@ def support_report(
     )
     p_value = (1 + int((null_R >= score).sum())) / (draws + 1)
     found = p_value <= level and score - float(np.median(null_R)) > tolerance
-    direction_D, offset = kink(nu_d, x_Nxd, bias)
-    spectrum, full = spectra(omega_Hxd, x_Nxd)
+    direction_D, offset = _kink(nu_d, x_Nxd, bias)
+    spectrum, full = _spectra(omega_Hxd, x_Nxd)
     return SupportReport(
         missing=found or unseen_d is not None,
         direction_D=direction_D,
@@ -220,3 +241,162 @@ def _checked(
     if not omega_Hxd.any():
         raise ValueError("all features are 0")
     return x_Nxd, omega_Hxd
+
+
+class _Bench(NamedTuple):
+    """What all samples of features are measured with: fits on one half of the inputs, scores on the
+    other."""
+
+    x_Axd: Array
+    x_Bxd: Array
+    activation: Activation
+    scale: float
+    """Root mean square of ω's entries."""
+    fresh_Mxd: Array
+    unit: float
+    """Mean square of an average fresh feature."""
+    seed: int
+
+    @classmethod
+    def of(
+        cls, x_Nxd: Array, omega_Hxd: Array, activation: Activation | None, seed: int
+    ) -> "_Bench":
+        """A bench for features of this size, ReLU where no activation is given."""
+        rng = np.random.default_rng([seed, 0])
+        x_Nxd = x_Nxd[rng.permutation(len(x_Nxd))[:MOST_INPUTS]]
+        half = len(x_Nxd) // 2
+        scale = float(np.sqrt(np.square(omega_Hxd).mean()))
+        fresh_Mxd = rng.normal(size=(FRESH, x_Nxd.shape[1]))
+        activation = activation or (lambda z: np.maximum(z, 0))
+        bench = cls(x_Nxd[:half], x_Nxd[half:], activation, scale, fresh_Mxd, 1.0, seed)
+        unit = float(np.square(bench._values(x_Nxd, bench._sized(fresh_Mxd))).mean())
+        if not unit > 0:
+            raise ValueError("features that are drawn anew are 0 at all inputs")
+        return bench._replace(unit=unit)
+
+    def score(self, omega_Hxd: Array) -> tuple[float, Array, Array]:
+        """The worst score of a candidate, that candidate, and the features' fits."""
+        fit_RxBxA = self._fits(omega_Hxd)
+        _, vectors_dxd = np.linalg.eigh(omega_Hxd.T @ omega_Hxd)
+        named_Mxd = np.concatenate([vectors_dxd.T, omega_Hxd.mean(axis=0, keepdims=True)])
+        nu_Mxd = self._sized(np.concatenate([self.fresh_Mxd, named_Mxd, -named_Mxd]))
+        left_M, _ = self._left(fit_RxBxA, nu_Mxd)
+        worst = int(left_M.argmax())
+        return float(left_M[worst]) / self.unit, nu_Mxd[worst], fit_RxBxA
+
+    def search(self, fit_RxBxA: Array, nu_d: Array) -> tuple[float, Array]:
+        """Moves a direction to where more is out of reach; returns the feature's share, too."""
+        rng = np.random.default_rng([self.seed, 2])
+        share = 0.0
+        for radius in np.geomspace(0.7, 0.01, ROUNDS):
+            move_Mxd = rng.normal(size=(MOVES, nu_d.size)) * np.linalg.norm(nu_d)
+            near_Mxd = nu_d + radius / np.sqrt(nu_d.size) * move_Mxd
+            share, nu_d = self.worst(fit_RxBxA, np.append(near_Mxd, nu_d[None, :], axis=0))
+        return share, nu_d
+
+    def worst(self, fit_RxBxA: Array, nu_Mxd: Array) -> tuple[float, Array]:
+        """The direction of which most is out of reach, and its feature's share that is."""
+        nu_Mxd = self._sized(nu_Mxd)
+        left_M, square_M = self._left(fit_RxBxA, nu_Mxd)
+        worst = int(left_M.argmax())
+        return float(left_M[worst] / max(square_M[worst], 1e-300)), nu_Mxd[worst]
+
+    def _sized(self, nu_Mxd: Array) -> Array:
+        """Directions as features of the size that a fresh one has."""
+        norm_Mx1 = np.linalg.norm(nu_Mxd, axis=1, keepdims=True)
+        size = self.scale * np.sqrt(nu_Mxd.shape[1])
+        return nu_Mxd * (size / np.where(norm_Mx1 > 0, norm_Mx1, 1))
+
+    def _values(self, x_Nxd: Array, omega_Hxd: Array) -> Array:
+        z_NxH = x_Nxd @ omega_Hxd.T / np.sqrt(x_Nxd.shape[1])
+        return np.asarray(self.activation(z_NxH), np.float64)
+
+    def _fits(self, omega_Hxd: Array) -> Array:
+        """For each ridge, from a function's values on A to its fit on B, shape (R, B, A)."""
+        g_AxH, g_BxH = self._values(self.x_Axd, omega_Hxd), self._values(self.x_Bxd, omega_Hxd)
+        k_AxA, k_AxB = g_AxH @ g_AxH.T, g_AxH @ g_BxH.T
+        mean = np.trace(k_AxA) / len(k_AxA) or 1.0
+        eye_AxA = np.eye(len(k_AxA))
+        return np.stack(
+            [cho_solve(cho_factor(k_AxA + r * mean * eye_AxA), k_AxB).T for r in RIDGES]
+        )
+
+    def _left(self, fit_RxBxA: Array, nu_Mxd: Array) -> tuple[Array, Array]:
+        """Mean squares on B: of what the best fit leaves, and of the feature.
+
+        A fit counts times the best factor, so that it never leaves more than there is.
+        """
+        g_AxM, g_BxM = self._values(self.x_Axd, nu_Mxd), self._values(self.x_Bxd, nu_Mxd)
+        fitted_RxBxM = fit_RxBxA @ g_AxM
+        square_M = np.square(g_BxM).mean(axis=0)
+        of_fit_RxM = np.square(fitted_RxBxM).mean(axis=1)
+        product_RxM = (fitted_RxBxM * g_BxM).mean(axis=1)
+        reached_RxM = np.square(product_RxM) / np.where(of_fit_RxM > 0, of_fit_RxM, 1)
+        return np.maximum(square_M - reached_RxM.max(axis=0), 0), square_M
+
+
+def _kink(nu_d: Array, x_Nxd: Array, bias: float) -> tuple[Array, float]:
+    """Where ν·x̃ = 0, as a unit vector in input space and a distance along it."""
+    # What the inputs do not span is of no effect, and would be arbitrary.
+    basis_Kxd = _basis(x_Nxd)
+    nu_d = basis_Kxd.T @ (basis_Kxd @ nu_d)
+    nu_D, constant = (nu_d[:-1], nu_d[-1] * bias) if bias > 0 else (nu_d, 0.0)
+    norm = float(np.linalg.norm(nu_D))
+    if norm <= SAME * np.linalg.norm(nu_d):
+        return np.zeros_like(nu_D), -np.inf * np.sign(constant)
+    return nu_D / norm, -constant / norm
+
+
+def _spectra(omega_Hxd: Array, x_Nxd: Array) -> tuple[Array, Array]:
+    """Singular values of the arguments x̃ω, and of the inputs x̃."""
+    of_x, of_omega = (np.linalg.qr(values)[1] for values in (x_Nxd, omega_Hxd))
+    return (
+        np.linalg.svd(of_x @ of_omega.T, compute_uv=False),
+        np.linalg.svd(of_x, compute_uv=False),
+    )
+
+
+def _unseen(omega_Hxd: Array, x_Nxd: Array) -> tuple[int, int, Array | None]:
+    """Dimensions that ω and the inputs span, and the direction of the latter that ω does not.
+
+    Of several, that along which inputs are largest; None if there is none, or if there are too few
+    features to span the inputs at all.
+    """
+    full_Kxd = _basis(x_Nxd)
+    omega_HxK = omega_Hxd @ full_Kxd.T
+    seen_RxK = _basis(omega_HxK)
+    R, K = seen_RxK.shape
+    if R == K or omega_Hxd.shape[0] < K:
+        return R, K, None
+    unseen_KxK = np.eye(K) - seen_RxK.T @ seen_RxK
+    _, _, axes_KxK = np.linalg.svd(x_Nxd @ full_Kxd.T @ unseen_KxK, full_matrices=False)
+    return R, K, axes_KxK[0] @ full_Kxd
+
+
+def _basis(values_Nxd: Array) -> Array:
+    """An orthonormal basis of what the rows span, up to rounding."""
+    _, sizes, basis_Kxd = np.linalg.svd(values_Nxd, full_matrices=False)
+    return basis_Kxd[sizes > SAME * sizes[0]]
+
+
+def effective_rank(sizes: Array) -> float:
+    """exp of the entropy of the spectrum (Roy & Vetterli 2007), by squares."""
+    share = np.square(sizes) / np.square(sizes).sum()
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def one_sided(omega_Hxd: Array, level: float) -> bool:
+    """Whether an open half-space holds all features, and chance does not explain it.
+
+    It does unless 0 is in the convex hull of their directions. Of H directions from a symmetric law
+    some half-space holds all with probability P(Binomial(H − 1, ½) < d) (Wendel 1962).
+    """
+    norm_H = np.linalg.norm(omega_Hxd, axis=1)
+    u_Hxd = omega_Hxd[norm_H > 0] / norm_H[norm_H > 0, None]
+    u_Hxd = np.unique(u_Hxd, axis=0)
+    H, d = u_Hxd.shape
+    if bdtr(min(d, H) - 1, H - 1, 0.5) > level:
+        return False
+    _, distance = nnls(np.vstack([u_Hxd.T, np.ones(H)]), np.append(np.zeros(d), 1.0))
+    return bool(distance > SAME)

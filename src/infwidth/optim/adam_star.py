@@ -29,6 +29,9 @@ from infwidth.optim.moments import (
     zero_squares,
 )
 
+Mask = Any | Callable[[Any], Any] | None
+"""Which leaves decay: a pytree prefix of booleans, or a function of the parameters; None is all."""
+
 
 class ScaleByAdamStarState(NamedTuple):
     """State of ADAM*."""
@@ -62,40 +65,38 @@ def scale_by_adam_star(
       v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, |G_t|^2, \quad
       u_t = \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon} .
 
-    The gradient is taken as it comes: chain `scale_by_width` before, where the model divides by its
-    width, or ε will bite at large widths. At H = 1 this is elementwise Adam.
-
-    In float32 the square of a gradient above 1e19 overflows, and its output's steps are 0 from then
-    on: chain `clip_by_functional_norm` before, where that may happen. One below 1e-23 counts as 0.
+    Chain `scale_by_width` before, where the model divides by its width, or ε will bite at large
+    widths. At H = 1 this is elementwise Adam. In float32 the square of a gradient above 1e19
+    overflows, and its output's steps are 0 from then on: where that may happen chain
+    `clip_by_functional_norm` before. A gradient below 1e-23 counts as 0.
 
     Args:
       b1: Decay of the running mean of the gradient.
       b2: Decay of the running mean of the squared gradient.
       eps: Added to the root of the second moment.
-      eps_root: Added to the second moment under the root. Gradients through a step are finite
-        without it.
+      eps_root: Added under the root. Gradients through a step are finite without it.
       mu_dtype: Type of m; None is that of the parameters.
       nesterov: Whether the numerator looks one step ahead (NAdam*):
         β1 m_t / (1 − β1^{t+1}) + (1 − β1) G_t / (1 − β1^t).
       bias_correction: Whether m and v are divided by the sums of their weights. Without it the
         first step has rms (1 − β1) / √(1 − β2) in place of 1.
-      second_moment: `per_output`: one v for each index of the remaining axes, whatever their
-        number; a 1-D leaf is a readout of one output, and has one v. `global`: one v for the leaf.
-        `factored`: v_he = r_h c_e / mean(r), with r and c the means of |G|² over all axes but the
-        width axis and over the width axis; for a 1-D leaf that is elementwise Adam. `error`: the
-        sum of squares of the errors δ = ∂L/∂f over the batch, in place of a mean of |G|²; `update`
-        needs it as the extra argument `squared_errors`, per leaf Σ_i δ_ie² of shape (E,).
+      second_moment: `per_output`: one v for each index of the other axes; of a 1-D leaf, a readout
+        of one output, one v. `global`: one v for the leaf. `factored`: v_he = r_h c_e / mean(r),
+        with r and c the means of |G|² over the outputs and over the width axis; for a 1-D leaf
+        that is elementwise Adam. `error`: the sum of squares of the errors δ = ∂L/∂f of the batch,
+        in place of a mean of |G|²; `update` needs it as the extra argument `squared_errors`, per
+        leaf Σ_i δ_ie² of shape (E,).
       width_axis: The axis that v is averaged over: None (the first), an int, a `Stacked` where
         several layers lie in a leaf, a pytree prefix of these, or a function from the parameters
-        to any of them.
+        to any of them. Under `optax.inject_hyperparams` an int has to be named in `static_args`.
 
     Returns:
-      A transformation whose state is a `ScaleByAdamStarState`. v is kept in float32 at least, m in
-      `mu_dtype`; updates have the type of the gradients.
+      A transformation whose state is a `ScaleByAdamStarState`, v in float32 at least; updates have
+      the type of the gradients.
 
     Raises:
       ValueError: `second_moment` is unknown; at init and update, `width_axis` does not fit; at
-        update, `squared_errors` is needed and missing, or of another shape.
+        update, `squared_errors` is missing, or of another shape.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -164,35 +165,25 @@ def adam_star(
     bias_correction: bool = True,
     second_moment: SecondMoment = "per_output",
     weight_decay: optax.ScalarOrSchedule = 0.0,
-    mask: Any | Callable[[Any], Any] | None = None,
+    mask: Mask = None,
     width_axis: WidthAxis = None,
 ) -> optax.GradientTransformationExtraArgs:
     """ADAM*, an Adam for layers of any width, infinite ones included.
 
-    The update is −η (m̂ / (√v̂ + ε) + λ M), with m̂ and v̂ as in `scale_by_adam_star`.
+    The update is −η (m̂ / (√v̂ + ε) + λ M), with m̂ and v̂ as in `scale_by_adam_star`, whose
+    arguments all others are.
 
     Args:
       learning_rate: η, a number or a schedule.
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      eps_root: Added to the second moment under the root.
-      mu_dtype: Type of m; None is that of the parameters.
-      nesterov: Whether m looks one step ahead, as in `nadam_star`.
-      bias_correction: Whether m and v are divided by the sums of their weights.
-      second_moment: `per_output`, `global`, `factored` or `error`; see `scale_by_adam_star`.
       weight_decay: λ, decoupled as in AdamW and multiplied by the learning rate. Unless it is the
         number 0, `update` needs the parameters.
       mask: Which leaves decay: a pytree prefix of booleans, or a function of the parameters.
-      width_axis: The axis that v is averaged over, as in `scale_by_adam_star`. An int has to be
-        named in `static_args` of `optax.inject_hyperparams`.
 
     Returns:
       The transformation, to be used with `optax.apply_updates`.
 
     Raises:
-      ValueError: `second_moment` is unknown; `width_axis` does not fit the parameters; `update`
-        got no parameters though weights decay.
+      ValueError: As `scale_by_adam_star`; or `update` got no parameters though weights decay.
 
     Examples:
       >>> import jax, jax.numpy as jnp, optax
@@ -230,7 +221,7 @@ def with_rate_and_decay(
     rule: optax.GradientTransformation,
     learning_rate: optax.ScalarOrSchedule,
     weight_decay: optax.ScalarOrSchedule,
-    mask: Any | Callable[[Any], Any] | None,
+    mask: Mask,
     after_rate: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """−η (u + λ M), with u what the rule makes of a gradient; −ηu may go through momentum."""

@@ -44,18 +44,7 @@ class LeafAxes:
 
 
 def leaf_axes(width_axis: WidthAxis, tree: Any) -> Any:
-    """Finds the axes of every leaf of a pytree.
-
-    Args:
-      width_axis: as `WidthAxis` says; negative axes count from the end.
-      tree: Parameters or gradients. Only structure and shapes are read.
-
-    Returns:
-      A pytree with the structure of `tree` and a `LeafAxes` in the place of each leaf.
-
-    Raises:
-      ValueError: The axes do not fit the tree, one is not an int, or one is out of range.
-    """
+    """A tree of the structure of `tree` with a `LeafAxes` in the place of each leaf."""
     # Such as the placeholder by which optax finds the parameters in a state.
     if not jax.tree.leaves(tree):
         return tree

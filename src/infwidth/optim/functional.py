@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
@@ -29,7 +30,7 @@ def scale_by_width(width_axis: WidthAxis = None) -> optax.GradientTransformation
       A stateless transformation.
 
     Raises:
-      ValueError: At update, if `width_axis` does not fit the gradients.
+      ValueError: At update, `width_axis` does not fit the gradients.
 
     Examples:
       >>> import jax.numpy as jnp, optax
@@ -56,10 +57,10 @@ def clip_by_functional_norm(
 ) -> optax.GradientTransformationExtraArgs:
     """Clips each leaf, a functional gradient, to a largest norm that means the same at every width.
 
-    For a leaf G of shape (H, E) the norm is ‖G‖² = (1/H) Σ_h Σ_e |G_he|²: a mean over the width and
-    a sum over all other axes, but for those of a `Stacked`'s layers, each of which has its own
-    norm. A leaf with ‖G‖ > max_norm is multiplied by max_norm / ‖G‖. For a readout ‖G‖² = Σ_e δᵀΘδ,
-    so the clipped step is still a step in the kernel Θ.
+    For a leaf G of shape (H, E) the norm is ‖G‖² = (1/H) Σ_h Σ_e |G_he|², a mean over the width and
+    a sum over all other axes; each layer of a `Stacked` has its own. A leaf with ‖G‖ > max_norm is
+    multiplied by max_norm / ‖G‖. For a readout ‖G‖² = Σ_e δᵀΘδ, so that the clipped step is still
+    one in the kernel Θ.
 
     Args:
       max_norm: The largest norm allowed, positive.
@@ -69,7 +70,8 @@ def clip_by_functional_norm(
       A stateless transformation. It does not multiply by H: `scale_by_width` does.
 
     Raises:
-      ValueError: At update, if `width_axis` does not fit the gradients.
+      ValueError: `max_norm` is a number that is not positive; at update, `width_axis` does not fit
+        the gradients.
 
     Examples:
       >>> import jax.numpy as jnp, optax
@@ -82,6 +84,7 @@ def clip_by_functional_norm(
     References:
       docs/theory.md, equation (13).
     """
+    check_max_norm(max_norm)
 
     def clip(leaf: jax.Array, axes: LeafAxes) -> jax.Array:
         unit = power_of_two(wide(leaf))
@@ -98,3 +101,9 @@ def clip_by_functional_norm(
         return jax.tree.map(clip, updates, leaf_axes(width_axis, updates))
 
     return optax.with_extra_args_support(optax.stateless(update))
+
+
+def check_max_norm(max_norm: jax.typing.ArrayLike) -> None:
+    """Refuses a bound that is none; an array of JAX may be traced, and is taken as it comes."""
+    if isinstance(max_norm, int | float | np.generic) and not max_norm > 0:
+        raise ValueError(f"max_norm must be positive; got {max_norm}")

@@ -45,18 +45,17 @@ def on_measured_scales(
     .. math::
       u_h = s_h^{-p} \, \mathrm{inner}(s^{-p} G)_h
 
-    which is `inner` on the readout of the features g_h s_h^{-p}. Once s is held that is a step in
-    their kernel, E_h[s_h^{-2p} g_h(x) g_h(y)], if `inner` keeps the kernel of its features.
-
-    A unit that has had no gradient while r was measured has the scale `floor`, and does not move
-    while it has none. If it wakes later, it moves floor^{-2p} times as far as a unit of mean r.
+    which is `inner` on the features g_h s_h^{-p}. Once s is held that is a step in their kernel,
+    E_h[s_h^{-2p} g_h(x) g_h(y)], if `inner` keeps kernels. A unit without a gradient while r was
+    measured has the scale `floor`; if it wakes later, it moves floor^{-2p} times as far as a unit
+    of mean r.
 
     Args:
       inner: The rule, such as `scale_by_adam_star()` or `optax.identity()` (SGD). Extra arguments
         of `update` are passed on to it.
-      hold_after: How many steps r is measured for, and moves with each; then it is held, and the
-        rule starts anew. 0 measures nothing: put what was measured beforehand into `mean_square` of
-        the state, which at the start is 0 and means no scales at all. None never stops measuring.
+      hold_after: How many steps r is measured for; then it is held, and the rule starts anew. 0
+        measures nothing: put what was measured beforehand into `mean_square` of the state, where 0
+        means no scales. None never stops measuring.
       power: p; 1/4 divides a step by √s in all, as Adam does.
       floor: The least scale.
       width_axis: The axis of size H, as in `scale_by_adam_star`.

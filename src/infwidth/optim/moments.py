@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running moments of gradients: what every rule with a memory is made of.
+"""Running moments of gradients, and the root of a Gram matrix: what rules are made of.
 
 Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
 """
@@ -10,6 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
+
+
+def product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The matrix product in full precision on every device."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
 
 SecondMoment = Literal["per_output", "global", "factored", "error"]
 """What the second moment depends on: the output; nothing; the output times the unit; the output's
@@ -47,20 +53,9 @@ def squares(
     nu: Any = None,
     squared_errors: Any = None,
 ) -> Any:
-    """The shared squared gradient: per output, global, row and column means, or that of errors.
+    """The shared squared gradient, in float32 at least; of `error`, Σ_i |δ_ie|² as it was given.
 
-    Args:
-      second_moment: which.
-      updates: Gradients.
-      width_axis: As in `scale_by_adam_star`.
-      nu: The second moment so far; of `error` alone.
-      squared_errors: Σ_i |δ_ie|², per leaf of shape (E,); of `error` alone.
-
-    Returns:
-      A tree of the structure of `updates`, in float32 at least.
-
-    Raises:
-      ValueError: `width_axis` does not fit, or `squared_errors` are missing or of another shape.
+    `nu`, the second moment so far, says which shapes those of the errors must have.
     """
     if second_moment != "error":
         axes = leaf_axes(width_axis, updates)
@@ -169,3 +164,43 @@ def number(value: jax.typing.ArrayLike, dtype: Any) -> Any:
 def wide(x: jax.Array) -> jax.Array:
     """x in float32 at least."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
+def inverse_root(gram_ExE: jax.Array, eps: jax.typing.ArrayLike) -> jax.Array:
+    """(S + ε (tr S / E) I)^{-1/2}, by an eigendecomposition; 0 where S is 0.
+
+    S is positive semi-definite up to rounding: negative eigenvalues are taken for 0. The derivative
+    is finite where eigenvalues coincide, too, unlike that of the decomposition.
+    """
+    return _inverse_root(gram_ExE, jnp.asarray(eps, gram_ExE.real.dtype))
+
+
+@jax.custom_jvp
+def _inverse_root(gram_ExE: jax.Array, eps: jax.Array) -> jax.Array:
+    root_E, vector_ExE = _decomposed(gram_ExE, eps)
+    return product(vector_ExE * root_E[None, :], vector_ExE.conj().T)
+
+
+def _decomposed(gram_ExE: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The root's eigenvalues and eigenvectors."""
+    value_E, vector_ExE = jnp.linalg.eigh(gram_ExE)
+    value_E = jnp.maximum(value_E, 0)
+    value_E = value_E + eps * jnp.mean(value_E)
+    nothing_E = value_E <= 0
+    root_E = jnp.where(nothing_E, 0, 1 / jnp.sqrt(jnp.where(nothing_E, 1, value_E)))
+    return root_E.astype(vector_ExE.dtype), vector_ExE
+
+
+@_inverse_root.defjvp
+def _derivative(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """With R's eigenvalues r and S's tangent A in its eigenbasis, −A_ij r_i² r_j² / (r_i + r_j)."""
+    (gram_ExE, eps), (moved_ExE, eps_moved) = primals, tangents
+    root_E, vector_ExE = _decomposed(gram_ExE, eps)
+    E = len(root_E)
+    shift = (eps * jnp.trace(moved_ExE).real + eps_moved * jnp.trace(gram_ExE).real) / E
+    moved_ExE = moved_ExE + shift.astype(moved_ExE.dtype) * jnp.eye(E, dtype=moved_ExE.dtype)
+    inside_ExE = product(vector_ExE.conj().T, product(moved_ExE, vector_ExE))
+    sum_ExE = root_E[:, None] + root_E[None, :]
+    weight_ExE = jnp.square(root_E[:, None] * root_E[None, :]) / jnp.where(sum_ExE == 0, 1, sum_ExE)
+    outside_ExE = product(vector_ExE, product(-weight_ExE * inside_ExE, vector_ExE.conj().T))
+    return product(vector_ExE * root_E[None, :], vector_ExE.conj().T), outside_ExE

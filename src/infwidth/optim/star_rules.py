@@ -7,13 +7,11 @@ of them is a combination of the features of the inputs seen (docs/theory.md, sec
 the paper's.
 
 Gradients are taken as they come: chain `scale_by_width` before, where the model divides by its
-width. Arguments that optax has, too, have its order and meaning; `second_moment`, `weight_decay`,
-`mask` and `width_axis` are those of `adam_star`.
+width. Arguments that optax has, too, have its order and meaning.
 
 Shapes, for a leaf of shape (H, E) with width axis 0: H units, E everything else.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,23 +21,21 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
-from infwidth.optim.adam_star import adam_star, with_rate_and_decay
+from infwidth.optim.adam_star import Mask, adam_star, with_rate_and_decay
 from infwidth.optim.axes import LeafAxes, WidthAxis, leaf_axes
-from infwidth.optim.inverse_root import inverse_root
 from infwidth.optim.moments import (
     SecondMoment,
     check_second_moment,
     divided,
+    inverse_root,
     number,
     power_of_two,
+    product,
     running_mean,
     squares,
     unbiased,
     zero_squares,
 )
-
-Mask = Any | Callable[[Any], Any] | None
-"""Which leaves decay: a pytree prefix of booleans, or a function of the parameters; None is all."""
 
 
 def sgd(
@@ -50,14 +46,12 @@ def sgd(
     weight_decay: optax.ScalarOrSchedule = 0.0,
     mask: Mask = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """SGD, with momentum if given: `optax.sgd` with weight decay as in `adam_star`.
+    """SGD, with momentum if given: `optax.sgd` with `weight_decay` and `mask` as in `adam_star`.
 
     Args:
       learning_rate: η, a number or a schedule.
       momentum: Decay of the sum of gradients; None is none.
       nesterov: Whether the momentum looks one step ahead.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-      mask: Which leaves decay.
 
     Returns:
       The transformation, to be used with `optax.apply_updates`.
@@ -86,27 +80,8 @@ def nadam_star(
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam*: `adam_star` with Nesterov's look ahead, as `optax.nadam` is of `optax.adam`.
 
-    Its first step has rms (1 + 2β1) / (1 + β1) over the units of each output, 1.47 at β1 = 0.9.
-
-    Args:
-      learning_rate: η, a number or a schedule.
-      b1: Decay of the running mean of the gradient.
-      b2: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
-      eps_root: Added to the second moment under the root.
-      mu_dtype: Type of m; None is that of the parameters.
-      nesterov: Whether m looks one step ahead.
-      bias_correction: Whether m and v are divided by the sums of their weights.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-      mask: Which leaves decay.
-      width_axis: As in `adam_star`.
-
-    Returns:
-      The transformation, to be used with `optax.apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
+    Arguments, result and errors are those of `adam_star`; `nesterov` is True. The first step has
+    rms (1 + 2β1) / (1 + β1) over the units of each output, 1.47 at β1 = 0.9.
 
     References:
       Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016; docs/theory.md,
@@ -151,21 +126,16 @@ def scale_by_rms_star(
       v_t = \beta_2 v_{t-1} + (1 - \beta_2) \, \mathrm{mean}_h \, |G_t|^2, \quad
       u_t = \frac{G_t}{\sqrt{v_t} + \epsilon} .
 
-    At H = 1 this is `optax.scale_by_rms` with `eps_in_sqrt=False`.
+    At H = 1 this is `optax.scale_by_rms` with `eps_in_sqrt=False`. Other arguments and errors are
+    those of `scale_by_adam_star`.
 
     Args:
       decay: β2, decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
       bias_correction: Whether v is divided by the sum of its weights, 1 − β2^t. The first step then
         has rms 1 over the units of each output, and 1 / √(1 − β2) without.
-      second_moment: As in `scale_by_adam_star`.
-      width_axis: As in `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByRmsStarState`.
-
-    Raises:
-      ValueError: As `scale_by_adam_star`.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -218,25 +188,12 @@ def rmsprop_star(
 ) -> optax.GradientTransformationExtraArgs:
     """RMSprop*: each gradient by its own shared size, then momentum if given.
 
-    At H = 1 this is `optax.rmsprop` with `eps_in_sqrt=False`.
+    At H = 1 this is `optax.rmsprop` with `eps_in_sqrt=False`. Other arguments, result and errors
+    are those of `scale_by_rms_star` and of `adam_star`; weight decay has no part in momentum.
 
     Args:
-      learning_rate: η, a number or a schedule.
-      decay: Decay of the running mean of the squared gradient.
-      eps: Added to the root of the second moment.
       momentum: Applied after the rate, as in `optax.rmsprop`; None is none.
       nesterov: Whether the momentum looks one step ahead.
-      bias_correction: Whether v is divided by the sum of its weights.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate; it has no part in momentum.
-      mask: Which leaves decay.
-      width_axis: As in `adam_star`.
-
-    Returns:
-      The transformation, to be used with `optax.apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
     """
     rule = scale_by_rms_star(
         decay,
@@ -269,19 +226,15 @@ def scale_by_adagrad_star(
       v_t = v_{t-1} + \mathrm{mean}_h \, |G_t|^2, \quad u_t = \frac{G_t}{\sqrt{v_t} + \epsilon} .
 
     From a sum of 0 the first step has rms 1 over the units of each output. At H = 1 and ε = 0 this
-    is `optax.scale_by_rss`; that has its ε under the root.
+    is `optax.scale_by_rss`; that has its ε under the root. Other arguments and errors are those of
+    `scale_by_adam_star`.
 
     Args:
       initial_accumulator_value: What the sum starts from; optax has 0.1.
       eps: Added to the root of the sum.
-      second_moment: As in `scale_by_adam_star`.
-      width_axis: As in `scale_by_adam_star`.
 
     Returns:
       A transformation whose state is a `ScaleByAdagradStarState`.
-
-    Raises:
-      ValueError: As `scale_by_adam_star`.
 
     References:
       docs/theory.md, equation (24).
@@ -323,20 +276,7 @@ def adagrad_star(
 ) -> optax.GradientTransformationExtraArgs:
     """Adagrad*: each gradient by the root of the sum of all shared squares.
 
-    Args:
-      learning_rate: η, a number or a schedule.
-      initial_accumulator_value: What the sum starts from; optax has 0.1.
-      eps: Added to the root of the sum.
-      second_moment: As in `adam_star`.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-      mask: Which leaves decay.
-      width_axis: As in `adam_star`.
-
-    Returns:
-      The transformation, to be used with `optax.apply_updates`.
-
-    Raises:
-      ValueError: As `adam_star`.
+    Arguments, result and errors are those of `scale_by_adagrad_star` and of `adam_star`.
     """
     rule = scale_by_adagrad_star(
         initial_accumulator_value, eps, second_moment=second_moment, width_axis=width_axis
@@ -365,13 +305,12 @@ def scale_by_muon_star(
     .. math::
       u_t = m_t \left( S + \epsilon \, \tfrac{\mathrm{tr} S}{E} \, I \right)^{-1/2} .
 
-    In terms of the singular values σ of m/√H this multiplies each by 1/√(σ² + ε mean(σ²)): those
-    above √ε of their own root mean square become 1, those far below it stay small. ε has no unit,
-    so that u does not change with the size of the gradient, and no bias correction is needed.
-    Where S has full rank the step has rms 1 over all entries, Σ_e mean_h u² = E, up to ε; where
-    its rank is r, √(r/E). The root is taken by an eigendecomposition, exactly and not by
-    Newton–Schulz, in float32 at least; the default of ε is above what float32 leaves of the small
-    eigenvalues of S for E up to a thousand.
+    It multiplies the singular values σ of m/√H by 1/√(σ² + ε mean(σ²)): those above √ε of their
+    own root mean square become 1, those far below it stay small. ε has no unit, so that u does not
+    change with the size of the gradient, and no bias correction is needed. Where S has rank r the
+    step has rms √(r/E) over all entries, up to ε. The root is taken by an eigendecomposition, and
+    not by Newton–Schulz, in float32 at least; the default of ε is above what float32 leaves of the
+    small eigenvalues of S for E up to a thousand.
 
     Args:
       b1: Decay of the running mean of the gradient.
@@ -442,20 +381,7 @@ def muon_star(
 ) -> optax.GradientTransformationExtraArgs:
     """Muon on M: the momentum's orthogonal factor.
 
-    Args:
-      learning_rate: η, a number or a schedule.
-      b1: Decay of the running mean of the gradient.
-      eps: Share of the mean eigenvalue of mᵀm/H that is added to each.
-      mu_dtype: Type of m; None is that of the parameters.
-      weight_decay: λ, decoupled and multiplied by the learning rate.
-      mask: Which leaves decay.
-      width_axis: As in `adam_star`.
-
-    Returns:
-      The transformation, to be used with `optax.apply_updates`.
-
-    Raises:
-      ValueError: `width_axis` does not fit the parameters.
+    Arguments, result and errors are those of `scale_by_muon_star` and of `adam_star`.
     """
     rule = scale_by_muon_star(b1, eps, mu_dtype=mu_dtype, width_axis=width_axis)
     return with_rate_and_decay(rule, learning_rate, weight_decay, mask)
@@ -463,7 +389,6 @@ def muon_star(
 
 def _orthogonal(m_HxE: jax.Array, eps: jax.typing.ArrayLike) -> jax.Array:
     """m (S + ε (tr S / E) I)^{-1/2}."""
-    exact = jax.lax.Precision.HIGHEST
     m_HxE = m_HxE * power_of_two(m_HxE)
-    gram_ExE = jnp.matmul(m_HxE.conj().T, m_HxE, precision=exact) / m_HxE.shape[0]
-    return jnp.matmul(m_HxE, inverse_root(gram_ExE, eps), precision=exact)
+    gram_ExE = product(m_HxE.conj().T, m_HxE) / m_HxE.shape[0]
+    return product(m_HxE, inverse_root(gram_ExE, eps))

@@ -19,9 +19,14 @@ from flax import nnx
 
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import NO_MLPS, Variant
-from infwidth.infinite.mlp import InfiniteMLP, infinite_mlp_maker, squared_gradient
-from infwidth.infinite.room import require_memory, steps_with_room
-from infwidth.infinite.stream import StreamRule, advance
+from infwidth.infinite.mlp import (
+    InfiniteMLP,
+    StreamRule,
+    advance,
+    infinite_mlp_maker,
+    squared_gradient,
+)
+from infwidth.infinite.support import require_memory, steps_with_room
 from infwidth.models.features import feature_bias
 from infwidth.models.flops import infinite_training_flops
 from infwidth.models.loss import cross_entropy

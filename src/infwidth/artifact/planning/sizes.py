@@ -144,7 +144,7 @@ _FIRST_INPUTS = 16_384
 def support_bytes(model: ModelSettings, training: TrainingSettings) -> int:
     """Bytes of the inputs seen and of what was learnt from each, in buffers that double when full.
 
-    As in `infwidth.infinite.room`, but for inputs that fill up the last block of a step.
+    As in `infwidth.infinite.support`, but for inputs that fill up the last block of a step.
     """
     tokens = training.batch_size * model.context
     first = max(1, _FIRST_INPUTS // tokens)

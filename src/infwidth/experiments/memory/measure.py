@@ -22,7 +22,7 @@ import pandas as pd
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.parts import Keeper
-from infwidth.infinite.room import steps_with_room
+from infwidth.infinite.support import steps_with_room
 from infwidth.training.infinite_step import InfiniteProgram
 from infwidth.training.rules import Hyperparameters
 from infwidth.training.step import Program, TrainState, compile_program
