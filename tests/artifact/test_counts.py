@@ -12,10 +12,15 @@ import pandas as pd
 import pytest
 from flax import nnx
 
-from infwidth.artifact.planning import memory, sizes
-from infwidth.artifact.planning.memory import loss_block, sequences_at_once, step_memory
-from infwidth.artifact.planning.texts import BYTE_VOCABULARY
-from infwidth.artifact.planning.work import recomputed_flops, run_flops
+from infwidth.artifact.planning import counts
+from infwidth.artifact.planning.counts import (
+    Model,
+    loss_block,
+    recomputed_flops,
+    run_flops,
+    sequences_at_once,
+)
+from infwidth.artifact.planning.runs import BYTE_VOCABULARY
 from infwidth.config.section import MeshSettings
 from infwidth.config.settings import ModelSettings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS, NO_MLPS, VARIANTS
@@ -42,8 +47,8 @@ TWO_STEPS = TrainingSettings(batch_size=8, steps=2, warmup_steps=1, log_every=1,
 
 def test_constants_that_stand_twice_agree():
     assert ByteVocabulary.size == BYTE_VOCABULARY
-    assert memory.LOGITS_ON_CPU == loss.LOGITS_ON_CPU
-    assert memory.LOGITS_ELSEWHERE == loss.LOGITS_ELSEWHERE
+    assert counts.LOGITS_ON_CPU == loss.LOGITS_ON_CPU
+    assert counts.LOGITS_ELSEWHERE == loss.LOGITS_ELSEWHERE
 
 
 def test_sizes_and_flops_are_those_that_published_runs_recorded():
@@ -53,12 +58,11 @@ def test_sizes_and_flops_are_those_that_published_runs_recorded():
     assert len(table) > 15
     for row in table.itertuples():
         variant = ALL_VARIANTS[row.variant]
-        counts = sizes.parameters(model, variant, row.width, 258)
+        counted = Model(model, training, variant, row.width, 258)
         wanted = (row.parameters_trunk, row.parameters_features, row.parameters_readout)
-        assert counts == wanted
-        assert sizes.trained(counts, variant) == row.parameters_trained
-        numbers = sizes.optimizer_numbers(model, training, variant, row.width, 258)
-        assert sizes.FLOAT * numbers == row.optimizer_state_bytes
+        assert counted.parameters == wanted
+        assert counted.trained == row.parameters_trained
+        assert counts.FLOAT * counted.optimizer_numbers == row.optimizer_state_bytes
         spec = _spec(variant, row.width, model, training, 258)
         assert run_flops(spec)[0] == row.flops_mean
 
@@ -69,9 +73,9 @@ def test_the_optimizer_keeps_as_much_as_is_counted(name, target):
     model = SMALL.model_copy(update={"readout_target": target})
     variant, H, V, D = ALL_VARIANTS[name], 5, 11, SMALL.d_model
     mlps, E = (1, V) if target == "vocabulary" else (SMALL.layers, D)
-    counts = sizes.parameters(model, variant, H, V)
+    counted = Model(model, SHORT, variant, H, V)
     shapes = {
-        "trunk": {"all": jax.ShapeDtypeStruct((counts.trunk,), jnp.float32)},
+        "trunk": {"all": jax.ShapeDtypeStruct((counted.parameters.trunk,), jnp.float32)},
         "features": {str(i): jax.ShapeDtypeStruct((H, D + 1), jnp.float32) for i in range(mlps)},
         "readout": {str(i): jax.ShapeDtypeStruct((H, E), jnp.float32) for i in range(mlps)},
     }
@@ -80,7 +84,7 @@ def test_the_optimizer_keeps_as_much_as_is_counted(name, target):
         for group, transform in rules.group_transforms(variant, SHORT).items()
     ]
     numbers = sum(leaf.size for leaf in jax.tree.leaves(kept))
-    assert sizes.optimizer_numbers(model, SHORT, variant, H, V) == numbers
+    assert counted.optimizer_numbers == numbers
 
 
 def test_at_infinite_width_the_counts_are_the_programs():
@@ -97,7 +101,7 @@ def test_at_infinite_width_the_counts_are_the_programs():
         fits = support.support_bytes(
             support.steps_with_room(steps, N), N, SMALL.d_model, SMALL.layers
         )
-        assert sizes.support_bytes(SMALL, training) == fits
+        assert counts.support_bytes(SMALL, training) == fits
 
 
 def test_scoring_costs_a_forward_pass_of_what_there_is_to_score():
@@ -132,7 +136,7 @@ def _deep(layers, numerics):
 
 
 def _estimate(model):
-    return step_memory(model, SHORT, VARIANTS["unfrozen"], 320, 32, 3, "cpu").activations
+    return Model(model, SHORT, VARIANTS["unfrozen"], 320, 32).step_memory("cpu", 3).activations
 
 
 def _kept(model):
@@ -156,8 +160,10 @@ def _kept(model):
 def test_a_device_holds_the_share_that_its_mesh_gives_it(mesh, parts):
     training = SHORT.model_copy(update={"mesh": MeshSettings(**mesh)})
     # So wide that what lies outside the MLPs hardly counts.
-    place = (VARIANTS["unfrozen"], 2**16, 32, 1, "gpu")
-    shared, whole = step_memory(SMALL, training, *place), step_memory(SMALL, SHORT, *place)
+    shared, whole = (
+        Model(SMALL, each, VARIANTS["unfrozen"], 2**16, 32).step_memory("gpu", 1)
+        for each in (training, SHORT)
+    )
     assert shared.state * parts == pytest.approx(whole.state, rel=0.02)
     split_along_width = mesh.get("width", 1)
     assert shared.activations * split_along_width == pytest.approx(whole.activations, rel=0.02)
@@ -187,7 +193,7 @@ def test_xla_counts_the_same_work_and_reports_the_memory_that_is_estimated(name)
     if name == "adam_star":
         compiled = lowered.compile()
         assert 1.0 < compiled.cost_analysis()["flops"] / ours < 1.03
-        estimate = step_memory(model, TWO_STEPS, VARIANTS[name], 256, 256, 8, "cpu")
+        estimate = Model(model, TWO_STEPS, VARIANTS[name], 256, 256).step_memory("cpu", 8)
         held = compiled.memory_analysis().temp_size_in_bytes
         assert held == pytest.approx(estimate.total - estimate.state, rel=0.1)
 

@@ -7,20 +7,20 @@ import math
 import jax
 import pytest
 
-from infwidth.artifact.doctor import report, speed, steps
+from infwidth.artifact.doctor import checks, report
 from infwidth.config.variants import VARIANTS
 
-KNOWN = json.loads(steps.KNOWN_LOSSES.read_text())
+KNOWN = json.loads(checks.KNOWN_LOSSES.read_text())
 
 
 @pytest.fixture
 def doctor(project, monkeypatch):
     """Runs the command: attention and loss as they are, losses as planted, a tiny model timed."""
     monkeypatch.setattr("infwidth.pins.pin_cpu", lambda: None)
-    monkeypatch.setattr(speed, "size_here", lambda: speed.Size(8, 1, 2, 8, 4, 16, 2, 64))
+    monkeypatch.setattr(report, "ON_CPU", report.Size(8, 1, 2, 8, 4, 16, 2, 64))
 
     def run(losses, *flags):
-        monkeypatch.setattr(steps, "losses", losses)
+        monkeypatch.setattr(checks, "losses", losses)
         # JAX cannot compile the gradient of its own attention where it promotes strictly.
         with jax.numpy_dtype_promotion("standard"):
             return project.run("doctor", *flags)
@@ -31,16 +31,18 @@ def doctor(project, monkeypatch):
 @pytest.fixture
 def only_steps(monkeypatch):
     """Leaves out what compiles: attention, loss and speed are looked at in another test."""
-    monkeypatch.setattr(report, "parts", _NoParts)
+    numbers = {"difference": 0.0, "tolerance": 1e-4, "sound": True}
+    for name in ("check_attention", "check_loss"):
+        monkeypatch.setattr(checks, name, lambda p: {"check": "part", "precision": p, **numbers})
     timed = dict.fromkeys(("tokens_per_s", "gflops", "peak_gflops", "share_of_peak"), 1.0)
-    monkeypatch.setattr(speed, "measure", lambda precision, _: timed | {"precision": precision})
+    monkeypatch.setattr(report, "measure", lambda precision, _: timed | {"precision": precision})
 
 
 def test_a_sound_machine_is_called_sound(doctor):
     status, out, _ = doctor(lambda variant, precision: KNOWN[variant], "--json")
     found = json.loads(out)
     assert (status, found["verdict"], found["problems"]) == (0, "sound", [])
-    assert len(found["checks"]) == 4 + len(KNOWN) * len(steps.PRECISIONS)
+    assert len(found["checks"]) == 4 + len(KNOWN) * len(checks.PRECISIONS)
     assert found["devices"][0]["platform"] == "cpu"
     assert [row["attention"] for row in found["chosen"]] == ["plain", "xla"]
     (timed,) = found["speed"]
@@ -68,7 +70,7 @@ def test_a_planted_wrong_loss_is_found_and_named(doctor, only_steps, off):
     assert status == 1
     assert "Verdict: wrong" in out
     assert [line for line in out.splitlines() if line.startswith("problem:")] == [
-        f"problem: {steps.STEPS} steps of ntk, float32, {jax.devices()[0]}: off by {abs(off):.2g}"
+        f"problem: {checks.STEPS} steps of ntk, float32, {jax.devices()[0]}: off by {abs(off):.2g}"
     ]
 
 
@@ -82,7 +84,7 @@ def test_a_step_that_fails_is_a_problem_and_not_the_end(doctor, only_steps):
     status, out, _ = doctor(losses, "--json")
     problems = json.loads(out)["problems"]
     assert status == 1
-    assert len(problems) == len(steps.PRECISIONS)
+    assert len(problems) == len(checks.PRECISIONS)
     assert all("frozen" in text and text.endswith("no kernel image") for text in problems)
 
 
@@ -93,10 +95,10 @@ def test_gpus_that_jax_does_not_find_are_a_problem(doctor, only_steps, monkeypat
     assert "2 NVIDIA GPUs are here, but JAX finds none" in " ".join(out.split())
 
 
-@pytest.mark.parametrize("precision", steps.PRECISIONS)
+@pytest.mark.parametrize("precision", checks.PRECISIONS)
 def test_the_known_losses_are_those_of_this_code(precision):
     with jax.numpy_dtype_promotion("standard"):
-        row = steps.check("adam_star", precision, jax.devices()[0])
+        row = checks.check("adam_star", precision, jax.devices()[0])
     assert row["sound"]
     assert (row["difference"] > 1e-4) == (precision == "bfloat16")
 
@@ -109,23 +111,4 @@ def test_the_tolerances_tell_a_variant_from_another():
         if one < other
     ]
     assert list(KNOWN) == list(VARIANTS)
-    assert min(apart) > 2 * steps.TOLERANCES["float32"]
-
-
-class _NoParts:
-    @staticmethod
-    def check_attention(precision):
-        numbers = {"difference": 0.0, "tolerance": 1e-4, "sound": True}
-        return {"check": "attention", "precision": precision, **numbers}
-
-    check_loss = check_attention
-
-    @staticmethod
-    def chosen(precision, vocabulary_size, tokens):
-        return {
-            "precision": precision,
-            "attention": "plain",
-            "vocabulary_size": vocabulary_size,
-            "tokens": tokens,
-            "loss_block": tokens,
-        }
+    assert min(apart) > 2 * checks.TOLERANCES["float32"]

@@ -12,9 +12,8 @@ import pytest
 
 import infwidth
 from infwidth.artifact.planning.plan import make_plan
-from infwidth.artifact.planning.runs import Planner
+from infwidth.artifact.planning.runs import Planner, Text
 from infwidth.artifact.planning.text import quantity
-from infwidth.artifact.planning.texts import Text
 from infwidth.config.load import read_config, validate
 from infwidth.config.settings import Settings
 from infwidth.layout import Layout

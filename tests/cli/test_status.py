@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infwidth.artifact.planning.runs import Planner
-from infwidth.artifact.planning.texts import Text
+from infwidth.artifact.planning.runs import Planner, Text
 from infwidth.cli import plan
 from infwidth.config.errors import AS_BEFORE
 from infwidth.config.load import read_config, validate

@@ -16,7 +16,7 @@ import pytest
 import tensorstore
 from orbax.checkpoint import v1 as ocp
 
-from infwidth.artifact.planning.sizes import CHECKPOINTS_KEPT
+from infwidth.artifact.planning.counts import CHECKPOINTS_KEPT
 from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.data.batches import Batches

@@ -36,7 +36,7 @@ def _run(args: argparse.Namespace, _: Settings, __: Layout) -> int:
     from infwidth.artifact.doctor.report import examine
 
     if args.record is not None:
-        from infwidth.artifact.doctor.steps import losses
+        from infwidth.artifact.doctor.checks import losses
         from infwidth.config.variants import VARIANTS
 
         # The known ones, of a CPU.

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infwidth.artifact.planning.chips import DEFAULT_UTILISATION
-from infwidth.artifact.planning.runs import PlannedRun, Planner
-from infwidth.artifact.planning.texts import read_texts
+from infwidth.artifact.planning.runs import PlannedRun, Planner, read_texts
 from infwidth.atomic import write_atomically
 from infwidth.catalogue import STUDIES
 from infwidth.cli.parser import settings_options
@@ -159,7 +158,7 @@ def _state(run: PlannedRun, layout: Layout) -> tuple[str, dict[str, str]]:
 
 def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     if args.page:
-        from infwidth.artifact.planning.page import PAGE, costs_page
+        from infwidth.artifact.planning.text import PAGE, costs_page
 
         write_atomically(PAGE, costs_page())
         return

@@ -12,16 +12,12 @@ DEFAULT_UTILISATION = 0.4
 
 
 class Chip(NamedTuple):
-    """One kind of device.
+    """One kind of device, with peaks in TFLOP/s; None where it has no such unit.
 
     Attributes:
-      name: as its maker calls it.
-      bfloat16: peak, TFLOP/s; None where there is no such unit.
-      float32: peak at full precision, TFLOP/s; None where the maker names none.
-      tf32: peak with factors rounded to TF32, which GPUs call float32 by default in JAX; None
-        where there is no such unit.
+      float32: at full precision; None, too, where the maker names none.
+      tf32: with factors rounded to TF32, which GPUs call float32 by default in JAX.
       memory: of one device, in 10⁹ bytes; None where it is shared with others.
-      source: what the numbers are from.
     """
 
     name: str

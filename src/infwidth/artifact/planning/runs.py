@@ -5,21 +5,62 @@ Which rate a variant is reported at follows from its tuning. Until that is done 
 stand in the list with multiples of a rate that is not known, as runs that wait.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from infwidth.artifact.planning.texts import Text
 from infwidth.config.section import TuningSettings
-from infwidth.config.settings import ModelSettings, Settings, TrainingSettings
+from infwidth.config.settings import DataSettings, Settings, TrainingSettings
 from infwidth.config.variants import ALL_VARIANTS
+from infwidth.data.files import MANIFEST
 from infwidth.experiments.registry import IN_PARTS, STUDIES
-from infwidth.experiments.study import Place, first_places, has_mlps, parts_of, run_spec
+from infwidth.experiments.study import Part, Place, first_places, has_mlps, parts_of, run_spec
 from infwidth.layout import Layout
 from infwidth.stats.selection import Cell
 from infwidth.stored import read_json
 from infwidth.training.spec import RunSpec
 
+BYTE_VOCABULARY = 258
+"""Size of the vocabulary of bytes: they, BOS and EOS."""
 _UNKNOWN = "tokens that are not there yet"
+
+
+class Text(NamedTuple):
+    """The text in one vocabulary; what is not tokenized yet has no digest and no counts."""
+
+    digest: str | None
+    vocabulary_size: int
+    tokens: dict[str, int] | None  # of each split
+    stored: int  # bytes on disk; of what is not there, those of one epoch of the longest run
+
+
+def read_texts(settings: Settings, layout: Layout) -> tuple[Text, Text]:
+    """The text in the configured vocabulary, and in the other one.
+
+    Raises:
+      UserError: a manifest is damaged.
+    """
+    longest = max(
+        run.steps * run.batch_size * settings.model.context
+        for run in (settings.training, settings.infinite_lm)
+    )
+    own = settings.data
+    other = {"bytes": "sentencepiece", "sentencepiece": "bytes"}[own.vocabulary]
+    return (
+        _read_text(layout.tokens, own, longest),
+        _read_text(layout.other_tokens, own.model_copy(update={"vocabulary": other}), longest),
+    )
+
+
+def _read_text(folder: Path, data: DataSettings, longest: int) -> Text:
+    size = BYTE_VOCABULARY if data.vocabulary == "bytes" else data.vocabulary_size
+    if not (folder / MANIFEST).exists():
+        return Text(None, size, None, longest * (2 if size <= 2**16 else 4))
+    needed = ("files", "digest", "vocabulary")
+    manifest = read_json(folder / MANIFEST, "infwidth data tokenize", needed)
+    stored = sum(file["bytes"] for file in manifest["files"].values())
+    return Text(manifest["digest"], manifest["vocabulary"]["size"], manifest.get("tokens"), stored)
 
 
 class PlannedRun(NamedTuple):
@@ -45,28 +86,18 @@ class PlannedRun(NamedTuple):
         return bool(self.waits_for)
 
 
-class Search(NamedTuple):
-    """A variant's tuning, and the runs that may still be added where its grid ends too soon."""
-
-    experiment: str
-    group: str
-    most_extra: int
-
-
 class _Tuning(NamedTuple):
+    """The runs of a tuning, and its choice: 1, as the unit of rates, where it is not made."""
+
     places: list[Place]
-    selection: dict[str, Any]
+    chosen: Cell
     waits_for: str
 
 
 class Planner:
-    """Lists the runs of a configuration.
+    """Lists the runs of a configuration that would train on a platform.
 
-    Args:
-      settings: the configuration.
-      layout: where its results lie.
-      texts: in the configured vocabulary, and in the other one.
-      platform: on which runs would train.
+    The texts are those in the configured vocabulary, and in the other one.
     """
 
     def __init__(self, settings: Settings, layout: Layout, texts: tuple[Text, Text], platform: str):
@@ -74,8 +105,8 @@ class Planner:
         self._layout = layout
         self._texts = texts
         self._platform = platform
-        self.searches: list[Search] = []
-        """Filled by `runs`: those that are not done."""
+        self.most_extra: Counter[str] = Counter()
+        """Filled by `runs`: the most that searches may add to their grids, by experiment."""
 
     def runs(self) -> list[PlannedRun]:
         """All runs, those that several experiments ask for under the first of them.
@@ -83,135 +114,105 @@ class Planner:
         Raises:
           UserError: what a tuning wrote is damaged.
         """
-        self.searches = []
-        covered = self._settings.experiments
-        parts = [self._in_parts(name) for name in IN_PARTS if name in covered]
+        self.most_extra.clear()
         found: dict[tuple[RunSpec, str], PlannedRun] = {}
-        for runs in parts:
-            for run in runs:
-                if run.experiment in covered:
+        for name in IN_PARTS:
+            if name in self._settings.experiments:
+                for run in self._in_parts(name):
                     found.setdefault((run.spec, run.waits_for), run)
-        self.searches = [search for search in self.searches if search.experiment in covered]
         return list(found.values())
 
     def _in_parts(self, name: str) -> Iterator[PlannedRun]:
         """The runs of an experiment that trains in parts."""
+        made = self._made(name)
+        parts = parts_of(name, self._settings)
+        tunings = {part.name: self._tuning(name, part, made.get(part.place)) for part in parts}
+        for part in parts:
+            tuning = tunings[part.name]
+            chosen = tuning.chosen
+            yield from self._planned(name, part, tuning.places, tuning.waits_for, part.search)
+            cells = []
+            if part.is_checked:
+                # Of a search that is not done the rates are multiples of its choice.
+                cells = [chosen, *(chosen._replace(learning_rate=r) for r in (1 / 3, 3.0))]
+                if part.place in made and not tuning.waits_for:
+                    checks = (e for e in made[part.place]["entries"] if e["role"] == "check")
+                    cells = [Cell(entry["learning_rate"], entry["kappa"]) for entry in checks]
+            at = (part.variant, part.width)
+            places = [Place("check", *at, cell, part.tuning.seeds[0]) for cell in cells]
+            places += part.report_places(chosen)
+            yield from self._planned(name, part, places, tuning.waits_for, part.training)
+            if part.reference:
+                other = tunings[part.reference]
+                places = part.report_places(chosen, other.chosen)
+                places = [place for place in places if place.role == "one_rate"]
+                yield from self._planned(name, part, places, other.waits_for, part.training)
+
+    def _made(self, name: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+        """What an experiment's jobs wrote, by the place of its parts."""
         written = [(self._layout.part(name, "*"), f"infwidth measure {name}")]
         if name == "lm_width":
             # What is trained stands for its tuning, too.
             written = [(self._layout.tuning("*"), "infwidth tune")]
             written += [(self._layout.part(name, "*"), "infwidth train")]
-        done = {
+        return {
             (part["condition"], part["variant"], part["width"]): part
             for place, command in written
             for path in sorted(place.parent.glob("*.json"))
             for part in read_json(path, command, ("parts",))["parts"]
         }
-        tunings: dict[str, _Tuning] = {}
-        parts = parts_of(name, self._settings)
-        for part in parts:
-            made = done.get(part.place)
-            group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
-            tunings[part.name] = self._tuning(
-                *(name, group, part.variant, part.width, part.tuning, made)
-            )
-        for part in parts:
-            made, tuning = done.get(part.place), tunings[part.name]
-            group = f"{part.condition}-{part.variant}" if name in STUDIES else part.name
-            text = self._texts[part.vocabulary != self._settings.data.vocabulary]
-            yield from self._planned(
-                *(name, group, tuning.places, tuning.waits_for, part.model, part.search, text)
-            )
-            chosen = _chosen(tuning)
-            cells = []
-            if part.is_checked:
-                # Of a search that is not done the rates are multiples of its choice.
-                cells = [chosen, *(chosen._replace(learning_rate=r) for r in (1 / 3, 3.0))]
-                if made is not None and not tuning.waits_for:
-                    checks = (e for e in made["entries"] if e["role"] == "check")
-                    cells = [Cell(entry["learning_rate"], entry["kappa"]) for entry in checks]
-            place = (part.variant, part.width)
-            places = [Place("check", *place, cell, part.tuning.seeds[0]) for cell in cells]
-            places += part.report_places(chosen)
-            yield from self._planned(
-                *(name, group, places, tuning.waits_for, part.model, part.training, text)
-            )
-            if part.reference:
-                other = tunings[part.reference]
-                places = part.report_places(chosen, _chosen(other))
-                places = [place for place in places if place.role == "one_rate"]
-                yield from self._planned(
-                    *(name, group, places, other.waits_for, part.model, part.training, text)
-                )
 
-    def _tuning(
-        self,
-        experiment: str,
-        group: str,
-        variant: str,
-        width: int,
-        settings: TuningSettings,
-        tuned: dict[str, Any] | None,
-    ) -> _Tuning:
-        """The runs of a tuning, and its choice: 1, as the unit of rates, where it is not made."""
-        first = first_places(variant, width, settings)
-        if tuned is not None and _answers(tuned["entries"], first):
-            return _Tuning(_tried(tuned["entries"], first), tuned["selection"], "")
-        searched = has_mlps(ALL_VARIANTS[variant])
-        kappa = 1.0 if first[0].cell.kappa is not None else None
-        if searched:
-            most = most_extra_runs(settings, len({place.cell for place in first}))
-            if most:
-                self.searches.append(Search(experiment, group, most))
+    def _tuning(self, experiment: str, part: Part, made: dict[str, Any] | None) -> _Tuning:
+        first = first_places(part.variant, part.width, part.tuning)
+        if made is not None and _answers(made["entries"], first):
+            selection = made["selection"]
+            chosen = Cell(selection["learning_rate"], selection["kappa"])
+            return _Tuning(_tried(made["entries"], first), chosen, "")
+        chosen = Cell(1.0, 1.0 if first[0].cell.kappa is not None else None)
+        if not has_mlps(ALL_VARIANTS[part.variant]):
+            return _Tuning(first, chosen, "")
+        cells = len({place.cell for place in first})
+        self.most_extra[experiment] += _most_extra_runs(part.tuning, cells)
         # Two tunings of one grid, at one width, choose the same but for what they may add; so, as
         # a rule, does one whose rates race.
-        grid = settings.model_dump_json(exclude={"max_extensions", "trunk_factors", "race_margin"})
-        waits_for = f"{variant} at {width}, {grid}" if searched else ""
-        return _Tuning(first, {"learning_rate": 1.0, "kappa": kappa}, waits_for)
+        apart = {"max_extensions", "trunk_factors", "race_margin"}
+        grid = part.tuning.model_dump_json(exclude=apart)
+        return _Tuning(first, chosen, f"{part.variant} at {part.width}, {grid}")
 
     def _planned(
         self,
         experiment: str,
-        group: str,
+        part: Part,
         places: Iterable[Place],
         waits_for: str,
-        model: ModelSettings | None = None,
-        training: TrainingSettings | None = None,
-        text: Text | None = None,
+        training: TrainingSettings,
     ) -> Iterator[PlannedRun]:
-        model, training = model or self._settings.model, training or self._settings.training
-        text = text or self._texts[0]
+        group = f"{part.condition}-{part.variant}" if experiment in STUDIES else part.name
+        text = self._texts[part.vocabulary != self._settings.data.vocabulary]
+        text_and_platform = (text.digest or _UNKNOWN, text.vocabulary_size, self._platform)
         for place in places:
-            digest = text.digest or _UNKNOWN
-            spec = run_spec(place, model, training, digest, text.vocabulary_size, self._platform)
+            spec = run_spec(place, part.model, training, *text_and_platform)
             role = "report" if place.role == "extra" else place.role
             waits = role in ("report", "one_rate", "check")
             yield PlannedRun(experiment, group, role, spec, waits_for if waits else "")
 
 
-def most_extra_runs(tuning: TuningSettings, cells: int) -> int:
+def _most_extra_runs(tuning: TuningSettings, cells: int) -> int:
     """The most runs that follow a search's first ones.
 
-    All seeds of the cells by which the grid may grow, and the seeds that a race keeps back.
+    All seeds of the cells by which the grid may grow, to the largest one that it may reach, and the
+    seeds that a race keeps back.
     """
-    kept_back = 0 if tuning.race_margin is None else len(tuning.seeds) - 1
-    with_kappas = cells > len(tuning.learning_rates)
-    return _most_extra_cells(tuning, with_kappas) * len(tuning.seeds) + cells * kept_back
-
-
-def _most_extra_cells(tuning: TuningSettings, with_kappas: bool) -> int:
-    """The most cells that a search adds to its grid: all of the largest grid that it may reach."""
-    rates, kappas = len(tuning.learning_rates), len(tuning.kappas) if with_kappas else 1
-    extensions = range(tuning.max_extensions + 1)
-    reached = (
-        (rates + more) * (kappas + (tuning.max_extensions - more if with_kappas else 0))
-        for more in extensions
+    rates, kappas, seeds = len(tuning.learning_rates), 1, len(tuning.seeds)
+    with_kappas = cells > rates
+    if with_kappas:
+        kappas = len(tuning.kappas)
+    most = tuning.max_extensions
+    reached = max(
+        (rates + more) * (kappas + (most - more if with_kappas else 0)) for more in range(most + 1)
     )
-    return max(reached) - rates * kappas
-
-
-def _chosen(tuning: _Tuning) -> Cell:
-    return Cell(tuning.selection["learning_rate"], tuning.selection["kappa"])
+    kept_back = 0 if tuning.race_margin is None else seeds - 1
+    return (reached - rates * kappas) * seeds + cells * kept_back
 
 
 def _coordinates(entry: dict[str, Any]) -> tuple:
@@ -231,13 +232,10 @@ def _tried(entries: Sequence[dict[str, Any]], first: Sequence[Place]) -> list[Pl
     if first[0].role == "trunk":
         return list(first)
     known = {(place.width, *place.cell, place.seed) for place in first}
-    return [
-        *first,
-        *(
-            Place("tuning", first[0].variant, width, Cell(rate, kappa), seed)
-            for entry in entries
-            if entry["role"] == "tuning"
-            for width, rate, kappa, seed in [_coordinates(entry)]
-            if (width, rate, kappa, seed) not in known
-        ),
+    tried = [_coordinates(entry) for entry in entries if entry["role"] == "tuning"]
+    beyond = [
+        Place("tuning", first[0].variant, width, Cell(rate, kappa), seed)
+        for width, rate, kappa, seed in tried
+        if (width, rate, kappa, seed) not in known
     ]
+    return [*first, *beyond]

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan as text, of at most 100 columns."""
+"""A plan as text, of at most 100 columns, and docs/costs.md with the plans of shipped settings."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from infwidth.artifact.planning.chips import CHIPS, DEFAULT_UTILISATION
+from infwidth.artifact.planning.plan import make_plan
+from infwidth.config.load import read_config, validate
+from infwidth.layout import PUBLISHED, Layout
 
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _OTHERS = (
@@ -13,12 +19,7 @@ _OTHERS = (
 
 
 def render(plan: dict[str, Any], every_group: bool = False) -> str:
-    """Writes a plan for a reader.
-
-    Args:
-      plan: what `make_plan` returned.
-      every_group: list the runs by variant, role and width, too.
-    """
+    """Writes a plan for a reader; on demand with its runs by variant, role and width."""
     parts = [_runs(plan), _cached(plan)]
     if every_group:
         parts.append(_groups(plan))
@@ -48,8 +49,7 @@ def _runs(plan: dict[str, Any]) -> str:
     roles = ("trunk", "tuning", "one rate", "report")
     names = ("experiment", *roles, "at most +", "done", "tokens", "FLOPs", "left")
     table = _table(names, rows)
-    left, right = zip(*_OTHERS, strict=True)
-    others = "\n".join(f"  {a:50}{b}" for a, b in zip(left, right, strict=True))
+    others = "\n".join(f"  {some:50}{why}" for some, why in _OTHERS)
     return (
         f"Runs of language models: {total:,}; each is counted once, under the first experiment "
         f"that\nasks for it. A tuning may add some, where its grid ends too soon.\n\n{table}\n"
@@ -196,3 +196,92 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) 
         ).rstrip()
         for line in lines
     )
+
+
+PAGE = Path("docs/costs.md")
+_CONFIGURATIONS = {"config/config.yaml": "cpu", "config/paper.yaml": "gpu"}
+_RECORDED = ("lm_width", "width_limit", "optimizer_ablation", "infinite_lm")
+# A folder without results: the page shows what a first run costs.
+_NOWHERE = "page-of-costs"
+
+_HEAD = """# Costs
+
+What a configuration costs, before anything runs:
+
+    infwidth plan --configfile config/paper.yaml
+
+It imports no JAX, compiles nothing, and takes seconds. `--runs` lists the runs by variant and
+width, `--json` prints all of it for a program, `--utilisation 0.3` sets the share of a chip's peak
+that is reached. Where results are there, it says what is done, what would be taken up at a
+checkpoint, and which results no longer count and why (a changed setting, code, a library's
+version). This page is written by `infwidth plan --page`; a test keeps it in step.
+
+## How it counts
+
+- **FLOPs** are those of the matrix products that a variant needs (`src/infwidth/models/flops.py`):
+  a run's steps, and the scoring of its held-out splits. XLA's own analysis of the compiled step
+  counts 5% more at D 128, T 32, H 256: elementwise work (2%), and the acausal half of attention
+  (3%), which the CPU's attention computes and masks. The longer the context against D, the larger
+  that half: about T / (4 D + 2 T) of the work outside MLPs and head.
+- **Runs** that several experiments ask for are counted once, where they are tuned on the same grid
+  at the same width. Runs that a tuning adds beyond its grid are not counted; the table has a bound
+  on them, which is loose.
+- **Memory** is that of a step on each device, as precision, attention, microbatches, blocks of the
+  loss, rematerialization and the mesh are configured. What is kept for the backward pass is what
+  JAX's derivative keeps, which tests compare; for seven compiled float32 steps on a CPU XLA
+  reported the same within 6%. No accelerator's report was compared. `auto` attention is taken to
+  be cuDNN's on every GPU in bfloat16.
+- **Device-hours** are FLOPs over peak and utilisation. A utilisation of 0.4 is an assumption, good
+  for large products; the default's models are far too small for an accelerator to come near it.
+- **Rematerialization**, where it is set, adds what blocks compute again, all but their last
+  product; XLA's analysis counts the same within 3%.
+- **Other experiments** have small models of their own and are not counted; those of the default
+  take some 20 core-minutes.
+"""
+
+
+def costs_page() -> str:
+    """Writes the page, from the project's root."""
+    parts = [_HEAD]
+    for file, platform in _CONFIGURATIONS.items():
+        settings = validate(read_config([file]))
+        plan = make_plan(settings, Layout(_NOWHERE), platform, DEFAULT_UTILISATION)
+        command = f"infwidth plan --configfile {file} --platform {platform}"
+        parts.append(f"## `{command}`\n\n```text\n{render(plan)}```\n")
+    parts.append(_against_recorded())
+    sources = "\n".join(f"- {chip.name}: {chip.source}." for chip in CHIPS)
+    parts.append(
+        "## Where the peaks are from\n\nDense products, sums in float32. TPUs have no float32 "
+        f"peak in their makers' tables.\n\n{sources}\n"
+    )
+    return "\n".join(parts)
+
+
+def _against_recorded() -> str:
+    import pandas as pd
+
+    core = next(chip.float32 for chip in CHIPS if chip.name == "one CPU core")
+    assert core is not None
+    rows = []
+    for name in _RECORDED:
+        # In the folder of either tier.
+        [file] = PUBLISHED.glob(f"**/measurements/{name}/runs.parquet")
+        runs = pd.read_parquet(file).drop_duplicates("key")
+        planned = float(runs["flops"].sum()) / (core * 1e12 * DEFAULT_UTILISATION)
+        seconds = float(runs["device_seconds"].sum())
+        rows.append(f"| {name} | {planned:,.0f} | {seconds:,.0f} | {planned / seconds:.2f} |")
+    table = "\n".join(rows)
+    return f"""## Against recorded time
+
+The published runs recorded the wall time of their training steps, each on one core of a CPU, which
+other work shared, most of all during optimizer_ablation. A run that two experiments share counts
+in both. Planned for the same FLOPs is the time of one core of {core * 1000:.0f} GFLOP/s at
+{DEFAULT_UTILISATION:.0%}:
+
+| experiment | planned, s | recorded, s | planned / recorded |
+|---|---|---|---|
+{table}
+
+How busy the machine was besides was not recorded, and recorded speeds differ threefold at equal
+sizes. The estimate for a CPU is good to about a factor of two.
+"""
