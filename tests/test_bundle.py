@@ -14,9 +14,9 @@ import pytest
 
 from infwidth import __version__
 from infwidth.artifact.bundle import pack, read_tree
-from infwidth.checkout import commit, edited
 from infwidth.cli.main import main
 from infwidth.config.errors import UserError
+from infwidth.provenance import commit, edited
 
 ROOT = Path(__file__).parents[1]
 NAME = f"infwidth-{__version__}"

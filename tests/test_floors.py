@@ -14,9 +14,7 @@ PASSAGE = 'see "What may import what" in docs/extending.md'
 
 # What each part may import of the package, besides itself and the utilities.
 UTILITIES = {
-    *("atomic", "stored", "code_digest", "layout", "catalogue", "checkout", "provenance", "pins"),
-    "reading",
-    "signals",
+    *("atomic", "stored", "code_digest", "layout", "catalogue", "provenance", "pins", "signals")
 }
 LIBRARY = {"optim", "kernels", "infinite", "models"}
 BELOW = {
@@ -44,8 +42,7 @@ BESIDES = {
 ROOT = {name: {"config"} for name in UTILITIES} | {
     "__init__": set(),
     "__main__": {"cli"},
-    "provenance": {"config", "checkout", "stored"},
-    "reading": {"config", "stored"},
+    "provenance": {"config", "stored"},
     "stored": {"config", "atomic", "layout"},
     "workflow": {"config", "data", "training", "cli", "code_digest", "experiments"},
 }

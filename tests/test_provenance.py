@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from infwidth import checkout as checkouts
 from infwidth import provenance
 from infwidth.provenance import comparable, made_by
 
@@ -22,7 +21,7 @@ def checkout(tmp_path, monkeypatch):
         command = ["git", "-C", str(tmp_path), *identity, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    module = tmp_path / "src/infwidth/checkout.py"
+    module = tmp_path / "src/infwidth/provenance.py"
     module.parent.mkdir(parents=True)
     module.write_text("")
     (tmp_path / "envs").mkdir()
@@ -30,8 +29,7 @@ def checkout(tmp_path, monkeypatch):
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--message", "one")
-    monkeypatch.setattr(checkouts, "__file__", str(module))
-    monkeypatch.setattr(provenance, "_HERE", module.parent)
+    monkeypatch.setattr(provenance, "_HERE", module)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     return tmp_path, git
 
@@ -48,7 +46,7 @@ def test_the_commit_and_whether_files_were_edited(checkout):
 
 def test_a_package_below_somebody_elses_checkout_has_no_commit(checkout):
     _, git = checkout
-    git("rm", "--cached", "--quiet", "src/infwidth/checkout.py")
+    git("rm", "--cached", "--quiet", "src/infwidth/provenance.py")
     git("commit", "--quiet", "--message", "two")
     record = made_by("code", ())
     assert (record["commit"], record["dirty"]) == (None, None)

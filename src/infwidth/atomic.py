@@ -18,15 +18,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Gives a name to write to, with the same suffix; what is there at the end becomes `path`.
+    """Gives a name to write to, beside `path`; what is there at the end becomes `path`.
 
-    If the block fails, `path` stays as it was and nothing is left beside it.
-
-    Args:
-      path: what to create or replace; its folder is made if need be.
-
-    Yields:
-      The name to write to, on the same file system.
+    Its folder is made if need be. If the block fails, `path` stays as it was and nothing is left
+    beside it.
 
     Raises:
       UserError: the disk is full, or the folder cannot be written to.

@@ -13,11 +13,9 @@ RUNS = "runs.tar.xz"
 
 
 class Layout:
-    """The paths of one configuration.
+    """The paths of one configuration, by its name.
 
-    Args:
-      name: the configuration's name; "default" lies directly under `results/` and
-        `paper_figures/`, others in a folder of their own there.
+    "default" lies directly under `results/` and `paper_figures/`, others in folders of their own.
     """
 
     def __init__(self, name: str):
@@ -48,11 +46,7 @@ class Layout:
         return self.results / experiment / "parts" / f"{name}.json"
 
     def measurements(self, experiment: str) -> Path:
-        """What an experiment measured: all that its figures and tables are made from.
-
-        Of the claims, which are judged from what all others measured, it is the folder of their
-        page.
-        """
-        return (
-            self.results if experiment == "claims" else self.results / experiment / "measurements"
-        )
+        """What its figures and tables are made from; of the claims, the folder of their page."""
+        if experiment == "claims":
+            return self.results
+        return self.results / experiment / "measurements"

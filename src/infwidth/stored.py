@@ -33,6 +33,11 @@ _HEADS = {2: f'{{\n  "{OWN}": "'.encode(), None: f'{{"{OWN}": "'.encode()}
 """By indent, what stands before the digest."""
 _PARQUET_HEAD = 2
 """Bytes between a key and its value in Parquet's metadata: a type, and a length of 64."""
+_EXPERIMENTS = "infwidth reproduce"
+"""The command that writes measurements."""
+
+ASIDE = ".damaged"
+"""What the name of a file ends in that was set aside."""
 
 
 class Damaged(Exception):
@@ -48,16 +53,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
     """Reads a JSON file that a command has written; one that is damaged is set aside.
 
-    Args:
-      path: the file.
-      made_by: the command that writes it, named in the error.
-      keys: what its map must hold at least.
-
-    Returns:
-      The value.
-
     Raises:
-      UserError: the file is missing, cannot be read, is damaged or lacks a key.
+      UserError: the file is missing, cannot be read, is damaged or lacks one of the keys.
     """
     try:
         value = load_json(path)
@@ -72,12 +69,9 @@ def read_json(path: Path, made_by: str, keys: Iterable[str] = ()) -> Any:
 
 
 def write_table(path: Path, table: "pd.DataFrame", of: str = "") -> None:
-    """Writes a table as Parquet, whole or not at all.
+    """Writes a table without its index as Parquet, whole or not at all.
 
-    Args:
-      path: the file.
-      table: its index is left out.
-      of: what the file belongs to: it is damaged to a reader who names something else.
+    A reader who names something else that the file is to be `of` finds it damaged.
     """
     import pyarrow
     from pyarrow import parquet
@@ -93,7 +87,7 @@ def write_table(path: Path, table: "pd.DataFrame", of: str = "") -> None:
 
 
 def load_table(path: Path, of: str = "") -> "pd.DataFrame":
-    """Reads a Parquet file; arguments are those of `write_table`.
+    """Reads a Parquet file that `write_table` wrote.
 
     Raises:
       OSError: it is missing or cannot be read.
@@ -126,11 +120,7 @@ def read_table(path: Path, made_by: str) -> "pd.DataFrame":
 
 
 def check(path: Path, made_by: str) -> None:
-    """Checks a file that has its digest in itself, and those beside it whose sha256 it lists.
-
-    Args:
-      path: a Parquet file, or a record as of a figure or table; of others nothing is known.
-      made_by: the command that writes it.
+    """Checks a Parquet file, or a record, as of a figure, with those whose sha256 it lists.
 
     Raises:
       UserError: one is missing or damaged, and set aside.
@@ -159,12 +149,9 @@ def load_json(path: Path) -> Any:
 
 
 def dump_json(content: Mapping[str, Any], indent: int | None = None, of: str = "") -> bytes:
-    """A map as JSON with its digest: a file's of many lines, or one line.
+    """A map as JSON with its digest: a file's of many lines (indent 2), or one line.
 
-    Args:
-      content: the map; numbers that are not finite become null.
-      indent: 2 or None.
-      of: what the text belongs to: it is damaged to a reader who names something else.
+    Numbers that are not finite become null. As for tables, a reader is to name the same `of`.
     """
     whole = {OWN: _BLANK.decode()} | {k: v for k, v in content.items() if k != OWN}
     text = json.dumps(finite(whole), indent=indent, ensure_ascii=indent is None).encode()
@@ -172,7 +159,7 @@ def dump_json(content: Mapping[str, Any], indent: int | None = None, of: str = "
 
 
 def parse_json(text: bytes, indent: int | None = None, of: str = "") -> Any:
-    """What `dump_json` wrote, or other JSON; arguments are those.
+    """What `dump_json` wrote, or other JSON.
 
     Raises:
       Damaged: it is not as it was written.
@@ -192,14 +179,56 @@ def parse_json(text: bytes, indent: int | None = None, of: str = "") -> Any:
     return value
 
 
-def damaged(path: Path, why: str, made_by: str) -> UserError:
-    """Sets a damaged file aside; returns the error that says so.
+def digest(path: Path) -> str:
+    """The sha256 of a file of measurements, hexadecimal.
 
-    Args:
-      path: the file.
-      why: what shows it.
-      made_by: the command that makes it anew.
+    Raises:
+      UserError: it cannot be read.
     """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); run the experiment that writes it, or "
+            "draw what is published: `infwidth redraw`"
+        ) from error
+
+
+def read_columns(path: Path, columns: tuple[str, ...]) -> "pd.DataFrame":
+    """A table of measurements that has these columns, and maybe others.
+
+    Raises:
+      UserError: it is missing or damaged, or lacks a column.
+    """
+    frame = read_table(path, _EXPERIMENTS)
+    require(path, "the table", frame.columns, columns, "column")
+    return frame
+
+
+def read_record(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A JSON object of measurements that has these keys, and maybe others.
+
+    Raises:
+      UserError: it is missing or damaged, or lacks a key.
+    """
+    value: dict[str, Any] = read_json(path, _EXPERIMENTS)
+    require(path, "the file", value, keys)
+    return value
+
+
+def require(path: Path, place: str, has: Any, names: tuple[str, ...], kind: str = "key") -> None:
+    """Refuses what lacks one of the names.
+
+    Raises:
+      UserError: the first name that `has` lacks, with the path and the place in it.
+    """
+    missing = [name for name in names if name not in has]
+    if missing:
+        raise UserError(f"{path}: {place} lacks the {kind} '{missing[0]}'; write it anew")
+
+
+def damaged(path: Path, why: str, made_by: str) -> UserError:
+    """Sets a damaged file aside; returns the error that says so, and what makes it anew."""
     return UserError(
         f"{path} is damaged ({why}), {set_aside(path)}: run `{made_by}`, or the workflow, again "
         f"{AS_BEFORE}"
@@ -218,10 +247,6 @@ def set_aside(path: Path) -> str:
     except OSError as error:
         return f"and cannot be set aside ({error.strerror}), so delete it"
     return f"set aside as {aside.name}"
-
-
-ASIDE = ".damaged"
-"""What the name of a file ends in that was set aside."""
 
 
 def finite(value: Any) -> Any:

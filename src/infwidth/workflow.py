@@ -24,7 +24,7 @@ from infwidth.cli.parent import VARIABLE, describe_this_process
 from infwidth.cli.parser import RETRAIN
 from infwidth.code_digest import PROCESS, code_digest, remember_source
 from infwidth.config.errors import UserError
-from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml, validate
+from infwidth.config.load import DEFAULT_CONFIG, parse_yaml, pick, read_yaml
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.config.variants import VARIANTS
@@ -61,8 +61,7 @@ def or_exit(function: Callable[..., _Result], *arguments: Any) -> _Result:
 def check_configuration(workflow: Any) -> None:
     """Looks for what Snakemake would drop: an option's first values, the first of two equal keys.
 
-    Args:
-        workflow: Snakemake's, before it reads the configuration file of the Snakefile.
+    To be called before Snakemake reads the configuration file of the Snakefile.
 
     Raises:
         UserError: a file or an override has a key twice, an option is given twice, or Snakemake
@@ -94,11 +93,6 @@ def check_configuration(workflow: Any) -> None:
             parse_yaml(f"--config {key}", value)
 
 
-def validated(config: Mapping[str, Any]) -> Settings:
-    """The settings of the workflow."""
-    return or_exit(validate, config)
-
-
 def slice_of(settings: Settings, command: str) -> str:
     """The settings that a command reads, as the text of its --settings argument."""
     text = json.dumps(pick(settings, SLICES[command]), sort_keys=True)
@@ -107,12 +101,7 @@ def slice_of(settings: Settings, command: str) -> str:
 
 
 def own_file(workflow: Any, name: Path | str) -> str:
-    """The path of a file of this project, whatever folder the workflow runs in.
-
-    Args:
-        workflow: Snakemake's, as it reads a file in workflow/rules/.
-        name: as the project's folder has it.
-    """
+    """The path of a file of this project, for a file in workflow/rules/, wherever that runs."""
     return os.path.normpath(workflow.current_basedir.join(f"../../{name}").path)
 
 
@@ -182,14 +171,9 @@ def enough_text(settings: Settings) -> list[str]:
 
 
 def c4_shards(settings: Settings, catalogue: Path) -> dict[str, Path]:
-    """The shards of C4 that the settings need; one that is missing or has changed ends it here.
+    """By name the files of the shards of C4 that the settings need, those for validation first.
 
-    Args:
-        settings: the workflow's.
-        catalogue: folder of the catalogue, if it was made already.
-
-    Returns:
-        By shard's name its file, C4's validation shards first.
+    One that is missing, or has changed since its catalogue was made, ends it here.
     """
     budget = token_budget(settings)
     files = or_exit(find_shards, settings.data, budget)
@@ -290,16 +274,11 @@ def share_volume(workflow: Any) -> None:
 
 
 def launcher(_wildcards: Any, resources: Any) -> str:
-    """Gives what starts the processes that share a run, where the resource `mpi` names a launcher.
+    """The beginning of a command, which starts the processes that share a run; or nothing.
 
-    Slurm's executor hides the shape of a job from what runs in it, so `srun` is told it again.
-
-    Args:
-      resources: of the job: `mpi`, as in "srun", with `tasks`, `nodes` and `gpu` (or `gres`, on
-        each node); or none of them.
-
-    Returns:
-      The beginning of a command, with a space after it; nothing where a run is one process's.
+    The job's resource `mpi` names a launcher, as in "srun", and comes with `tasks`, `nodes` and
+    `gpu` (or `gres`, on each node). Slurm's executor hides the shape of a job from what runs in it,
+    so `srun` is told it again.
 
     Raises:
       UserError: a launcher is named, and no number of processes; or the job's GPUs are not as many

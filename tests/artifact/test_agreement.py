@@ -14,8 +14,8 @@ from infwidth.catalogue import schemas
 from infwidth.config.errors import UserError
 from infwidth.experiments.registry import REGISTRY
 from infwidth.experiments.schema import Table
-from infwidth.reading import read_table
 from infwidth.stats.statistics import moderated_t, prior_of_variances
+from infwidth.stored import read_columns
 
 PUBLISHED = Path(__file__).parents[2] / "results/published/measurements"
 TABLES = [
@@ -33,9 +33,9 @@ def schema_of(experiment, table):
 
 
 def published(experiment, table):
-    frame = read_table(PUBLISHED / experiment / f"{table}.parquet", ())
+    frame = read_columns(PUBLISHED / experiment / f"{table}.parquet", ())
     if schemas(experiment)[table].by_run:
-        frame = name_runs(frame, read_table(PUBLISHED / experiment / "runs.parquet", ()))
+        frame = name_runs(frame, read_columns(PUBLISHED / experiment / "runs.parquet", ()))
     return frame
 
 
@@ -44,10 +44,15 @@ def compared(here, experiment="lm_width", table="runs", level=LEVEL):
     return compare_tables(experiment, table, schema, published(experiment, table), here, level)
 
 
-@pytest.fixture(scope="module")
-def reported():
-    frame = published("lm_width", "runs")
-    return frame[frame["role"] == "report"]
+@pytest.fixture
+def here():
+    """The published runs of lm_width, to be changed into those of somebody else."""
+    return published("lm_width", "runs")
+
+
+@pytest.fixture
+def reported(here):
+    return here[here["role"] == "report"]
 
 
 def resampled(reported, rng, shift=0.0):
@@ -76,9 +81,8 @@ def test_the_columns_of_every_table_are_there_and_name_its_rows(experiment, tabl
     assert (result.word, result.identical) == (Agreement.IDENTICAL, len(frame))
 
 
-def test_rounding_is_no_disagreement():
+def test_rounding_is_no_disagreement(here):
     rng = np.random.default_rng(0)
-    here = published("lm_width", "runs")
     here["test_loss"] *= 1 + 1e-7 * rng.normal(size=len(here))
     result = compared(here)
     assert result.word is Agreement.ROUNDING
@@ -115,8 +119,7 @@ def test_false_alarms_are_as_rare_as_the_level_says(reported):
     assert stats.binomtest(alarms, 50, 0.2).pvalue > 1e-3
 
 
-def test_a_run_that_is_missing_is_named():
-    here = published("lm_width", "runs")
+def test_a_run_that_is_missing_is_named(here):
     gone = here[(here["role"] == "report") & (here["variant"] == "ntk")].index[0]
     result = compared(here.drop(index=gone))
     assert result.word is Agreement.DISAGREES
@@ -124,17 +127,14 @@ def test_a_run_that_is_missing_is_named():
     assert result.missing == [f"role report, variant ntk, width {row.width}, seed {row.seed}"]
 
 
-def test_more_runs_are_welcome():
-    here = published("lm_width", "runs")
-    reports = here[here["role"] == "report"]
-    more = reports[reports["seed"] == reports["seed"].min()].assign(seed=99)
+def test_more_runs_are_welcome(here, reported):
+    more = reported[reported["seed"] == reported["seed"].min()].assign(seed=99)
     assert len(more)
     result = compared(pd.concat([here, more]))
     assert (result.word, result.extra) == (Agreement.IDENTICAL, len(more))
 
 
-def test_a_rate_that_was_tuned_otherwise_is_no_missing_cell():
-    here = published("lm_width", "runs")
+def test_a_rate_that_was_tuned_otherwise_is_no_missing_cell(here):
     ours = here["variant"] == "ntk"
     here.loc[ours, "learning_rate"] *= 3.7  # off the grid
     result = compared(here)
@@ -144,8 +144,7 @@ def test_a_rate_that_was_tuned_otherwise_is_no_missing_cell():
     assert result.identical == result.rows - ours.sum()
 
 
-def test_a_run_that_diverged_on_one_side_is_named():
-    here = published("lm_width", "runs")
+def test_a_run_that_diverged_on_one_side_is_named(here):
     row = here[here["role"] == "report"].index[0]
     here.loc[row, "test_loss"] = math.nan
     result = compared(here)
@@ -155,17 +154,16 @@ def test_a_run_that_diverged_on_one_side_is_named():
     assert said.endswith(" published, none here")
 
 
-def test_a_count_is_the_same_everywhere():
-    here = published("lm_width", "runs")
+def test_a_count_is_the_same_everywhere(here):
     here.loc[3, "parameters_trunk"] += 1
     result = compared(here)
     assert result.word is Agreement.DISAGREES
-    assert len(result.counted) == 1
-    assert result.counted[0].startswith("parameters_trunk at role ")
+    (said,) = result.counted
+    assert said.startswith("parameters_trunk at role ")
 
 
-def test_times_and_hashes_are_not_compared():
-    here = published("lm_width", "runs").assign(device_seconds=1.0, key="k", device="other")
+def test_times_and_hashes_are_not_compared(here):
+    here = here.assign(device_seconds=1.0, key="k", device="other")
     assert compared(here).word is Agreement.IDENTICAL
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infwidth.artifact.agreement_claims import compare_claims
-from infwidth.artifact.comparing import Comparison
+from infwidth.artifact.comparing import Comparison, compare_claims
 from infwidth.stats.effects import Effect
 from tests.claims.claims_tables import BETTER, EFFECTS, SAME, WORSE, judged, places, row
 

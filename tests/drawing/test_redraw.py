@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread, imsave
 
-from infwidth.artifact.redraw import NAMES
+from infwidth.artifact.published import NAMES
 from infwidth.catalogue import FIGURES, TABLES
 from infwidth.cli.main import main
 from infwidth.stats.sameness import Sameness, compare_texts

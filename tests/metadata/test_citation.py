@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The citation files say the same, and what is written from others is up to date."""
+"""The citation files say the same, as do the sources of their licence, and are up to date."""
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,8 @@ from metadata.citation import codemeta, project, zenodo
 from metadata.croissant import WHEEL_SHA256, croissant
 
 FILES = ("codemeta.json", ".zenodo.json", "croissant.json")
+LICENCE = "Apache-2.0"
+SOURCES = ("*.py", "*.smk", "*.sh", "Snakefile", ".ci/run")
 CITATION = yaml.safe_load(Path("CITATION.cff").read_text(encoding="utf-8"))
 
 
@@ -44,7 +47,20 @@ def test_the_date_and_licence_are_one():
         _root_of_crate()["datePublished"],
     }
     assert dates == {CITATION["date-released"]}
-    assert CITATION["license"] == project()["license"]
+    assert CITATION["license"] == project()["license"] == LICENCE
+    assert Path("LICENSE").read_text(encoding="utf-8").lstrip().startswith("Apache License")
+
+
+@pytest.mark.skipif(not Path(".git").exists(), reason="which files are ours, git knows")
+def test_every_source_file_names_its_licence():
+    patterns = [f":(glob)**/{each}" for each in SOURCES]
+    listed = subprocess.run(["git", "ls-files", *patterns], capture_output=True, check=True)
+    found = set(listed.stdout.decode().splitlines())
+    assert {"Snakefile", "workflow/Snakefile", "envs/lock.sh"} <= found
+    assert len(found) > 200
+    line = f"# SPDX-License-Identifier: {LICENCE}"
+    heads = {name: Path(name).read_text(encoding="utf-8").splitlines()[:3] for name in found}
+    assert [name for name, head in heads.items() if line not in map(str.strip, head)] == []
 
 
 def test_the_readme_cites_the_same_paper_and_title():

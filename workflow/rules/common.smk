@@ -17,10 +17,10 @@ from infwidth.catalogue import (
     schemas,
     table_code,
 )
-from infwidth.checkout import code_commit
+from infwidth.provenance import code_commit
 from infwidth.code_digest import code_digest
 from infwidth.claims.schema import read_claims
-from infwidth.config.load import CLAIMS
+from infwidth.config.load import CLAIMS, validate
 from infwidth.config.variants import ALL_VARIANTS, VARIANTS
 from infwidth.experiments.registry import BENCHES, IN_PARTS, REGISTRY, STUDIES, module
 from infwidth.experiments.schema import STUDY
@@ -28,7 +28,7 @@ from infwidth.experiments.study import jobs_of, priorities
 from infwidth.layout import Layout
 from infwidth.training.spec import plan_digest, run_code_digest, variants_digest
 
-SETTINGS = support.validated(config)
+SETTINGS = support.or_exit(validate, config)
 LAYOUT = Layout(SETTINGS.name)
 # Snakemake fills in names in braces here, too, be they of folders.
 CONDA = support.own_file(workflow, "envs/conda.yaml")

@@ -31,7 +31,6 @@ RELATIVE, OF_RMS = 1e-5, 1e-7
 TRIALS = ("tuning", "trunk", "check")
 """Roles of runs that lead to a choice, or show how it was made; arms are those of all others."""
 
-
 # Columns that merging adds, with a space in them, which no column of a table has.
 _KEY, _HERE, _SIDE = "key of ", " here", "which side"
 
@@ -48,26 +47,16 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True)
 class Shift:
-    """An arm's outcome, published and here.
+    """An arm's outcome, published and here: means over repeats, and how far apart they are."""
 
-    Attributes:
-        cell: the arm, in words.
-        outcome: the column.
-        published, here: means over repeats.
-        error: standard error of their difference.
-        freedom: its degrees of freedom.
-        p_value: two-sided, after Holm within the table.
-        sd: standard deviation over repeats that the error rests on.
-    """
-
-    cell: str
-    outcome: str
+    cell: str  # the arm, in words
+    outcome: str  # the column
     published: float
     here: float
-    error: float
-    freedom: float
-    p_value: float
-    sd: float
+    error: float  # standard error of their difference
+    freedom: float  # its degrees of freedom
+    p_value: float  # two-sided, after Holm within the table
+    sd: float  # standard deviation over repeats that the error rests on
 
 
 @dataclass(frozen=True)
@@ -75,10 +64,7 @@ class TableAgreement:
     """How one table compares.
 
     Attributes:
-        experiment, table: which.
-        word: the result.
-        rows: published.
-        identical: of these, rows that are the same to the bit.
+        rows: published; `identical`: of these, rows that are the same to the bit.
         largest: largest difference of an outcome, in units of its rms over the table.
         missing: published rows of arms that are not here, in words.
         extra: rows that are only here.
@@ -115,11 +101,8 @@ def compare_tables(
 ) -> TableAgreement:
     """Compares a table with the published one, cell by cell.
 
-    Args:
-        experiment, table: their names.
-        schema: what the columns are.
-        published, here: the tables; where `schema.by_run`, joined with their runs (`name_runs`).
-        level: of this table's tests together.
+    Where `schema.by_run`, both are joined with their runs (`name_runs`). The level is that of this
+    table's tests together.
 
     Raises:
         UserError: two rows of a table are the same cell.
@@ -132,12 +115,21 @@ def compare_tables(
     merged = first.merge(second, on=keys, how="outer", suffixes=("", _HERE), indicator=_SIDE)
     both, judged = merged[_SIDE] == "both", merged[_KEY + "trial"] == 0
     gone = merged[(merged[_SIDE] == "left_only") & judged]
-    matched = merged[both]
+    matched, reported = merged[both], merged[both & judged]
     outcomes = [name for name in schema.outcomes if name in common]
+    counts = [name for name in schema.counted if name in common]
     values = [name for name in common if name not in (*names, *schema.loose)]
     same = np.ones(len(matched), dtype=bool)
     for name in values:
         same &= _equal(matched[name], matched[name + _HERE])
+    counted: list[str] = []
+    for name in counts:
+        off = ~_equal(matched[name], matched[name + _HERE])
+        counted += _differences(matched[off], name, names)
+    for name in outcomes:
+        # A run that ended well on one side and diverged on the other.
+        lost = reported[name].isna() != reported[name + _HERE].isna()
+        counted += _differences(reported[lost], name, names)
     result: dict[str, Any] = {
         "rows": len(published),
         "identical": int(same.sum()),
@@ -145,15 +137,13 @@ def compare_tables(
         "missing": [_words(row, names) for row in gone[names].to_dict("records")],
         "extra": int((merged[_SIDE] == "right_only").sum()),
         "trials": int(((merged[_SIDE] == "left_only") & ~judged).sum()),
-        "counted": _counted(matched, [name for name in schema.counted if name in common], names),
+        "counted": counted,
     }
-    reported = matched[matched[_KEY + "trial"] == 0]
-    result["counted"] += _lost(reported, outcomes, names)
 
     def done(word: Agreement, **more: Any) -> TableAgreement:
         return TableAgreement(experiment, table, word, **result | more)
 
-    if result["missing"] or result["counted"]:
+    if result["missing"] or counted:
         return done(Agreement.DISAGREES)
     if same.all() and not result["trials"]:
         return done(Agreement.IDENTICAL)
@@ -168,8 +158,7 @@ def compare_tables(
         near = result["largest"] <= schema.close
         return done(Agreement.AGREES if near else Agreement.DISAGREES)
     arm = [name for name in schema.arm if name in common]
-    tests = _tests(reported, arm, schema, outcomes)
-    word, more = _verdict(tests, level)
+    word, more = _verdict(_tests(reported, arm, schema, outcomes), level)
     return done(word, **more)
 
 
@@ -221,27 +210,13 @@ def _largest(matched: pd.DataFrame, outcomes: list[str]) -> float:
     return largest
 
 
-def _counted(matched: pd.DataFrame, columns: list[str], names: list[str]) -> list[str]:
-    """Every number that should be the same everywhere and is not."""
-    said = []
-    for name in columns:
-        off = matched[~_equal(matched[name], matched[name + _HERE])]
-        said += [_difference(row, name, names) for row in off.to_dict("records")]
-    return said
-
-
-def _lost(matched: pd.DataFrame, outcomes: list[str], names: list[str]) -> list[str]:
-    """Every run that ended well on one side and diverged on the other."""
-    said = []
-    for name in outcomes:
-        off = matched[matched[name].isna() != matched[name + _HERE].isna()]
-        said += [_difference(row, name, names) for row in off.to_dict("records")]
-    return said
-
-
-def _difference(row: Mapping[Any, Any], column: str, names: Iterable[str]) -> str:
-    before, after = _value(row[column]), _value(row[column + _HERE])
-    return f"{column} at {_words(row, names)}: {before} published, {after} here"
+def _differences(rows: pd.DataFrame, column: str, names: list[str]) -> list[str]:
+    """What each side has in a column, in words, a line a row."""
+    return [
+        f"{column} at {_words(row, names)}: {_value(row[column])} published, "
+        f"{_value(row[column + _HERE])} here"
+        for row in rows.to_dict("records")
+    ]
 
 
 def _tests(
@@ -305,6 +280,6 @@ def _words(row: Mapping[Any, Any], names: Iterable[str]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float) and not isinstance(value, bool):
+    if isinstance(value, float):
         return "none" if math.isnan(value) else f"{value:.12g}"
     return str(value)

@@ -11,37 +11,26 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from infwidth.atomic import replacing_file
-from infwidth.checkout import COMMIT, SUMS, commit, git, in_words
 from infwidth.config.errors import UserError
+from infwidth.provenance import COMMIT, SUMS, commit, git, in_words, sha256
 
 _LINK, _MODULE = "120000", "160000"
 
 
-@dataclass(frozen=True)
-class Tree:
-    """What git tracks of a checkout.
+class Tree(NamedTuple):
+    """What git tracks of a checkout."""
 
-    Attributes:
-        commit: in hexadecimal, with "-dirty" where something was edited.
-        time: of the commit, in seconds since 1970.
-        modes: by path, "100644" or "100755".
-    """
-
-    commit: str
-    time: int
-    modes: Mapping[str, str]
+    commit: str  # in hexadecimal, with "-dirty" where something was edited
+    time: int  # of the commit, in seconds since 1970
+    modes: Mapping[str, str]  # by path, "100644" or "100755"
 
 
 def read_tree(folder: Path, dirty: bool) -> Tree:
-    """Looks at a checkout.
-
-    Args:
-        folder: its root.
-        dirty: take tracked files as they are, whatever was edited.
+    """Looks at a checkout, given by its root; if `dirty`, tracked files count as they are.
 
     Raises:
         UserError: it is no checkout, or something in it is not committed, or it holds what cannot
@@ -74,14 +63,7 @@ def read_tree(folder: Path, dirty: bool) -> Tree:
 
 
 def pack(folder: Path, tree: Tree, name: str, out: Path) -> str:
-    """Packs a checkout into `out`, under one folder, and returns the archive's sha256.
-
-    Args:
-        folder: the checkout's root.
-        tree: what to pack.
-        name: of the folder in the archive.
-        out: the archive, a .tar.gz.
-    """
+    """Packs a tree, under a folder of that name, into `out`, a .tar.gz; returns its sha256."""
     contents = {path: (folder / path).read_bytes() for path in tree.modes}
     contents[COMMIT] = f"{tree.commit}\n".encode()
     sums = [f"{hashlib.sha256(contents[path]).hexdigest()}  {path}\n" for path in sorted(contents)]
@@ -98,4 +80,4 @@ def pack(folder: Path, tree: Tree, name: str, out: Path) -> str:
             entry.size, entry.mtime = len(contents[path]), tree.time
             entry.mode = 0o755 if tree.modes.get(path) == "100755" else 0o644
             archive.addfile(entry, io.BytesIO(contents[path]))
-    return hashlib.sha256(out.read_bytes()).hexdigest()
+    return sha256(out)

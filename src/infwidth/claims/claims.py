@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from infwidth.claims.schema import Claim, Fixed, Part
 from infwidth.config.errors import UserError
-from infwidth.reading import read_json, require
 from infwidth.stats.verdicts import Verdict
+from infwidth.stored import read_record, require
 
 FILE = "claims.json"
 UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.TOO_SMALL, Verdict.NOT_MEASURED)
@@ -136,7 +136,7 @@ def load(folder: Path | str) -> JudgedClaims:
     path = Path(folder) / FILE
     if not path.exists():
         raise UserError(f"{path} is missing: run `infwidth claims` first")
-    content = read_json(path, _KEYS)
+    content = read_record(path, _KEYS)
     try:
         claims = [_judged(row) for row in content["claims"]]
     except (KeyError, TypeError, ValueError, ValidationError) as error:

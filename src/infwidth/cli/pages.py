@@ -16,13 +16,13 @@ import yaml
 
 from infwidth.atomic import write_atomically
 from infwidth.catalogue import TABLES, covered
-from infwidth.checkout import code_commit
 from infwidth.cli.parser import settings_options
 from infwidth.config.errors import UserError
 from infwidth.config.load import pick
 from infwidth.config.settings import Settings
 from infwidth.config.slices import SLICES
 from infwidth.layout import Layout
+from infwidth.provenance import code_commit
 from infwidth.stored import check
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from infwidth.config.load import CLAIMS
 from infwidth.config.settings import Settings
 from infwidth.data.files import MANIFEST, describe_files, replacing_folder
 from infwidth.layout import LONG, PUBLISHED, REDRAWN, RUNS, Layout
-from infwidth.stored import ASIDE, check, write_json
+from infwidth.stored import ASIDE, check, read_record, write_json
 
 _ABOUT_PUBLISH = f"""\
 Takes what is complete of the default configuration to {PUBLISHED}, and of the long one
@@ -65,11 +65,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _publish(_args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     """Draws all anew, so that no figure is of other measurements than those beside it."""
-    from infwidth.artifact.published import Published
-    from infwidth.artifact.redraw import NAMES, redraw
+    from infwidth.artifact.published import NAMES, Published, redraw
     from infwidth.experiments.run_rows import trained_again
     from infwidth.experiments.tables import SETTINGS, SETTINGS_KEYS
-    from infwidth.reading import read_json
     from infwidth.training.archive import export_runs, import_runs
 
     places = {"default": PUBLISHED, LONG: PUBLISHED / LONG}
@@ -118,7 +116,7 @@ def _publish(_args: argparse.Namespace, settings: Settings, layout: Layout) -> N
     for name, path in measured.items():
         state = f"left out: {path} is not there"
         if name in new or name in kept:
-            commit = read_json(before.measurements(name) / SETTINGS, SETTINGS_KEYS)["commit"]
+            commit = read_record(before.measurements(name) / SETTINGS, SETTINGS_KEYS)["commit"]
             state = f"{'complete' if name in new else 'kept as published'}, at {commit[:10]}"
         print(f"{name:20}{state}")
 
@@ -136,8 +134,7 @@ def _finish(folder: Path, place: Path, experiments: Iterable[str]) -> None:
 
 
 def _redraw(args: argparse.Namespace, settings: Settings, _: Layout) -> int:
-    from infwidth.artifact.published import Published
-    from infwidth.artifact.redraw import NAMES, redraw
+    from infwidth.artifact.published import NAMES, Published, redraw
     from infwidth.stats.sameness import Sameness
 
     names = [one_of(NAMES, "figure or table")(name) for name in args.names]

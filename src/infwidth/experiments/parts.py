@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from infwidth.checkout import code_commit
 from infwidth.code_digest import PROCESS, code_digest
-from infwidth.provenance import versions
+from infwidth.provenance import code_commit, versions
 from infwidth.stored import Damaged, load_table, set_aside, write_json, write_table
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn")

@@ -11,8 +11,8 @@ import pandas as pd
 
 from infwidth.config.errors import UserError
 from infwidth.experiments.schema import Table
-from infwidth.reading import digest, read_json, read_table
 from infwidth.stats.effects import GapClosed, RatioEffect
+from infwidth.stored import digest, read_columns, read_record
 
 SETTINGS = "settings.json"
 SETTINGS_KEYS = ("name", "commit")
@@ -46,10 +46,10 @@ class MeasuredTables:
         files = [*(f"{name}.parquet" for name in schema), SETTINGS]
         digests = {name: digest(folder / name) for name in files}
         tables = {
-            name: read_table(folder / f"{name}.parquet", table.columns)
+            name: read_columns(folder / f"{name}.parquet", table.columns)
             for name, table in schema.items()
         }
-        settings = read_json(folder / SETTINGS, (*SETTINGS_KEYS, *keys))
+        settings = read_record(folder / SETTINGS, (*SETTINGS_KEYS, *keys))
         return cls(folder, tables, settings, digests)
 
     def require_known(self, table: str, **names: Iterable[str]) -> None:

@@ -16,9 +16,9 @@ import pandas as pd
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import SEED, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import require
 from infwidth.stats.effects import Effect, GapClosed, paired_effect
 from infwidth.stats.statistics import Interval, SampleMean, mean_interval
+from infwidth.stored import require
 
 TABLES = {
     "runs": runs_table(

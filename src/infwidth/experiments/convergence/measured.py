@@ -19,10 +19,10 @@ from scipy import special
 
 from infwidth.experiments.schema import SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import require
 from infwidth.stats.effects import Effect
 from infwidth.stats.statistics import Interval, SampleMean, log_slopes, mean_interval
 from infwidth.stats.verdicts import Evidence, Verdict, at_every_width, tracks, verdict
+from infwidth.stored import require
 
 TABLES = {
     "curves": Table(

@@ -18,10 +18,10 @@ from infwidth.config.errors import UserError
 from infwidth.config.variants import VARIANTS
 from infwidth.experiments.schema import CURVES, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import require
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.extrapolation import Extrapolation, extrapolate
 from infwidth.stats.statistics import SampleMean, mean_interval
+from infwidth.stored import require
 
 TABLES = {"runs": runs_table("variant"), "curves": CURVES}
 

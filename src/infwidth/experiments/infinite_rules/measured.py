@@ -12,9 +12,9 @@ import pandas as pd
 
 from infwidth.experiments.schema import RATES, SEED, Table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import require
 from infwidth.stats.effects import Effect, paired_effect
 from infwidth.stats.statistics import log_slopes
+from infwidth.stored import require
 
 TABLES = {
     # The loss and accuracy of a tuning run are of the validation's images, else of the test's.

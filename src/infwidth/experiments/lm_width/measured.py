@@ -21,7 +21,6 @@ from infwidth.config.variants import ALL_VARIANTS
 from infwidth.experiments.lm_width.plan import part_name
 from infwidth.experiments.schema import CURVES, PARAMETERS, Table, runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
-from infwidth.reading import require
 from infwidth.stats.effects import Effect, GapClosed, RatioEffect
 from infwidth.stats.selection import Choice, Trial, choose
 from infwidth.stats.statistics import (
@@ -33,6 +32,7 @@ from infwidth.stats.statistics import (
     required_seeds,
     resampled_losses,
 )
+from infwidth.stored import require
 
 _PARAMETERS = tuple(f"parameters_{kind}" for kind in PARAMETERS)
 TABLES = {

@@ -14,9 +14,9 @@ from infwidth.experiments.schema import runs_table
 from infwidth.experiments.tables import SETTINGS, Experiment, MeasuredTables
 from infwidth.experiments.width_limit.plan import MEAN_FIELD, NTK
 from infwidth.experiments.width_limit.settings import REFERENCE
-from infwidth.reading import require
 from infwidth.stats.effects import Effect
 from infwidth.stats.extrapolation import Extrapolation, extrapolate
+from infwidth.stored import require
 
 TABLES = {"runs": runs_table("condition", "variant")}
 PARAMETRIZATIONS = {MEAN_FIELD: "mean-field", NTK: "NTK parametrization"}
