@@ -68,13 +68,6 @@ def crosses(axes: Axes, x: ArrayLike, color: Any, **more: Any) -> None:
     axes.plot(x, np.ones_like(x), color=color, transform=axes.get_xaxis_transform(), **marks)
 
 
-def same_limits(panels: Sequence[Axes]) -> None:
-    """Gives panels one y axis that shows all of them."""
-    limits = np.array([axes.get_ylim() for axes in panels])
-    for axes in panels:
-        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-
-
 def banded(
     axes: Axes,
     places: Sequence[float],
