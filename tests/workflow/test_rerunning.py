@@ -135,14 +135,12 @@ def test_another_label_draws_and_trains_nothing(checkout):
 
 
 def test_what_a_context_changes_trains_that_context_alone(checkout):
-    file = "src/infwidth/experiments/optimizer_ablation/contexts.py"
-    checkout.edit(
-        file, '"mean_field": Context(\n        "other', '"mean_field": Context(\n        "some'
-    )
+    folder = "src/infwidth/experiments/optimizer_ablation"
+    checkout.edit(f"{folder}/settings.py", 'Context("other widths"', 'Context("some widths"')
     assert checkout.planned().keys() <= {*PICTURES, "claims", "gather_runs"}
-    checkout.edit(file, "training.steps // 3", "training.steps // 2")
+    checkout.edit(f"{folder}/plan.py", "training.steps // 3", "training.steps // 2")
     assert checkout.planned().keys() <= {*PICTURES, "claims", "gather_runs"}
-    checkout.edit(file, '"readout_init": "ntk"', '"readout_init": "normal"')
+    checkout.edit(f"{folder}/plan.py", '"readout_init": "ntk"', '"readout_init": "normal"')
     assert checkout.planned()["measure"] == 1
     assert not {*TRAINING, "infinite_rules_models"} & checkout.planned().keys()
 

@@ -86,6 +86,7 @@ def make_plan(
     texts = read_texts(settings, layout)
     text, have_tokens = texts[0], texts[0].digest is not None
     planner = Planner(settings, layout, texts, platform)
+    kind = platform.partition("-")[0]
     runs = planner.runs()
     splits = {each.digest: each.tokens for each in texts if each.digest is not None}
     counted = [
@@ -108,8 +109,8 @@ def make_plan(
             "states": Counter(each.found.state for each in counted),
             "again_because_of": dict(again.most_common()),
         },
-        "step": _step_as_configured(settings, text, platform),
-        "models": list(_models(settings, text, platform)),
+        "step": _step_as_configured(settings, text, kind),
+        "models": list(_models(settings, text, kind)),
         "infinite": _infinite(settings),
         "disk": _disk([run.spec for run in runs], texts),
         "devices": list(_devices(settings, text, flops_left, utilisation)),
