@@ -35,7 +35,8 @@ code itself makes such an object, the values that it leaves out count as well.""
 
 
 _AT_A_DISTANCE = frozenset({"setattr", "delattr", "exec", "eval", "globals", "vars"})
-"""What a statement at the head of a module may change anything by."""
+"""What a statement at the head of a module may change anything by; so may what it calls of
+`jax.config`."""
 
 
 class _Definition(NamedTuple):
@@ -149,7 +150,7 @@ def remember_source() -> None:
 
     What was edited since may not be what runs, or not what ran before: no digest is made of it. Nor
     is compiled code run that is older than its source, which Python would take by the time of the
-    last edit, and a copy may have set that back.
+    last edit, and a copy may have set that back: it is deleted, and compiled anew.
     """
     known, _, root = os.environ.get(_STARTED, "").partition(" ")
     if not known or root != str(_ROOT):
@@ -212,7 +213,7 @@ def _module(name: str) -> _Module:
     lines = source.split("\n")
     statements: list[tuple[ast.stmt, str]] = []
     names: dict[str, list[_Bound]] = {}
-    later = []
+    later, heads = [], []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias, bound in _imported(node):
@@ -223,18 +224,21 @@ def _module(name: str) -> _Module:
         first = min(each.lineno for each in [node, *getattr(node, "decorator_list", ())])
         text = "\n".join(lines[first - 1 : node.end_lineno])
         statements.append((node, text))
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            heads.append(node)
         binds = _binds(node, text)
         if not binds:
             later.append(len(statements) - 1)
         for place, own in enumerate(binds):
             names.setdefault(own, []).append((len(statements) - 1, place))
     imports = {own for own, bounds in names.items() if isinstance(bounds[0], _Import | _Outside)}
+    for node in heads:
+        if others := _changed_by(node, imports):
+            raise _unclear(name, node, f"changes by `{min(others)}` what others use, too")
     for statement in later:
         # It changes what it names, as in f.defvjp(forward, backward), and so counts with that.
-        used = _global_names(statements[statement][1])[0]
-        node = statements[statement][0]
-        if others := (_changed_by(node) & imports) or (used & _AT_A_DISTANCE):
-            raise _unclear(name, node, f"changes by `{min(others)}` what others use, too")
+        node, text = statements[statement]
+        used = _global_names(text)[0]
         changed = [
             bounds
             for own, bounds in names.items()
@@ -256,15 +260,19 @@ def _is_for_types(node: ast.stmt) -> bool:
     )
 
 
-def _changed_by(node: ast.stmt) -> set[str]:
-    """The names of which a statement sets or deletes a part, as `a` in `a.b = c`."""
+def _changed_by(node: ast.stmt, imports: set[str]) -> set[str]:
+    """What a statement changes elsewhere: such as the import `a`, by `a.b = c`."""
     found = set()
     for each in ast.walk(node):
+        if isinstance(each, ast.Name) and each.id in _AT_A_DISTANCE:
+            found.add(each.id)
+        if isinstance(each, ast.Call) and ast.unparse(each.func).startswith("jax.config."):
+            found.add("jax.config")
         if isinstance(each, ast.Attribute | ast.Subscript) and not isinstance(each.ctx, ast.Load):
             base: ast.expr = each
             while isinstance(base, ast.Attribute | ast.Subscript):
                 base = base.value
-            if isinstance(base, ast.Name):
+            if isinstance(base, ast.Name) and base.id in imports:
                 found.add(base.id)
     return found
 
@@ -363,7 +371,8 @@ class _Writer(ast.NodeTransformer):
     def __init__(self, meaning: Mapping[str, tuple[_Target, ...]], own: set[str]) -> None:
         self._meaning = meaning
         self._own = own
-        self._called: set[ast.expr] = set()
+        self._called: set[ast.AST] = set()
+        self._named: set[ast.AST] = set()
         self.uses: dict[tuple[_Target, ...], int] = {}
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
@@ -374,8 +383,12 @@ class _Writer(ast.NodeTransformer):
             # A text in the type of an argument is a name that type checkers alone know.
             annotation = node.annotation if isinstance(node, ast.arg) else node.returns
             for each in ast.walk(annotation) if annotation else ():
+                self._named.add(each)
                 if isinstance(each, ast.Constant):
                     each.value = None
+        if isinstance(node, ast.ClassDef | ast.AnnAssign):
+            for head in node.bases if isinstance(node, ast.ClassDef) else [node.annotation]:
+                self._named.update(ast.walk(head))
         return super().generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
@@ -389,26 +402,28 @@ class _Writer(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if node in self._called:
-            # As in Settings.model_validate(values).
-            self._called.add(node.value)
+        # Settings.model_validate(values) makes an object; Settings.method as a value does not.
+        if node in self._named or node not in self._called:
+            self._named.add(node.value)
         if isinstance(node.value, ast.Name) and node.value.id not in self._own:
             targets = self._meaning.get(node.value.id, ())
             if len(targets) == 1 and isinstance(targets[0], _Whole):
                 named = _resolve(targets[0].module, node.attr)
                 if named:
-                    return ast.Name(self.number(named), node.ctx)
+                    return ast.Name(self.number(self._meant(node, named)), node.ctx)
         return self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         targets = self._meaning.get(node.id, ())
-        if node in self._called:
-            targets = _made(targets)
         if targets:
-            number = self.number(targets)
+            number = self.number(self._meant(node, targets))
             # Where it is another's name, too, it cannot be taken out.
             node.id = f"{node.id}={number}" if node.id in self._own else number
         return node
+
+    def _meant(self, node: ast.AST, targets: tuple[_Target, ...]) -> tuple[_Target, ...]:
+        """A class of settings as one of which objects are made, but where it is only named."""
+        return targets if node in self._named else _made(targets)
 
     def number(self, targets: tuple[_Target, ...]) -> str:
         return f"§{self.uses.setdefault(targets, len(self.uses))}"

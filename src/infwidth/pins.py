@@ -57,14 +57,15 @@ def pin_numerics() -> None:
     What a setting decides is not in the environment, what the platform is stands in a run's key.
     """
     flags = os.environ.get("XLA_FLAGS", "").split()
-    kept = [flag for flag in flags if flag.startswith(_FLAGS_KEPT) or flag in _AVX2]
+    held = _AVX2 if _has_avx2() else ()
+    kept = [flag for flag in flags if flag.startswith(_FLAGS_KEPT) or flag in held]
     dropped = [
         name
         for name in sorted(os.environ)
         if name.startswith(_NUMERIC)
         and not name.startswith(_JAX_KEPT)
         and not (name == "XLA_FLAGS" and kept == flags)
-        and (name, os.environ[name]) != _OPENBLAS
+        and not (_has_avx2() and (name, os.environ[name]) == _OPENBLAS)
     ]
     for name in dropped:
         del os.environ[name]
@@ -82,7 +83,7 @@ def pin_cpu() -> str:
     """Holds XLA's CPU backend to one thread and, where there is AVX2, to that; before it starts.
 
     Returns:
-      What numbers then are of: "cpu", or "cpu-aarch64" and the like where there is no AVX2.
+      What numbers then are of: "cpu", or "cpu-<machine>" where there is no AVX2.
     """
     os.environ["NPROC"] = "1"
     flags = os.environ.get("XLA_FLAGS", "").split()
@@ -99,7 +100,7 @@ def cpu() -> str:
 @cache
 def _has_avx2() -> bool:
     try:
-        return "avx2" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+        return {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return False
 

@@ -2,10 +2,12 @@
 """What was leased is what JAX runs on, or nothing is trained."""
 
 import os
+import platform
 
 import jax
 import pytest
 
+from infwidth import pins
 from infwidth.config.errors import UserError
 from infwidth.training import devices
 
@@ -16,6 +18,7 @@ def machine(monkeypatch):
     for name in (
         *("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"),
         *("JAX_PLATFORMS", "XLA_FLAGS", "NPROC", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+        "OPENBLAS_CORETYPE",
     ):
         # Set first, so that what set_up itself sets is undone.
         monkeypatch.setenv(name, "")
@@ -46,7 +49,27 @@ def test_a_cpu_in_place_of_what_was_leased_is_an_error(machine, tmp_path, gpus, 
 )
 def test_a_process_runs_on_what_it_leased(machine, tmp_path, gpus, tpu, backend):
     machine(gpus, tpu, backend)
-    assert devices.set_up(tmp_path) == backend
+    assert devices.set_up(tmp_path) == (pins.cpu() if backend == "cpu" else backend)
+
+
+@pytest.mark.parametrize(
+    ("has_avx2", "kind", "openblas"),
+    [(True, "cpu", "Haswell"), (False, f"cpu-{platform.machine()}", "")],
+)
+def test_a_cpu_is_held_to_avx2_where_it_has_that(
+    machine, tmp_path, monkeypatch, has_avx2, kind, openblas
+):
+    known = "avx2 fma" if has_avx2 else "avx fma"
+    monkeypatch.setattr(pins.Path, "read_text", lambda *_, **__: f"flags : fpu {known}")
+    pins._has_avx2.cache_clear()
+    # As a machine hands them on that has AVX2.
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    machine(0, False, "cpu")
+    assert devices.set_up(tmp_path) == kind
+    assert os.environ.get("OPENBLAS_CORETYPE", "") == openblas
+    assert ("--xla_cpu_max_isa=AVX2" in os.environ["XLA_FLAGS"]) is has_avx2
+    pins._has_avx2.cache_clear()
 
 
 @pytest.mark.parametrize(

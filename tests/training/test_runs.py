@@ -317,6 +317,7 @@ def test_the_key_changes_with_all_that_the_numbers_depend_on_and_with_nothing_el
 
 
 FULL_DISK = (UserError, r"\(No space left on device\); mend that and run")
+BARE = OSError(28, "No space left on device")
 FULL_DEVICE = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
 
 
@@ -324,12 +325,15 @@ FULL_DEVICE = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")
     ("error", "raised"),
     [
         (OSError(28, "No space left on device"), FULL_DISK),
+        (BARE, FULL_DISK),
         (ValueError("RESOURCE_EXHAUSTED: Writing \"/a\" [os_error_code='28']"), FULL_DISK),
         (FULL_DEVICE, (jax.errors.JaxRuntimeError, "9 GiB")),
     ],
 )
 def test_a_full_disk_is_one_line_and_nothing_is_lost(bench, expected, monkeypatch, error, raised):
     def full(self, step, state, **_):
+        if error is BARE:
+            raise error
         # As Orbax wraps whatever it meets.
         raise KeyError("state") from error
 

@@ -6,8 +6,6 @@ import sys
 
 from infwidth import __version__
 from infwidth.code_digest import remember_source
-from infwidth.pins import own_packages, pin_numerics
-from infwidth.signals import end_when_told
 
 EXTRAS = {
     "flax": "models",
@@ -35,13 +33,17 @@ Then `infwidth --help` lists them.
 def main() -> None:
     """Runs the command line; a missing package of an extra ends it with status 2."""
     words = sys.argv[1:]
+    # Before anything is imported that numbers hang on.
+    remember_source()
+    from infwidth.pins import own_packages, pin_numerics
+    from infwidth.signals import end_when_told
+
     own_packages()
     pin_numerics()
     # Figures are files, whatever shows them elsewhere.
     os.environ["MPLBACKEND"] = "agg"
     try:
         end_when_told()
-        remember_source()
         # Here, since the command line itself imports what the bare library lacks.
         from infwidth.cli.main import main as command_line
 

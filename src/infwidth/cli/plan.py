@@ -165,7 +165,7 @@ def _plan(args: argparse.Namespace, settings: Settings, layout: Layout) -> None:
     from infwidth.artifact.planning.plan import make_plan
     from infwidth.artifact.planning.text import render
 
-    platform = args.platform or platform_of_runs()
+    platform = cpu() if args.platform == "cpu" else args.platform or platform_of_runs()
     plan = make_plan(settings, layout, platform, _share(args.utilisation))
     print(json.dumps(plan, indent=2) if args.json else render(plan, args.runs), end="")
 

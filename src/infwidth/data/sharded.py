@@ -70,6 +70,8 @@ class ShardedNames(Sequence[str]):
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        if isinstance(index, slice):
+            raise TypeError("names are had one by one, or all by list(...)")
         if not 0 <= index < len(self):
             raise IndexError(index)
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -229,7 +229,7 @@ def train_coefficients(
 ) -> tuple[ReadoutState, jax.Array]:
     """Takes S steps in coefficient space, unchecked: a pure function, to be mapped and compiled.
 
-    Other arguments and the result are those of `Readout.train`.
+    Other arguments and the result are those of `Readout.train`; `state` has to be given.
 
     Args:
       rows: from the numbers of some examples, index_K, to their rows of the kernel, theta_KxN;

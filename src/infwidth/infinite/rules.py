@@ -105,7 +105,7 @@ def clip_by_functional_norm(max_norm: Number) -> KernelTransformation:
 
 
 def scale_by_learning_rate(learning_rate: Number | Schedule) -> KernelTransformation:
-    """Multiplies by −η, a number, or a function of the steps taken, which are its state."""
+    """Multiplies by −η, a number or a function of the number of steps, which is the state."""
 
     def update(
         updates: Updates, count: jax.Array, c_NxE: jax.Array | None = None

@@ -279,8 +279,10 @@ def scale_by_adagrad_star(
 ) -> KernelTransformation:
     """Rescales a functional gradient by Adagrad*: 1 / (√v + ε), with v a sum over all steps.
 
-    The sum starts from `initial_accumulator_value`, where optax has 0.1. Other arguments and errors
-    are those of `scale_by_adam_star`.
+    Args:
+      initial_accumulator_value: What the sum starts from; optax has 0.1.
+      eps: ε, added to the root of the sum.
+      second_moment: as of `scale_by_adam_star`; errors as there.
 
     Returns:
       A transformation whose state is a `ScaleByAdagradStarState`; what it returns is still the

@@ -23,7 +23,7 @@ def set_up(compile_cache: Path, devices: int = 1) -> str:
       devices: how many devices each run takes, in all processes that share it.
 
     Returns:
-      "cpu", "gpu" or "tpu"; "cpu-" and its kind on a CPU that is held to no instructions.
+      "cpu", "gpu" or "tpu"; "cpu-<machine>" on a CPU without AVX2.
 
     Raises:
       UserError: there are fewer devices, the environment names the processes badly, or JAX runs on

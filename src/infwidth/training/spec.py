@@ -43,7 +43,8 @@ _READING = (
     "infwidth.data.tokens.TokenDataset",
     "infwidth.data.files.damaged_file",
 )
-"""Of the data, what finds and names them; which they are stands in a run's key."""
+"""Opens data and reports damage; which data they are stands in a run's key. Code that numbers hang
+on calls `open_split`, and no method of a `TokenDataset`."""
 
 _SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
@@ -106,7 +107,7 @@ class RunSpec:
       kappa: rate of the features, η_ω = κ √d η_trunk; None where they do not train.
       seed: seeds the trunk, the features and the order of the data.
       splits: the held-out splits that are scored at the end.
-      platform: "cpu", "gpu" or "tpu": numbers differ by rounding between them.
+      platform: "cpu", "gpu", "tpu" or "cpu-<machine>": numbers differ by rounding between them.
     """
 
     data: str
