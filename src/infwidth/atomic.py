@@ -18,7 +18,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Gives a name to write to, beside `path`; what is there at the end becomes `path`.
+    """Gives a name to write to, beside `path` and with its suffix; what is there then becomes it.
 
     Its folder is made if need be. If the block fails, `path` stays as it was and nothing is left
     beside it.

@@ -39,12 +39,12 @@ def picture_module(name: str) -> str:
 
 
 def figure_code(name: str) -> tuple[str, ...]:
-    """The modules that a figure's files hang on, with all that they import."""
+    """The modules and functions that a figure's files hang on, with all that they use."""
     return (picture_module(name), reader(FIGURES[name]), "infwidth.drawing.make.draw_and_save")
 
 
 def table_code(name: str) -> tuple[str, ...]:
-    """The modules that a table's files hang on, with all that they import."""
+    """The modules and functions that a table's files hang on, with all that they use."""
     return (picture_module(name), reader(TABLES[name]), "infwidth.drawing.make.build_and_write")
 
 

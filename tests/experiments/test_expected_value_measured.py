@@ -70,6 +70,11 @@ def test_with_a_bias_its_interval_covers_it():
     assert covered / 800 == pytest.approx(0.95, abs=0.031)
 
 
+def test_pairs_need_three_inits():
+    with pytest.raises(ValueError, match="need 3 inits; got 2"):
+        pair_estimate(np.ones(2), np.ones(2))
+
+
 def test_the_slope_of_an_exact_power_is_found():
     width_W = np.array([32, 64, 128, 256])
     square_W = 7.0 * width_W**-2.0

@@ -63,6 +63,11 @@ def test_pairs_have_scipys_interval_and_correlation(measured):
     assert found.correlation == pytest.approx(stats.pearsonr(ntk, frozen).statistic)
 
 
+def test_two_pairs_have_no_correlation(tmp_path):
+    two = load(write(tmp_path, Truth(widths=(64, 1024), seeds=2, reference_width=64)))
+    assert math.isnan(two.compare("ntk", "frozen", 64).correlation)
+
+
 def test_documents_shared_by_two_variants_cancel_in_their_difference(measured):
     alone = measured.loss("ntk", 64).over_documents.half_width
     apart = measured.compare("ntk", "frozen", 64).effect.documents.half_width

@@ -94,7 +94,7 @@ class Published:
                     f"in {MANIFEST}); restore it, as by `git checkout`"
                 )
         for path in sorted(self.measurements("").rglob("*")):
-            if path.is_file() and path.relative_to(self.folder).as_posix() not in listed:
+            if not path.is_dir() and path.relative_to(self.folder).as_posix() not in listed:
                 raise UserError(f"{path}: not in {MANIFEST}; move it elsewhere")
         return len(listed)
 

@@ -2,9 +2,10 @@
 """Every experiment: one row each, strings alone, and nothing imported.
 
 An experiment is a folder here. It holds `settings` (what may be asked), `plan` (from what parts),
-`measure` (the work), `measured` (the tables, and what they say), `effects` (what claims may name),
-and a module for each figure and table. Those that train language models in parts share `study`
-(the parts) and `runs` (the work); studies, which are lists of conditions, `measured`, too.
+`measure` (the work), `measured` (the tables, what they say, and what claims may name, which in some
+folders is `effects`), and a module for each figure and table. Those that train language models in
+parts share `study` (the parts) and `runs` (the work); studies, which are lists of conditions,
+`measured`, too.
 """
 
 from typing import NamedTuple

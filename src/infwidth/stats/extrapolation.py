@@ -83,7 +83,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """The limit of paired numbers over width, ascending, by every model that the widths allow.
+    """The limit of paired numbers over ascending widths, by every model that the widths allow.
 
     `lost` are the seeds that lack a number at some width, and are left out.
     """
@@ -144,7 +144,7 @@ def all_models(widths: int, exponents: Sequence[float] = EXPONENTS) -> list[Mode
 
 
 def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
-    """Fits a model to each seed, by least squares over the widths, of which there are enough."""
+    """Fits a model to each seed, by least squares; W ascending widths, more than it has unknowns."""
     A_WxK = model.design(widths)[model.skipped :]
     y_SxW = np.asarray(values_SxW, np.float64)[:, model.skipped :]
     coefficients_SxK = y_SxW @ np.linalg.pinv(A_WxK).T
@@ -155,7 +155,7 @@ def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
 def extrapolate(
     widths: Sequence[int], values_SxW: ArrayLike, exponents: Sequence[float] = EXPONENTS
 ) -> Extrapolation:
-    """Fits every model to the seeds that have a number at every width, ascending.
+    """Fits every model to the seeds that have a number at every width; widths ascend.
 
     A number is NaN where a run is missing or diverged; `exponents` are b of the models.
     """

@@ -82,7 +82,7 @@ class StepMemory(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A model of finite width, of no effect where there are no MLPs, and how it trains."""
+    """A model of finite width and how it trains; the width counts where there are MLPs."""
 
     shape: ModelSettings
     training: TrainingSettings

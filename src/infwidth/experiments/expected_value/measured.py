@@ -186,6 +186,8 @@ def pair_estimate(square: ArrayLike, product: ArrayLike) -> tuple[float, float]:
     """
     square_R, product_R = (np.asarray(x, np.float64) for x in (square, product))
     R = square_R.size
+    if R < 3:
+        raise ValueError(f"pairs with a jackknife need 3 inits; got {R}")
     total = R**2 * product_R.mean()
     estimate = (total - square_R.sum()) / (R * (R - 1))
     without_R = total - 2 * R * product_R + square_R - (square_R.sum() - square_R)

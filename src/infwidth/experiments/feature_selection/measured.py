@@ -106,7 +106,10 @@ class FeatureSelection(Experiment):
         }
 
     def prices(self, column: str, **place: Any) -> dict[int, float]:
-        """By seed E[M̃²] in units of the trained network's E[M²]; a column of prices at a place."""
+        """By seed E[M̃²] in units of the trained network's E[M²], at a place.
+
+        `column` is `price`, or `coarse_price` of bands with 1/16 of the cells.
+        """
         price = self.by_seed("density_ratio", column, **place)
         own = self.by_seed("density_ratio", "trained_second_moment", **place)
         return {seed: price[seed] / own[seed] for seed in price}

@@ -149,6 +149,7 @@ def support(case: Case, settings: FeatureSupportSettings, seed: int) -> Array:
     """All atoms of a law that has finitely many, atoms_Kxd."""
     if case.kind == "atoms":
         return _rng(case, seed, "atoms").normal(size=(settings.atoms, case.D + 1))
+    assert case.kind == "quantised", f"{case.name} has infinitely many atoms"
     values_L = np.linspace(-REACH, REACH, case.levels)
     grid = np.meshgrid(*[values_L] * (case.D + 1), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, case.D + 1)
