@@ -144,7 +144,7 @@ def all_models(widths: int, exponents: Sequence[float] = EXPONENTS) -> list[Mode
 
 
 def fit_model(model: Model, widths: ArrayLike, values_SxW: ArrayLike) -> Fit:
-    """Fits a model to each seed, by least squares; W ascending widths, more than it has unknowns."""
+    """Fits a model to each seed, by least squares over ascending widths, more than its unknowns."""
     A_WxK = model.design(widths)[model.skipped :]
     y_SxW = np.asarray(values_SxW, np.float64)[:, model.skipped :]
     coefficients_SxK = y_SxW @ np.linalg.pinv(A_WxK).T
