@@ -66,7 +66,7 @@ def _checked(name: str, value: Any) -> float | jax.Array:
 def check_count(name: str, value: int) -> None:
     """Refuses what is no integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"{name} must be an int; got {value!r}")
+        raise ValueError(f"{name} must be an integer; got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1; got {value}")
 
