@@ -35,8 +35,8 @@ code itself makes such an object, the values that it leaves out count as well.""
 
 
 _AT_A_DISTANCE = frozenset({"setattr", "delattr", "exec", "eval", "globals", "vars"})
-"""What a statement at the head of a module may change anything by; so may what it calls of
-`jax.config`."""
+"""Names by which a statement at the head of a module may change anything; calls of `jax.config`
+count as well."""
 
 
 class _Definition(NamedTuple):

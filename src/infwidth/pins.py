@@ -41,14 +41,13 @@ _FLAGS_KEPT = (
 _AVX2 = ("--xla_cpu_max_isa=AVX2", "--xla_cpu_prefer_vector_width=256")
 """XLA's instructions on every x86 processor that has these, on newer ones too."""
 
+_OPENBLAS = ("OPENBLAS_CORETYPE", "Haswell")
+"""The like for linear algebra on the host."""
+
 _THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS"),
     *("BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
 )
-
-
-_OPENBLAS = ("OPENBLAS_CORETYPE", "Haswell")
-"""The like for linear algebra on the host."""
 
 
 def pin_numerics() -> None:
@@ -57,7 +56,7 @@ def pin_numerics() -> None:
     What a setting decides is not in the environment, what the platform is stands in a run's key.
     """
     flags = os.environ.get("XLA_FLAGS", "").split()
-    held = _AVX2 if _has_avx2() else ()
+    held = _AVX2 if has_avx2() else ()
     kept = [flag for flag in flags if flag.startswith(_FLAGS_KEPT) or flag in held]
     dropped = [
         name
@@ -65,7 +64,7 @@ def pin_numerics() -> None:
         if name.startswith(_NUMERIC)
         and not name.startswith(_JAX_KEPT)
         and not (name == "XLA_FLAGS" and kept == flags)
-        and not (_has_avx2() and (name, os.environ[name]) == _OPENBLAS)
+        and not (has_avx2() and (name, os.environ[name]) == _OPENBLAS)
     ]
     for name in dropped:
         del os.environ[name]
@@ -73,7 +72,7 @@ def pin_numerics() -> None:
         os.environ["XLA_FLAGS"] = " ".join(kept)
     # Sums of linear algebra on the host hang on the number of threads.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
-    if _has_avx2():
+    if has_avx2():
         os.environ.update([_OPENBLAS])
     if dropped:
         print(f"infwidth: left out, as numbers would change: {', '.join(dropped)}", file=sys.stderr)
@@ -87,18 +86,19 @@ def pin_cpu() -> str:
     """
     os.environ["NPROC"] = "1"
     flags = os.environ.get("XLA_FLAGS", "").split()
-    held = ("--xla_cpu_multi_thread_eigen=false", *(_AVX2 if _has_avx2() else ()))
+    held = ("--xla_cpu_multi_thread_eigen=false", *(_AVX2 if has_avx2() else ()))
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *held]))
     return cpu()
 
 
 def cpu() -> str:
     """What `pin_cpu` returns."""
-    return "cpu" if _has_avx2() else f"cpu-{platform.machine()}"
+    return "cpu" if has_avx2() else f"cpu-{platform.machine()}"
 
 
 @cache
-def _has_avx2() -> bool:
+def has_avx2() -> bool:
+    """Whether this processor has AVX2 and FMA, as far as Linux tells."""
     try:
         return {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
